@@ -58,16 +58,16 @@ class Episode:
         }  # fmt: skip
 
 
-def episodes(told: Iterable[Event], ready_ns: Mapping[str, int]) -> list[Episode]:
+def episodes(reports: Iterable[Event], ready_ns: Mapping[str, int]) -> list[Episode]:
     """The troubles that these alerts tell of, in the order in which each was last told of.
 
-    `told`: alerts and `run` events, which say when lives of processes began; `ready_ns`: since when each process works now, 0
-    of one that does not.
+    `reports`: alerts and `run` events, which say when lives of processes began; `ready_ns`: since when each process works
+    now, 0 of one that does not.
     """
     open_ones: dict[tuple[str, str], Episode] = {}
     over: list[Episode] = []
     begun: defaultdict[str, list[int]] = defaultdict(list)
-    for event in told:
+    for event in reports:
         if event.kind == Kind.run:
             begun[event.subject].append(event.sent_ns)
             continue

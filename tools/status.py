@@ -59,7 +59,7 @@ def status() -> JsonObject:
     try:
         window = read_window(config)
         archived_seq = read_watermark(config.archive_dir).archived_seq
-        told = _told(config, [process["name"] for process in processes])
+        told = _reports(config, [process["name"] for process in processes])
     except (LogError, ArchiveError) as error:
         raise Failure(str(error)) from None
     now = now_ns()
@@ -248,7 +248,7 @@ def _node(process: Process, window: LogWindow, inside: set[str], now: int) -> Js
     }
 
 
-def _told(config: Config, names: list[str]) -> list[Event]:
+def _reports(config: Config, names: list[str]) -> list[Event]:
     """Alerts and beginnings of processes (`run`), of the hours that the recent store keeps, or of the last one."""
     return lately(config, (Kind.alert, Kind.run), names, now_ns() - int(max(config.recorder.recent_hours, 1.0) * HOUR_NS))
 

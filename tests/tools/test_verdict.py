@@ -1,6 +1,6 @@
 """What `mesh status` concludes of lines that have not begun: the cause once and first, and nothing of what follows from it."""
 
-from tests.tools.test_episodes import SECOND, told
+from tests.support.told_alerts import SECOND, told
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import InstrumentSettings, Mesh
