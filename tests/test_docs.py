@@ -35,3 +35,12 @@ def test_every_file_and_folder_that_a_page_names_exists():
     for page in pages:
         for name in re.findall(r"`((?:bus|storage|nodes|tools|tests|bench|docs)/[\w./-]*)`", page.read_text()):
             assert (PROJECT / name).exists(), f"{page.relative_to(PROJECT)} names {name}"
+
+
+def test_no_page_offers_to_restart_both_lines_at_once_without_its_price():
+    """`restart feeds:*` stops both lines of a venue: what comes meanwhile nobody hears."""
+    pages = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *(PROJECT / "docs").rglob("*.md")]
+    lines = [line for page in pages for line in page.read_text().splitlines() if re.search(r"restart.*feeds:\*", line)]
+    assert len(lines) >= 3
+    for line in lines:
+        assert "hole" in line, f"what it costs is not said: {line}"

@@ -6,7 +6,7 @@ import shutil
 import time
 from pathlib import Path
 
-from tickmesh.bus.config import Config, find_root, load
+from tickmesh.bus.config import Config, find_root
 from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.outbox_room import outboxes
@@ -15,6 +15,7 @@ from tickmesh.bus.segments import LogError
 from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Silent, Supervisord, is_free
 from tickmesh.tools.ending import IN_ORDER, NOT_THERE, await_ends, end_by_force, end_what_is_left, watch
 from tickmesh.tools.running import PATIENCE_S, await_end_of_others, living, silent_words
+from tickmesh.tools.started_with import in_force
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
 WAIT_S = 240.0  # supervisord kills each process after its stopwaitsecs; their sum is less
@@ -27,24 +28,27 @@ TAIL_EVENTS = 20_000  # the sequencer's last words (its cursors) are among the l
 def down(timeout_s: float = WAIT_S, force: bool = False) -> JsonObject:
     """Stops the mesh in order and clears what only a running one needs; nothing of one that lives on is removed.
 
+    A wrong mesh.toml hinders nothing: what it was started with counts then; where that is not known, outboxes stay.
     `force`: where supervisord does not answer, it and its processes are ended all the same. Raises Failure when something does
     not end within `timeout_s`.
     """
     root = find_root()
-    config = load(root)
+    config, wrong = in_force(root)
     started = time.monotonic()
     deadline = started + timeout_s
     how = _end(root, deadline, min(timeout_s, PATIENCE_S), force)
     await_end_of_others(root, max(deadline - time.monotonic(), 1.0))
-    kept = _clear(config)
+    _clear(root)
+    kept = _clear_outboxes(config) if config is not None else []
     return {
         "running": False,
         "was_running": how != NOT_THERE,
         "how": how,
         "seconds": round(time.monotonic() - started, 1),
-        "source": config.source,
-        "log_seq": _last(config),
+        "source": config.source if config is not None else None,
+        "log_seq": _last(config) if config is not None else None,
         "outboxes_kept": kept,
+        "wrong_settings": str(wrong or ""),
     }
 
 
@@ -91,13 +95,16 @@ def _shut_down(root: Path, client: Supervisord, deadline: float) -> None:
     raise Failure("supervisord has not ended in time; see run/supervisord.log")
 
 
-def _clear(config: Config) -> list[str]:
-    """Removes sockets, and outboxes whose every event is in the log. Returns the names of those that stay."""
-    shutil.rmtree(config.run_dir / "sockets", ignore_errors=True)
-    for name in ("ready", "blocked"):
-        shutil.rmtree(config.run_dir / name, ignore_errors=True)
+def _clear(root: Path) -> None:
+    """Removes sockets, and what says of processes that they run."""
+    for name in ("sockets", "ready", "blocked"):
+        shutil.rmtree(root / "run" / name, ignore_errors=True)
     for name in ("supervisor.sock", "supervisord.pid", "exchange.json"):
-        (config.root / "run" / name).unlink(missing_ok=True)
+        (root / "run" / name).unlink(missing_ok=True)
+
+
+def _clear_outboxes(config: Config) -> list[str]:
+    """Removes outboxes whose every event is in the log. Returns the names of those that stay."""
     cursors = _cursors(config)
     names = outboxes(config)
     kept = [name for name in names if not _is_taken(name, config.outbox(name), cursors)]
@@ -159,11 +166,16 @@ def _last(config: Config) -> int:
 
 def show(result: JsonObject) -> None:
     """Prints for a person how the mesh was stopped."""
+    if result["wrong_settings"]:
+        out.print(f"{result['wrong_settings']}; mend it before the next `mesh up`.", markup=False)
     if not result["was_running"]:
         out.print("tickmesh was not running.")
         return
     how = "" if result["how"] == IN_ORDER else f": {result['how']}"
     out.print(f"tickmesh is down after {result['seconds']} s{how}.")
+    if result["source"] is None:
+        out.print("With which settings it ran is not known: its outboxes stay, for the next start.")
+        return
     out.print(f"Source {result['source']}: {result['log_seq']} events in the log. `mesh verify` checks them.")
     if result["outboxes_kept"]:
         out.print(f"Not yet in the log, kept for the next start: the outboxes of {', '.join(result['outboxes_kept'])}.")

@@ -1,15 +1,20 @@
 """Alerts as a person reads them: each trouble once, how often it was told of, and when it was over.
 
 An alert of level info about the same `what` and `target` ends a trouble, and so does one of ENDS. A sentinel's verdict on a
-process is over when that process works again: a life that became ready after the alert. What only HAPPENED is over.
+process, and what a process said of itself when it gave up (GAVE_UP), is over when that process works again: with the first life
+after the alert that has lasted, or with the one that works now. What only HAPPENED is over.
 All else counts as going on for GOES_ON_S after it was told of last: who raises it says it again within that time.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
+from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import Event
+from tickmesh.nodes.sentinel.deaths import LOOP_S
 from tickmesh.tools.terminal import JsonObject
 
 SECOND = 1_000_000_000
@@ -23,6 +28,7 @@ HAPPENED = frozenset({
     "clock_step", "clock_suspend", "checkpoint not used", "recent store not used", "contradiction", "ids_began_anew",
     "unconfirmed_jump", "gaps_forgotten", "prune", "stale_stream", "not_held", "impossible_transition",
 })  # fmt: skip
+GAVE_UP = frozenset({"stopped", "model stopped", "hosted step stopped"})  # by the process that it is about
 LEVELS = ("info", "warning", "critical")
 
 
@@ -52,14 +58,19 @@ class Episode:
         }  # fmt: skip
 
 
-def episodes(alerts: Iterable[Event], ready_ns: Mapping[str, int]) -> list[Episode]:
+def episodes(reports: Iterable[Event], ready_ns: Mapping[str, int]) -> list[Episode]:
     """The troubles that these alerts tell of, in the order in which each was last told of.
 
-    `ready_ns`: of each process that works now, since when.
+    `reports`: alerts and `run` events, which say when lives of processes began; `ready_ns`: since when each process works
+    now, 0 of one that does not.
     """
     open_ones: dict[tuple[str, str], Episode] = {}
     over: list[Episode] = []
-    for event in alerts:
+    begun: defaultdict[str, list[int]] = defaultdict(list)
+    for event in reports:
+        if event.kind == Kind.run:
+            begun[event.subject].append(event.sent_ns)
+            continue
         content = event.map()
         what, target = str(content.get("what", "")), str(content.get("target", ""))
         if content.get("level") == "info":
@@ -75,9 +86,15 @@ def episodes(alerts: Iterable[Event], ready_ns: Mapping[str, int]) -> list[Episo
     for one in open_ones.values():
         if one.what in HAPPENED:
             one.cleared_ns = one.newest.seq_ns
-        elif one.newest.subject.startswith("sentinel-") and ready_ns.get(one.target, 0) > _decided_ns(one):
-            one.cleared_ns = ready_ns[one.target]
+        elif one.newest.subject.startswith("sentinel-") or one.what in GAVE_UP and one.newest.subject == one.target:
+            one.cleared_ns = _works_again_ns(begun[one.target], ready_ns.get(one.target, 0), _decided_ns(one))
     return sorted([*over, *open_ones.values()], key=lambda one: one.newest.seq)
+
+
+def _works_again_ns(begun: Sequence[int], ready_ns: int, after_ns: int) -> int:
+    """When the first life after `after_ns` began that is none of a crash loop, or that works now (`ready_ns`); 0: none."""
+    lasted = (one for one, following in pairwise(begun) if one > after_ns and following - one >= LOOP_S * SECOND)
+    return next(lasted, ready_ns if ready_ns > after_ns else 0)
 
 
 def _decided_ns(one: Episode) -> int:

@@ -51,9 +51,9 @@ def lay(root: Path) -> list[str]:
 
 
 def refresh(config: Config, announce: Callable[[str], None]) -> None:
-    """Lays the program's supervisor.conf over one of another version that nobody has changed; the link .venv likewise.
+    """Lays the program's supervisor.conf over one of another version that nobody has changed; the link .venv where none is.
 
-    Raises Failure where a .venv is a link to nothing and cannot be made anew.
+    Raises Failure where a .venv has no Python and is no link, or a link cannot be made.
     """
     path, link = config.root / COMMON, config.root / ".venv"
     if path.is_file() and path.resolve() != SHIPPED and unchanged(path.read_bytes()):
@@ -61,10 +61,20 @@ def refresh(config: Config, announce: Callable[[str], None]) -> None:
         if path.read_bytes() not in (wanted, SHIPPED.read_bytes()):
             write_file(path, wanted)
             announce(f"{COMMON} is now that of this version; nobody had changed the one that was there.")
-    if link.is_symlink() and not (link / "bin/python").exists():
-        link.unlink()
+    if not (link / "bin/python").exists():
+        _link(link, announce)
+
+
+def _link(link: Path, announce: Callable[[str], None]) -> None:
+    """Makes .venv a link to this installation: every process begins with its Python. Raises Failure."""
+    was = "led nowhere" if link.is_symlink() else "was missing"
+    try:
+        link.unlink(missing_ok=True)
         link.symlink_to(sys.prefix)
-        announce(f".venv led nowhere; it is now {shlex.quote(sys.prefix)}.")
+    except OSError as error:
+        what = f"{link} has no bin/python, and cannot be made a link to {sys.prefix}: {error.strerror}"
+        raise Failure(f"{what}; move it away, or make it one") from None
+    announce(f".venv {was}; it is now {shlex.quote(sys.prefix)}.")
 
 
 def marked(content: bytes) -> bytes:

@@ -1,10 +1,10 @@
-"""run/settings.json: the settings that the running mesh was started with, for who looks at it while mesh.toml is wrong."""
+"""run/settings.json: what the running mesh was started with, for who looks at it or ends it while mesh.toml is wrong."""
 
 from pathlib import Path
 
 import msgspec
 
-from tickmesh.bus.config import Config
+from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.files import write_file
 from tickmesh.bus.settings import Mesh
 
@@ -22,3 +22,11 @@ def recall(root: Path) -> Config | None:
         return Config(msgspec.json.decode((root / FILE).read_bytes(), type=Mesh), root)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def in_force(root: Path) -> tuple[Config | None, ConfigError | None]:
+    """(the settings of mesh.toml, None); where it is wrong, those applied last or None, and what is wrong."""
+    try:
+        return load(root), None
+    except ConfigError as error:
+        return recall(root), error

@@ -1,12 +1,11 @@
 """`mesh status`: a verdict with reasons, processes by supervisord and by the log's tail, every topic, and troubles."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from tickmesh.bus.clock import follow, now_ns
-from tickmesh.bus.config import Config, ConfigError, find_root, load
+from tickmesh.bus.config import Config, ConfigError, find_root
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
@@ -34,6 +33,7 @@ from tickmesh.tools.verdict import Finding, Seen
 
 Process = Mapping[str, Any]  # as supervisord describes it: name, state, statename, pid, exitstatus, start, now …
 OVER_SHOWN = 5  # troubles that are over; those that go on are all shown
+MARKET = (Kind.trade, Kind.quote, Kind.depth)
 TRADING = (
     "instruments", "positions", "strategies", "kill_switch", "tightened", "unlisted_orders", "fees", "profit", "fills",
     "open_orders", "signals", "intents", "cancels", "refused",
@@ -47,7 +47,9 @@ def status() -> JsonObject:
 
     Raises Failure for a log that cannot be read, and ConfigError for a wrong mesh.toml of a mesh that does not run.
     """
-    config, wrong = _settings(find_root())
+    config, wrong = started_with.in_force(find_root())
+    if config is None:
+        raise wrong or ConfigError("there are no settings")
     follow(config.log_dir)  # ages are in the log's time
     processes, restarts, silent = _ask_supervisord(config)
     if processes is None:
@@ -57,7 +59,7 @@ def status() -> JsonObject:
     try:
         window = read_window(config)
         archived_seq = read_watermark(config.archive_dir).archived_seq
-        told = _alerts(config, [process["name"] for process in processes])
+        told = _reports(config, [process["name"] for process in processes])
     except (LogError, ArchiveError) as error:
         raise Failure(str(error)) from None
     now = now_ns()
@@ -72,11 +74,12 @@ def status() -> JsonObject:
         node["restarts_last_minute"] = restarts.get(name, 0)
         node["said"] = last_line(config.root, name) if node["restarts_last_minute"] else ""
     troubles = episodes(told, {node["name"]: ready_ns(config.root, node["name"], node["pid"]) for node in nodes})
+    alive = [process["name"] for process in processes if process["pid"]]
     over = [one for one in troubles if not one.goes_on(now)][-OVER_SHOWN:]
     seen = Seen(
         config=config, now_ns=now, window=window, silent=silent, nodes=nodes, wanted=wanted,
-        instruments=silent_instruments(config, window), disk=disk_room(config), episodes=troubles, blocked=blocked(config),
-        waits=[as_json(wait) for wait in all_waits(config)], wrong_settings=str(wrong or ""),
+        instruments=silent_instruments(config, window, alive), disk=disk_room(config), episodes=troubles,
+        blocked=blocked(config), waits=[as_json(wait) for wait in all_waits(config)], wrong_settings=str(wrong or ""),
     )  # fmt: skip
     word, reasons = verdict.judge(seen)
     age_s = window.age_s(now)
@@ -106,16 +109,6 @@ def status() -> JsonObject:
     }
 
 
-def _settings(root: Path) -> tuple[Config, ConfigError | None]:
-    """(those of mesh.toml, None); where it is wrong, those that the mesh was started with, and what is wrong with it."""
-    try:
-        return load(root), None
-    except ConfigError as error:
-        if (config := started_with.recall(root)) is None:
-            raise
-        return config, error
-
-
 def _nothing(config: Config) -> JsonObject:
     """What is said of a mesh without a supervisord."""
     reasons = [Finding("mesh", "it is not running", "`mesh up` starts it")]
@@ -130,8 +123,11 @@ def _nothing(config: Config) -> JsonObject:
     }  # fmt: skip
 
 
-def silent_instruments(config: Config, window: LogWindow) -> list[JsonObject]:
-    """Configured instruments of which something does not come, and `why`, by the health of their lines."""
+def silent_instruments(config: Config, window: LogWindow, alive: Collection[str]) -> list[JsonObject]:
+    """Configured instruments of which something does not come, and `why`, by the health of their lines.
+
+    `alive`: names of processes that live; a line of them has no health before its venue has answered.
+    """
     standing: dict[str, str] = {}
     given_up: dict[str, str] = {}
     undecided: set[str] = set()
@@ -144,14 +140,17 @@ def silent_instruments(config: Config, window: LogWindow) -> list[JsonObject]:
             undecided.update(beat.get("undecided", ()))
             venue, _ = line_of(config, event.subject.removeprefix("feed-"))
             silent.setdefault(venue, []).append(set(beat.get("never_heard", ())))
+    begin = {verdict.venue_of_line(config, name) for name in alive}
     out = []
     for instrument in config.instruments:
         subject, lines = instrument.subject, silent.get(instrument.venue, [])
         word = standing.get(subject, "")
         topics = set.intersection(*lines) if lines else set()
         kinds = sorted(one.partition(".")[0] for one in topics if one.partition(".")[2] == subject)
+        if not lines and any(f"{kind.name}.{subject}" in window.topics for kind in MARKET):
+            continue  # it is heard already, and its line has not said so yet
         if window.health and not lines:
-            why = f"no line of {instrument.venue} runs: `mesh reload` starts its feeds, `mesh status` has them"
+            why = verdict.not_begun(instrument.venue) if instrument.venue in begin else verdict.no_line(instrument.venue)
         elif word == UNKNOWN:
             why = "the venue does not know it"
         elif word:
@@ -249,9 +248,9 @@ def _node(process: Process, window: LogWindow, inside: set[str], now: int) -> Js
     }
 
 
-def _alerts(config: Config, names: list[str]) -> list[Event]:
-    """Of the hours that the recent store keeps, or of the last one."""
-    return lately(config, Kind.alert, names, now_ns() - int(max(config.recorder.recent_hours, 1.0) * HOUR_NS))
+def _reports(config: Config, names: list[str]) -> list[Event]:
+    """Alerts and beginnings of processes (`run`), of the hours that the recent store keeps, or of the last one."""
+    return lately(config, (Kind.alert, Kind.run), names, now_ns() - int(max(config.recorder.recent_hours, 1.0) * HOUR_NS))
 
 
 def _topic(name: str, topic: Topic, window: LogWindow, now: int) -> JsonObject:

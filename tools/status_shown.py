@@ -5,7 +5,7 @@ from tickmesh.bus.topics import TABLE, Lane
 from tickmesh.tools.episodes import sentence
 from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.terminal import JsonObject, out
-from tickmesh.tools.verdict import DOWN, HEALTHY, LOOP_RESTARTS, Finding
+from tickmesh.tools.verdict import DOWN, HEALTHY, LOOP_RESTARTS, Finding, is_trouble
 
 
 def show(result: JsonObject) -> None:
@@ -88,6 +88,8 @@ def _show_running(result: JsonObject) -> None:
     if result["trading"]:
         _show_trading(result["trading"])
     for one in result["instruments"]:
+        if is_trouble(one):
+            continue  # the verdict below has it
         out.print(f"\n{one['instrument']}: {one['why']}", style="bold", markup=False)
     if at := result["replay"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in at["not_served"].items())

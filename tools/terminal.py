@@ -1,9 +1,11 @@
 """What every command shares: a fault is one sentence on stderr and an exit code (1 failed, 2 wrongly called)."""
 
+import contextlib
+import io
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -72,6 +74,16 @@ def announcer(json: bool) -> Callable[[str], None]:
     return lambda line: console.print(line, markup=False)
 
 
+@contextlib.contextmanager
+def interrupted(sentence: str) -> Iterator[None]:
+    """Says on stderr what goes on when a Ctrl-C ends the command in here."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print(sentence, markup=False)
+        raise
+
+
 def print_parts(*parts: tuple[str, str]) -> None:
     """Prints texts, each with its style, on one line of stdout: with two spaces between them, in colour on a terminal only."""
     if out.is_terminal:
@@ -100,9 +112,34 @@ def _end(name: str, sentence: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
+def _takes_nothing() -> bool:
+    """Whether stdout takes not even the end of a line."""
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except io.UnsupportedOperation:
+        return False  # no file at all
+    except OSError:
+        return True
+    return False
+
+
+def _throw_output_away() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _as_ctrl_c(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # once is enough: what was begun is being cleaned up
     raise KeyboardInterrupt
+
+
+def _finished(program: Callable[[], int]) -> int:
+    """Runs a program to its end and writes what it has printed; gives its exit code. argparse ends by SystemExit."""
+    try:
+        code = program()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    sys.stdout.flush()
+    return code
 
 
 def run(program: Callable[[], int], name: str) -> NoReturn:
@@ -114,15 +151,21 @@ def run(program: Callable[[], int], name: str) -> NoReturn:
         if signal.getsignal(number) is signal.SIG_DFL:  # else it is ignored, as under nohup
             signal.signal(number, _as_ctrl_c)
     try:
-        code = program()
-        sys.stdout.flush()
+        code = _finished(program)
     except Failure as error:
         _end(name, str(error), error.code)
     except ConfigError as error:
         _end(name, str(error), 1)
     except OutputClosed:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _throw_output_away()
         raise SystemExit(0) from None
+    except OSError as error:
+        if not _takes_nothing():
+            raise
+        _throw_output_away()  # what is in a buffer still
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(0) from None
+        _end(name, f"its output cannot be written: {error.strerror}", 1)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     raise SystemExit(code)

@@ -31,11 +31,11 @@ from tickmesh.tools import laying, recording, reload, sources, started_with, tab
 from tickmesh.tools.check_model import check_models
 from tickmesh.tools.log_window import read_window
 from tickmesh.tools.own_events import OwnEvents
-from tickmesh.tools.running import alone, await_end_of_others, check_still_there, last_line, running_processes
+from tickmesh.tools.running import alone, await_end_of_others, check_still_there, last_line, living, running_processes
 from tickmesh.tools.seen import seen_sentence, show_capture
 from tickmesh.tools.start import start_supervisord
 from tickmesh.tools.status import silent_instruments
-from tickmesh.tools.terminal import Failure, JsonObject, err, out
+from tickmesh.tools.terminal import Failure, JsonObject, err, interrupted, out
 from tickmesh.tools.wanted import VenueAnswer, Wanted
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
@@ -95,16 +95,17 @@ def up(
         after = _end_of_log(config)
         follow(config.log_dir)
         started, started_ns = time.monotonic(), now_ns()
-        own = OwnEvents(start_supervisord(root, timeout_s), started_ns)
-        if config.mode == "capture":
-            return recording.watch(config, own, after, started, timeout_s, partial(_silent, config))
-        seen, seconds = _watch(config, survey, own, after, started + timeout_s, required)
+        with interrupted("The mesh goes on starting: `mesh status` shows how far it is, `mesh down` ends it."):
+            own = OwnEvents(start_supervisord(root, timeout_s), started_ns)
+            if config.mode == "capture":
+                return recording.watch(config, own, after, started, timeout_s, partial(_silent, config))
+            seen, seconds = _watch(config, survey, own, after, started + timeout_s, required)
     return {
         "running": True,
         "already": False,
         "mode": config.mode,
         "source": config.source,
-        "instruments": silent_instruments(config, read_window(config)),
+        "instruments": silent_instruments(config, read_window(config), living(root)),
         "seconds": round(time.monotonic() - started, 1),
         "rates": {kind.name: round(seen.recent[kind] / seconds, 1) for kind in required},
         "counts": {kind.name: seen.counts[kind] for kind in required},

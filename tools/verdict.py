@@ -4,11 +4,14 @@ A reason is found by one function of FINDERS, which is given what `mesh status` 
 one thing more, write one more such function.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tickmesh.bus.config import Config
+from tickmesh.bus.config import Config, ConfigError
+from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.standing import UNKNOWN
 from tickmesh.nodes.sentinel.silence import WHAT as SUPERVISORD_SILENT
 from tickmesh.nodes.supervision.presence import Presence
@@ -16,6 +19,7 @@ from tickmesh.tools.episodes import Episode
 from tickmesh.tools.log_window import LogWindow
 from tickmesh.tools.terminal import JsonObject
 
+UNREACHABLE = "unreachable"  # a line's alert of its venue
 HEALTHY, DEGRADED, DOWN = "healthy", "degraded", "down"
 EXIT_CODES = {HEALTHY: 0, DEGRADED: 1, DOWN: 2}
 LOOP_RESTARTS = 3  # within a minute, and a process dies again and again
@@ -64,6 +68,46 @@ class Seen:
         return event.map() if event is not None else {}
 
 
+def venue_of_line(config: Config, process: str) -> str:
+    """The venue of a process that is a line; "" of any other, also in a table that somebody has written."""
+    word, _, instance = process.partition("-")
+    with contextlib.suppress(ConfigError):
+        return line_of(config, instance)[0] if word == "feed" else ""
+    return ""
+
+
+def no_line(venue: str) -> str:
+    """Why an instrument is silent none of whose venue's lines lives."""
+    return f"no line of {venue} runs: `mesh reload` starts its feeds, `mesh status` has them"
+
+
+def not_begun(venue: str) -> str:
+    """Why an instrument is silent whose venue's lines live, and have not begun yet."""
+    return f"no line of {venue} has begun yet: each does when the venue has answered"
+
+
+def is_trouble(instrument: JsonObject) -> bool:
+    """Whether that an instrument is silent is a trouble: not where it is the venue that does not trade it."""
+    return instrument["standing"] in ("", UNKNOWN)
+
+
+def unreached(episodes: Iterable[Episode], now_ns: int) -> dict[str, Episode]:
+    """Venues that are not reached now, each with what was told of it."""
+    return {one.target: one for one in episodes if one.what == UNREACHABLE and one.goes_on(now_ns)}
+
+
+def venues(seen: Seen) -> Iterator[Finding]:
+    """Venues that are not reached; those of one cause (no network) in one sentence. What follows from it is not said again."""
+    causes: defaultdict[str, list[str]] = defaultdict(list)
+    gone = unreached(seen.episodes, seen.now_ns)
+    for venue, one in gone.items():
+        causes[one.content["why"].split(": ", 2)[-1]].append(venue)  # without the seconds and the servers
+    for cause, names in causes.items():
+        why = cause if len(names) > 1 else gone[names[0]].content["why"]
+        action = str(gone[names[0]].content.get("action", ""))
+        yield Finding(", ".join(sorted(names)), f"{UNREACHABLE}: {why}", action)
+
+
 def supervision(seen: Seen) -> Iterator[Finding]:
     """supervisord is there and does not answer."""
     if seen.silent is not None:
@@ -102,9 +146,12 @@ def heartbeats(seen: Seen) -> Iterator[Finding]:
         yield Finding("log", f"{what}, not even a clock event", "see run/logs/sequencer.log")
         return
     allowed_s = seen.config.sentinel.heartbeat_s
+    gone = unreached(seen.episodes, seen.now_ns)
     for node in seen.nodes:
         runs = node["state"] in LIVES and (node["uptime_s"] is None or node["uptime_s"] > START_S)
         beat_s = node["heartbeat_age_s"]
+        if beat_s is None and venue_of_line(seen.config, node["name"]) in gone:
+            continue  # it has not begun, for want of its venue
         if runs and (beat_s is None or beat_s > allowed_s) and node["restarts_last_minute"] < LOOP_RESTARTS:
             since = f"for {beat_s:.0f} s" if beat_s is not None else "within the log's last seconds"
             yield Finding(node["name"], f"it has published no heartbeat {since}", f"see run/logs/{node['name']}.log")
@@ -112,9 +159,12 @@ def heartbeats(seen: Seen) -> Iterator[Finding]:
 
 def instruments(seen: Seen) -> Iterator[Finding]:
     """Configured instruments of which something does not come, unless it is the venue that does not trade them."""
+    gone = unreached(seen.episodes, seen.now_ns)
     for one in seen.instruments:
-        if one["standing"] in ("", UNKNOWN):
-            yield Finding(one["instrument"], one["why"], "")
+        venue = one["instrument"].partition(".")[0]
+        if is_trouble(one) and not (venue in gone and one["why"] == not_begun(venue)):
+            of_venue = one["why"] in (no_line(venue), not_begun(venue))  # the same of all of its instruments: said once
+            yield Finding(venue if of_venue else one["instrument"], one["why"], "")
 
 
 def disk(seen: Seen) -> Iterator[Finding]:
@@ -148,9 +198,9 @@ def trading(seen: Seen) -> Iterator[Finding]:
 
 
 def alerts(seen: Seen) -> Iterator[Finding]:
-    """Troubles that were told of and go on, but of processes, disks and waits, which the others look at themselves."""
+    """Troubles that were told of and go on, but of processes, venues, disks and waits, which the others look at themselves."""
     names = {node["name"] for node in seen.nodes}
-    seen_itself = ("disk", "crash loop", "told_to_wait", SUPERVISORD_SILENT)
+    seen_itself = ("disk", "crash loop", "told_to_wait", UNREACHABLE, SUPERVISORD_SILENT)
     for one in seen.episodes:
         of_process = one.target in names and "at_ns" in one.content
         if one.goes_on(seen.now_ns) and not of_process and one.what not in seen_itself:
@@ -160,6 +210,7 @@ def alerts(seen: Seen) -> Iterator[Finding]:
 FINDERS: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
     supervision,
     settings,
+    venues,
     processes,
     heartbeats,
     instruments,

@@ -83,7 +83,7 @@ class Opinion:
 
     def _remember(self) -> int:
         last = LogReader(self.ctx.config.log_dir).last
-        self.restarts.read_alerts(lately(self.ctx.config, Kind.alert, NAMES, clock.now_ns() - HOUR_NS))
+        self.restarts.read_alerts(lately(self.ctx.config, (Kind.alert,), NAMES, clock.now_ns() - HOUR_NS))
         return last
 
     def of(self, infos: list[ProcessInfo]) -> list[Decision]:

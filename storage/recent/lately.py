@@ -1,6 +1,6 @@
 """What was said of a rare topic lately: by the recent store's index, and from the log where that ends."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config
@@ -17,8 +17,8 @@ MINUTE_NS = 60 * 1_000_000_000
 HOUR_NS = 60 * MINUTE_NS
 
 
-def lately(config: Config, kind: Kind, subjects: Iterable[str], since_ns: int) -> list[Event]:
-    """Reads events of `kind.subject` with seq_ns ≥ `since_ns`, in order of `seq`, as far as recent store and log go back.
+def lately(config: Config, kinds: Collection[Kind], subjects: Iterable[str], since_ns: int) -> list[Event]:
+    """Reads events of these kinds and subjects with seq_ns ≥ `since_ns`, in order of `seq`; as far as store and log go back.
 
     Reads what the recent store has not yet from the log, event by event: seconds, where the store is far behind.
     """
@@ -31,8 +31,9 @@ def lately(config: Config, kind: Kind, subjects: Iterable[str], since_ns: int) -
             with RecentReader(config.recent_dir) as recent:
                 if recent.log_id == log.log_id:
                     after = recent.recent_seq
-                    for subject in wanted:
-                        found += recent.read(topic(kind, subject), since_ns=since_ns, limit=EVENTS_MAX)
+                    for kind in kinds:
+                        for subject in wanted:
+                            found += recent.read(topic(kind, subject), since_ns=since_ns, limit=EVENTS_MAX)
         except RecentError:
             pass  # it is a cache: the log has it all
     known = {event.seq for event in found}
@@ -40,7 +41,7 @@ def lately(config: Config, kind: Kind, subjects: Iterable[str], since_ns: int) -
     for _ in range(3):  # the recorder may release what is about to be read
         try:
             for event in log.events(max(start, log.first - 1)):
-                if event.kind == kind and event.subject in wanted and event.seq not in known:
+                if event.kind in kinds and event.subject in wanted and event.seq not in known:
                     known.add(event.seq)
                     found.append(event)
             break

@@ -2,32 +2,12 @@
 
 import pytest
 
+from tests.support.told_alerts import SECOND, told
 from tests.support.watched_world import World
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.sentinel.judge import Diagnosis, Process
 from tickmesh.tools.episodes import episodes, sentence
-
-SECOND = 10**9
-
-
-def told(*alerts: tuple) -> list:
-    """Alert events, one a second: (level, what, target[, more fields])."""
-    out = []
-    for seq, (level, what, target, *more) in enumerate(alerts, 1):
-        content = {
-            "level": level,
-            "what": what,
-            "target": target,
-            "why": f"reason {seq}",
-            "action": "none",
-            **(more or [{}])[0],
-        }
-        raw = encode(Kind.alert, "sentinel-1" if more else "feed-binance-1", content)
-        stamp_sent(raw, b"x".ljust(32, b"\0"), 1, seq, seq * SECOND)
-        stamp_sequenced(raw, seq, 0, seq * SECOND)
-        out.append(decode(raw))
-    return out
 
 
 @pytest.mark.parametrize(
@@ -59,6 +39,46 @@ def test_a_verdict_on_a_process_is_over_when_it_works_again():
     assert one.goes_on(2 * SECOND), "the life that was ready before is the one that is wrong"
     [one] = episodes(told(verdict), {"executor": 3 * SECOND // 4})
     assert one.cleared_ns == 3 * SECOND // 4
+
+
+def began(*seconds: int) -> list:
+    """`run` events of model-spread, sent at these seconds."""
+    out = []
+    for number, second in enumerate(seconds, 1):
+        raw = encode(Kind.run, "model-spread", {"node": "model-spread", "pid": number})
+        stamp_sent(raw, b"x".ljust(32, b"\0"), 1, 100 + number, second * SECOND)
+        stamp_sequenced(raw, 100 + number, 0, second * SECOND)
+        out.append(decode(raw))
+    return out
+
+
+def gave_up(subject: str, what: str) -> list:
+    """The alert by which a process says of itself that it stays stopped, sent at second 1."""
+    content = {"level": "critical", "what": what, "target": "model-spread", "why": "no such kernel", "action": "mend it"}
+    raw = encode(Kind.alert, subject, content)
+    stamp_sent(raw, b"x".ljust(32, b"\0"), 1, 1, SECOND)
+    stamp_sequenced(raw, 1, 0, SECOND)
+    return [decode(raw)]
+
+
+@pytest.mark.parametrize("what", ["stopped", "model stopped", "hosted step stopped"])
+def test_what_a_process_gave_up_for_is_over_when_it_works_again(what):
+    told = gave_up("model-spread", what)
+    assert episodes(told, {})[0].goes_on(60 * SECOND) and episodes(told, {"model-spread": 0})[0].goes_on(60 * SECOND)
+    [one] = episodes(told, {"model-spread": 9 * SECOND})
+    assert one.cleared_ns == 9 * SECOND and not one.goes_on(10 * SECOND)
+    assert episodes(gave_up("executor", what), {"model-spread": 9 * SECOND})[0].goes_on(10 * SECOND), "another one said it"
+
+
+def test_over_since_stays_what_it_was_when_the_process_is_killed_much_later():
+    loop = told(("critical", "crash loop", "model-spread", {}))
+    lives = began(2, 7, 600)  # the first still of the loop, the second lasted ten minutes
+    [one] = episodes([*loop, *lives], {"model-spread": 600 * SECOND})
+    assert one.cleared_ns == 7 * SECOND
+    [one] = episodes([*loop, *lives], {"model-spread": 0})
+    assert one.cleared_ns == 7 * SECOND, "nor does it go on while the next life starts"
+    [one] = episodes([*loop, *began(2, 7)], {"model-spread": 0})
+    assert not one.cleared_ns, "it dies and dies"
 
 
 def test_what_only_happened_is_over_and_what_nobody_repeats_ends_in_an_hour():

@@ -1,0 +1,76 @@
+"""What `mesh status` concludes of lines that have not begun: the cause once and first, and nothing of what follows from it."""
+
+from tests.support.told_alerts import SECOND, told
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings import InstrumentSettings, Mesh
+from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.tools.episodes import episodes
+from tickmesh.tools.log_window import LogWindow
+from tickmesh.tools.status import silent_instruments
+from tickmesh.tools.status_shown import show
+from tickmesh.tools.verdict import Seen, judge
+
+CAUSE = "its name cannot be resolved (Name or service not known): there is no network, or no name server answers"
+LINES = ("feed-binance-1", "feed-kraken-1")
+
+
+def beat(subject: str) -> Event:
+    raw = encode(Kind.health, subject, {"pid": 7})
+    stamp_sent(raw, b"x".ljust(32, b"\0"), 1, 9, 9 * SECOND)
+    stamp_sequenced(raw, 9, 0, 9 * SECOND)
+    return decode(raw)
+
+
+def looked_at(tmp_path, alerts: list, *beats: str, age_s: int = 60, alive: tuple = LINES) -> Seen:
+    """What is seen at second 10 of two lines that live, and of a recorder; those of `beats` have a heartbeat."""
+    instruments = tuple(InstrumentSettings(*one) for one in (("A", "binance"), ("B", "binance"), ("C/USD", "kraken")))
+    config = Config(Mesh(mode="capture", source="x", models=(), instruments=instruments), tmp_path)
+    window = LogWindow()
+    for name in ("recorder", *beats):
+        window.add(beat(name))
+    nodes = [
+        {"name": name, "state": "RUNNING", "pid": 7, "uptime_s": age_s, "restarts_last_minute": 0, "idle": False, "lag": None,
+         "heartbeat_age_s": 1.0 if name in ("recorder", *beats) else None, "restarts_left": 4}
+        for name in ("recorder", *alive)
+    ]  # fmt: skip
+    silent = silent_instruments(config, window, alive)
+    return Seen(config=config, now_ns=10 * SECOND, window=window, nodes=nodes, instruments=silent,
+                episodes=episodes(alerts, {}))  # fmt: skip
+
+
+def unreachable(*venues: str) -> list:
+    whys = {venue: f"no answer over REST for {at} s: api.{venue}.com: {CAUSE}" for at, venue in enumerate(venues, 3)}
+    return told(*(("warning", "unreachable", venue, {"why": why}) for venue, why in whys.items()))
+
+
+def test_without_a_network_the_cause_is_said_once_and_first_and_nothing_that_follows(tmp_path):
+    word, reasons = judge(looked_at(tmp_path, unreachable("kraken", "binance")))
+    assert word == "degraded" and [(one.about, one.why) for one in reasons] == [("binance, kraken", f"unreachable: {CAUSE}")]
+    _, reasons = judge(looked_at(tmp_path, unreachable("kraken"), "feed-binance-1"))
+    assert [one.about for one in reasons] == ["kraken"] and "api.kraken.com" in reasons[0].why, "one alone: with its server"
+
+
+def test_lines_that_begin_are_not_called_absent(tmp_path):
+    seen = looked_at(tmp_path, [], age_s=2)
+    word, reasons = judge(seen)
+    assert word == "degraded" and [one.about for one in reasons] == ["binance", "kraken"], "once a venue, not an instrument"
+    assert all("has begun yet" in one.why for one in reasons)
+    late = [one.about for one in judge(looked_at(tmp_path, []))[1]]
+    assert late == [*LINES, "binance", "kraken"], "no venue's answer is the cause: their silence is told of"
+    _, reasons = judge(looked_at(tmp_path, [], alive=()))
+    assert [one.about for one in reasons] == ["binance", "kraken"] and "no line of binance runs" in reasons[0].why
+
+
+def test_a_reason_is_shown_once(tmp_path, capsys):
+    seen = looked_at(tmp_path, [], alive=())
+    word, reasons = judge(seen)
+    halted = {"instrument": "okx.D", "standing": "HALT", "why": "the venue does not trade it: HALT"}
+    log = {"last_seq": 1, "rate": 1, "durable_seq": 1, "archived_seq": 0}
+    show({
+        "running": True, "verdict": word, "reasons": [one._asdict() for one in reasons], "nodes": seen.nodes, "topics": [],
+        "instruments": [*seen.instruments, halted], "trading": None, "replay": None, "alerts": [], "disk": {"short": ""},
+        "log": log, "mode": "capture", "source": "x",
+    })  # fmt: skip
+    shown = capsys.readouterr().out
+    assert shown.count("no line of binance runs") == 1 and shown.count("okx.D: the venue does not trade it") == 1
