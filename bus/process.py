@@ -298,7 +298,12 @@ class Context:
         if self._ready:
             return
         self._ready = True
-        ready: dict[str, int | str] = {"pid": os.getpid(), "ready_ns": clock.now_ns(), "wall_ns": clock.machine_wall_ns(), "hosted": self.hosted}
+        ready: dict[str, int | str] = {
+            "pid": os.getpid(),
+            "ready_ns": clock.now_ns(),
+            "wall_ns": clock.machine_wall_ns(),
+            "hosted": self.hosted,
+        }
         if sources:
             ready["sources"] = sources
         self._unwritten = json.dumps(ready).ljust(READY_BYTES)  # one of a longer pid can be written over a shorter one
