@@ -290,12 +290,22 @@ class Context:
         with contextlib.suppress(OutboxFull):
             self.publish([encode(Kind.alert, self.name, alert)])
 
-    def ready(self, **more: Any) -> None:
-        """Publishes once, with `more`, that the node does its job; writes run/ready/<name>.json, starts the heartbeat."""
+    def ready(self, sources: str = "", **more: Any) -> None:
+        """Publishes once, with `more`, that the node does its job; writes run/ready/<name>.json, starts the heartbeat.
+
+        `sources`: a hash of the files of a person's own that it has loaded, for who asks whether they have changed since.
+        """
         if self._ready:
             return
         self._ready = True
-        ready = {"pid": os.getpid(), "ready_ns": clock.now_ns(), "wall_ns": clock.machine_wall_ns(), "hosted": self.hosted}
+        ready: dict[str, int | str] = {
+            "pid": os.getpid(),
+            "ready_ns": clock.now_ns(),
+            "wall_ns": clock.machine_wall_ns(),
+            "hosted": self.hosted,
+        }
+        if sources:
+            ready["sources"] = sources
         self._unwritten = json.dumps(ready).ljust(READY_BYTES)  # one of a longer pid can be written over a shorter one
         self._write_ready()
         mesh = os.environ.get(MESH, "")

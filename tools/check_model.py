@@ -8,7 +8,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tickmesh.bus.config import Config, ConfigError
@@ -63,12 +63,20 @@ def tried(config: Config, kernels: Sequence[tuple[str, dict[str, float]]], timeo
 
 def check_models(config: Config, announce: Callable[[str], None]) -> dict[str, str]:
     """Tries the models of mesh.toml that have not been tried as they are: name → why it cannot run, which is announced too."""
+    faults = faults_of(config, config.models)
+    for name, why in faults.items():
+        announce(f"model-{name} cannot run: {why}. All else is started.")
+    return faults
+
+
+def faults_of(config: Config, models: Iterable[ModelSettings]) -> dict[str, str]:
+    """Tries those of these models that have not been tried as they are: name → why it cannot run."""
     loading.use_folder(config)
     memory = config.run_dir / "kernels" / "tried.json"
     known = _read(memory)
     faults: dict[str, str] = {}
     good = []
-    for model in config.models:
+    for model in models:
         key = _key(model)
         if key and key in known:
             good.append(key)
@@ -78,10 +86,18 @@ def check_models(config: Config, announce: Callable[[str], None]) -> dict[str, s
             good += [key] if key else []
         else:
             faults[model.name] = result["fault"]
-            announce(f"model-{model.name} cannot run: {result['fault']}. All else is started.")
     memory.parent.mkdir(parents=True, exist_ok=True)
     write_file(memory, json.dumps(list(dict.fromkeys([*good, *known]))[: max(KEPT, len(good))]).encode())
     return faults
+
+
+def sources_of(config: Config, kernel: str) -> str:
+    """A hash of a kernel's file and those it imports, as they are now; "" where there is no such kernel."""
+    loading.use_folder(config)
+    try:
+        return sources_hash(loading.file_of(kernel))
+    except ConfigError:
+        return ""
 
 
 def _key(model: ModelSettings) -> str:

@@ -226,6 +226,8 @@ def run_model(
 ) -> None:
     """Run a model over what was recorded, with other parameters; show its signals. Nothing is published.
 
+    Parameters without --set are those of mesh.toml's model with this kernel (the first), else the defaults of its file.
+
     mesh run-model trade_flow --set fast_ms=200 --instruments 'binance.*' --csv signals.csv
     """
     from tickmesh.tools import run_model as command

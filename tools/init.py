@@ -56,6 +56,7 @@ SIM = """
 
 # A model of your own, beside the two that run anyhow, imbalance (book_imbalance) and flow (trade_flow); those go with
 # `default_models = false` above all tables. Try its file first: mesh check-model models/spread.py
+# Signals of every model are traded, its own too; [[strategies]] with models = ["imbalance"] choose (docs/strategies.md).
 # [[models]]
 # name = "spread"                 # process model-spread
 # kernel = "spread"               # models/spread.py, or a shipped one (docs/research.md)
@@ -90,7 +91,8 @@ def init(
 ) -> JsonObject:
     """Writes mesh.toml into `folder` (or here); gives what `--json` prints. Without a venue it asks, on a terminal.
 
-    A folder alone, where nobody can be asked, is the local exchange's market. Raises Failure, and then nothing was written.
+    A folder alone, or mode sim, is the local exchange's market where nobody can be asked. Raises Failure, and then nothing
+    was written.
     """
     root = Path.cwd() if folder is None else made(folder)
     if (root / "run").is_dir() and running_processes(root) is not None:
@@ -104,7 +106,7 @@ def init(
         wanted = paired(venues, lists)
         answers = _asked(wanted, mode)
         instruments = chosen(answers)
-    elif folder is not None and mode in (None, "sim") and not sys.stdin.isatty():
+    elif (folder is not None or mode == "sim") and mode in (None, "sim") and not sys.stdin.isatty():
         mode, instruments, answers = "sim", list(Mesh().instruments), []
     elif sys.stdin.isatty() and err.is_terminal:
         mode, instruments, source = _questions(mode or "capture", source)

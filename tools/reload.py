@@ -16,7 +16,7 @@ from tickmesh.bus.files import write_file
 from tickmesh.bus.names import STEPS
 from tickmesh.nodes.process_table import hosted, name_of, processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Silent, Supervisord
-from tickmesh.tools import started_with, table
+from tickmesh.tools import changed_models, started_with, table
 from tickmesh.tools.reload_plan import FIRST, Change, ReloadPlan, fixed_changes, plan
 from tickmesh.tools.running import alone, last_line, ready_pid, running_processes, silent_words
 from tickmesh.tools.sources import chosen_otherwise
@@ -72,6 +72,7 @@ def apply(
             )
         if fixed := fixed_changes(rows, wanted):
             raise Failure(f"{' and '.join(fixed)} cannot change while the mesh is up: `mesh down`, then `mesh up`")
+        bad_models = changed_models.refuse_bad(config, running)
         if not dry_run:
             table.write(root, wanted)
             started_with.remember(config)
@@ -83,14 +84,15 @@ def apply(
         interrupted = stopped & _interrupted(root)
         reasons = dict.fromkeys(otherwise, "supervisor.conf changed")
         reasons |= dict.fromkeys(interrupted, "a reload before was interrupted")
-        reasons |= {one["name"]: "it had stopped for a fault of its own" for one in running if has_stopped(one)}
         guests = {name_of(*one): one[0] for one in hosted(config)}
+        reasons |= changed_models.edited(config, guests)
+        reasons |= {one["name"]: "it had stopped for a fault of its own" for one in running if has_stopped(one)}
         names = {entry.name for entry in wanted}
         down = _not_running(running, names) if starts_stopped else {}
         todo = plan(rows, wanted, guests.keys(), stopped - interrupted - down.keys(), reasons, down)
         for line in describe(todo):
             announce(line)
-        failed: dict[str, str] = {}
+        failed: dict[str, str] = bad_models if dry_run else {}
         not_done: list[Change] = []
         if todo.changes and not dry_run:
             steps = [name for name, node in guests.items() if node in STEPS]

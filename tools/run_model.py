@@ -3,13 +3,14 @@
 In Python the same is `run_model(...)`, which gives a pandas frame.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from tickmesh.bus.config import Config, load
+from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.settings import ModelSettings
 from tickmesh.nodes.model.node import Step
@@ -36,9 +37,10 @@ def run_model(
 ) -> "pandas.DataFrame":
     """Runs a model over what this folder has recorded; gives its signals, one a row, as `signal_frame` describes them.
 
-    `kernel`: its name or its file; `parameters`: those that are not as in its file; `instruments`: venue.symbol, or patterns;
-    `source`: all (the archive, then the log), log, or archive. Raises ConfigError for settings that cannot be, ModelFault for a
-    model that cannot run, ReadError, ArchiveError or LogError for what cannot be read.
+    `kernel`: its name or its file; `parameters`: those that are not as in mesh.toml's model with this kernel, or, where there
+    is none, as in its file; `instruments`: venue.symbol, or patterns; `source`: all (the archive, then the log), log, or
+    archive. Raises ConfigError for settings that cannot be, ModelFault for a model that cannot run, ReadError, ArchiveError or
+    LogError for what cannot be read.
     """
     config = config or load()
     step = step_of(config, kernel, parameters or {}, instruments)
@@ -46,13 +48,32 @@ def run_model(
 
 
 def step_of(config: Config, kernel: str, parameters: Mapping[str, float], instruments: Sequence[str]) -> Step:
-    """Makes a step of a kernel, by name or file, that no mesh.toml names; it is that of a replay."""
+    """Makes the step of a replay of a kernel, by name or file. Raises ConfigError where no instrument is as wanted."""
     loading.use_folder(config)
-    settings = ModelSettings("run", loading.find(kernel).stem, tuple(instruments), dict(parameters))
+    if not config.subjects(tuple(instruments)):
+        known = ", ".join(config.subjects(("*",)))
+        raise ConfigError(f"no instrument of mesh.toml is as in {', '.join(instruments)}; there are {known}")
+    file = loading.find(kernel)
+    base = configured(config, file.stem)
+    settings = ModelSettings("run", file.stem, tuple(instruments), {**(base.parameters if base else {}), **parameters})
     mesh = msgspec.structs.replace(config.mesh, models=(settings,))
     step = Step(Config(mesh, config.root), "run")
     step.careful = True
     return step
+
+
+def configured(config: Config, kernel: str) -> ModelSettings | None:
+    """The model of mesh.toml with this kernel, the first of several; None for none."""
+    return next((model for model in config.models if model.kernel == kernel), None)
+
+
+def check_writable(path: Path) -> None:
+    """Raises Failure where a file could not be written there: before the work whose result it is to hold."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise Failure(f"{path} cannot be written: there is no folder {folder}")
+    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise Failure(f"{path} cannot be written: {'it is a folder' if path.is_dir() else 'permission denied'}")
 
 
 def command(
@@ -60,16 +81,24 @@ def command(
 ) -> JsonObject:
     """Runs a model as the command does; gives what `--json` prints. `csv`: a file for the signals. Raises Failure."""
     config = load()
+    if csv is not None:
+        check_writable(csv)
     try:
         step = step_of(config, kernel, parameters, instruments or ("*",))
         signals = signal_frame(step, source_spans(config, source, step.kinds, ()))
     except (ModelFault, ReadError, ArchiveError, LogError) as error:
         raise Failure(str(error)) from None
     if csv is not None:
-        signals.to_csv(csv)
+        try:
+            signals.to_csv(csv)
+        except OSError as error:
+            raise Failure(f"{csv} cannot be written: {error.strerror or error}") from None
     counters, identity = step.counters(), step.identity()
+    base = configured(config, identity["kernel"])
     return {
-        "kernel": identity["kernel"], "parameters": identity["parameters"], "instruments": list(step.states.subjects),
+        "kernel": identity["kernel"], "parameters": identity["parameters"],
+        "parameters_of": f"model {base.name} of mesh.toml" if base else "the file's defaults", "set": dict(parameters),
+        "instruments": list(step.states.subjects),
         "source": source, "events": counters["events"], "signals": len(signals), "refused": counters["refused"],
         "why_refused": step.complaint(), "value_mean": float(signals["value"].mean()) if len(signals) else None,
         "value_abs_mean": float(signals["value"].abs().mean()) if len(signals) else None,
@@ -85,6 +114,8 @@ def show(result: JsonObject) -> None:
     """Prints for a person what a model gave."""
     given = ", ".join(f"{name} = {value:g}" for name, value in result["parameters"].items())
     out.print(f"{result['kernel']} ({given}): {result['signals']} signals of {result['events']} events", markup=False)
+    changed = f", but as said: {', '.join(result['set'])}" if result["set"] else ""
+    out.print(f"Parameters: {result['parameters_of']}{changed}", markup=False)
     if result["refused"]:
         out.print(f"{result['refused']} were no signals: {result['why_refused']}", style="bold", markup=False)
     for row in result["last"]:

@@ -113,6 +113,14 @@ def ready_pid(root: Path, name: str) -> int:
         return 0
 
 
+def ready_sources(root: Path, name: str) -> str:
+    """The hash of the files of a model that runs, as it has loaded them; "" where none is known."""
+    try:
+        return str(json.loads((root / "run" / "ready" / f"{name}.json").read_bytes()).get("sources", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
 def last_line(root: Path, name: str) -> str:
     """What a process wrote last for its operator; "nothing" where it has not written anything."""
     try:

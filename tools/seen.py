@@ -9,11 +9,17 @@ STREAMS_SHOWN = 12
 
 def seen_sentence(rates: Mapping[str, float], counts: Mapping[str, int]) -> str:
     """What was seen of each kind: how many a second; of the rare ones how many so far, and which have not come at all."""
-    often = ", ".join(f"{rate:g} {kind}" for kind, rate in rates.items() if rate)
-    rare = ", ".join(f"{counts[kind]} {kind}" for kind, rate in rates.items() if not rate and counts[kind])
+    often = ", ".join(f"{rate:g} {_word(kind, rate)}" for kind, rate in rates.items() if rate)
+    rare = ", ".join(f"{counts[kind]} {_word(kind, counts[kind])}" for kind, rate in rates.items() if not rate and counts[kind])
     none = ", ".join(kind for kind in rates if not counts[kind])
     parts = (f"per second {often}" if often else "", f"so far {rare}" if rare else "", f"not yet any {none}" if none else "")
     return f"In the log: {'; '.join(part for part in parts if part)}."
+
+
+def _word(kind: str, number: float) -> str:
+    """A kind after its number: one fill, two fills."""
+    word = "depth change" if kind == "depth" else kind
+    return word if number == 1 else f"{word}s"
 
 
 def show_capture(summary: JsonObject) -> None:

@@ -44,6 +44,7 @@ class Step:
 
         loading.use_folder(config)
         file = loading.file_of(model.kernel)
+        self.sources = cache.sources_hash(file)  # before they are imported: what changes from here on is another
         folder = cache.use(config, file)
         module = loading.load(model.kernel)
         self._model = model

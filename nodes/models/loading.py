@@ -3,6 +3,7 @@
 import ast
 import importlib
 import math
+import re
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from tickmesh.nodes.models.faults import ModelFault
 from tickmesh.nodes.models.interface import RANGE, Parameter, Records
 
 PACKAGE = "tickmesh.nodes.models"
+_KERNEL = re.compile(r"^def kernel\(", re.MULTILINE)
 ARGUMENTS = ("state", "parameters", "units", "rows", "count", "quotes", "trades", "levels", "out")
 
 
@@ -43,7 +45,7 @@ def folders() -> list[Path]:
 def names() -> list[str]:
     """The names of all kernels: the files of these folders that define one."""
     paths = [path for folder in folders() for path in folder.glob("*.py")]
-    return sorted({path.stem for path in paths if "\ndef kernel(" in path.read_text(errors="replace")})
+    return sorted({path.stem for path in paths if _KERNEL.search(path.read_text(errors="replace"))})
 
 
 def file_of(name: str) -> Path:
@@ -73,6 +75,7 @@ def find(kernel: str) -> Path:
         raise ConfigError(f"there is no file {path}; kernels of this mesh: {', '.join(names())}")
     if path.parent not in [folder.resolve() for folder in folders()]:
         models.__path__.insert(0, str(path.parent))
+    _check_syntax(path)
     if path.stem not in names():
         raise ModelFault("it defines no kernel: no line begins with `def kernel(`", short(str(path)))
     return path
@@ -81,22 +84,31 @@ def find(kernel: str) -> Path:
 def _checked(path: Path, run: Callable[[], ModuleType]) -> ModuleType:
     """The module that `run` imports, with all that a model declares."""
     shown = short(str(path))
+    _check_syntax(path)
     try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    try:
-        ast.parse(source, str(path))
         module = run()
     except Exception as error:  # not narrower: a person's file runs as it is imported, and may raise anything
-        if isinstance(error, SyntaxError) and error.filename == str(path):  # else it is of what the file imports
-            raise ModelFault(f"it is no Python: {error.msg}", f"{shown}:{error.lineno}") from None
         lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         where = f"{shown}:{lines[-1].lineno}" if lines else shown
         raise ModelFault(f"it cannot be imported: {type(error).__name__}: {error}", where) from error
     if wrong := _undeclared(module):
         raise ModelFault(f"{wrong} (nodes/models/interface.py has what a model declares)", shown)
     return module
+
+
+def _check_syntax(path: Path) -> None:
+    """Raises ModelFault with the line where a file is no Python, ConfigError where it cannot be read."""
+    try:
+        ast.parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except SyntaxError as error:
+        shown = short(str(path))
+        where = f"{shown}:{error.lineno}" if error.lineno else shown
+        text = f" in {error.text.strip()!r}" if error.text else ""
+        raise ModelFault(f"it is no Python: syntax error, {error.msg}{text}", where) from None
+    except ValueError as error:  # a zero byte
+        raise ModelFault(f"it is no Python: {error}", short(str(path))) from None
 
 
 def _undeclared(module: ModuleType) -> str:

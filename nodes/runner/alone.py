@@ -98,7 +98,7 @@ async def _watched_step(ctx: Context, module: StepModule, watch: StallWatch) -> 
     await _publish(ctx, runner.unpublished())
     ctx.report_unused_checkpoint(runner.unused)
     ctx.ask_counters = lambda: complaints(ctx, runner.step)
-    ctx.ready(**runner.step.identity(), **runner.begun())
+    ctx.ready(getattr(runner.step, "sources", ""), **runner.step.identity(), **runner.begun())
     ctx.own(_stay_armed(watch), "stall watch")
     async for events in subscription:
         try:

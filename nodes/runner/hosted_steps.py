@@ -94,7 +94,7 @@ async def _host_step(ctx: HostedContext, module: StepModule) -> None:
     publish_all()
     ctx.report_unused_checkpoint(runner.unused)
     ctx.ask_counters = lambda: complaints(ctx, runner.step)
-    ctx.ready(**runner.step.identity(), **runner.begun())
+    ctx.ready(getattr(runner.step, "sources", ""), **runner.step.identity(), **runner.begun())
     stopping = asyncio.create_task(ctx.stop.wait())
     stopping.add_done_callback(lambda _: wake.set())
     try:

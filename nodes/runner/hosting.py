@@ -236,10 +236,10 @@ class HostedContext(Context):
         if self._subscriptions:  # it acts outside, and has perhaps sent what it says
             self.host.rest()
 
-    def ready(self, **more: Any) -> None:
+    def ready(self, sources: str = "", **more: Any) -> None:
         """As every node's. What a guest has loaded stays for good: the garbage collector need not look at it again."""
         if not self._ready:
-            super().ready(**more)
+            super().ready(sources, **more)
             gc.collect()
             gc.freeze()
 

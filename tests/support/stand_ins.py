@@ -12,7 +12,7 @@ from tests.support.places import PROJECT
 from tickmesh.bus.config import load
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import ProcessStates, Supervisord
-from tickmesh.tools import table
+from tickmesh.tools import started_with, table
 
 UP = (ProcessStates.STARTING, ProcessStates.RUNNING)
 # Stands where nodes/__main__.py is: the sentinels are real, the others sleep. A file of its name in slow/ or bad/ makes one
@@ -62,7 +62,9 @@ class StandIns:
     def start(self) -> None:
         """Returns once the sentinels have seen everybody."""
         (self.root / "run/logs").mkdir(parents=True, exist_ok=True)
-        table.write(self.root, processes(load(self.root)))
+        config = load(self.root)
+        table.write(self.root, processes(config))
+        started_with.remember(config)  # as `mesh up` does
         subprocess.run([".venv/bin/supervisord", "-c", "supervisor.conf"], cwd=self.root, check=True)
         for name in ("sentinel-1", "sentinel-2"):
             path = self.root / f"run/ready/{name}.json"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from tests.support.command_run import mesh_here
 from tests.support.places import PROJECT
 from tests.support.server_thread import ServerThread
 from tickmesh.bus.config import load
@@ -123,6 +124,12 @@ def test_wrong_calls_are_sentences(folder):
     assert not list(folder.iterdir())
     pairs = wanted.paired(["binance", "kraken", "binance"], ["A,B", "C/USD", "B, D"])
     assert pairs == {"binance": ["A", "B", "D"], "kraken": ["C/USD"]}
+
+
+def test_of_mode_sim_nothing_is_asked_where_nobody_can_answer(folder):
+    done = mesh_here(folder, "init", "--mode", "sim")
+    assert done.returncode == 0 and "mode sim, binance.BTCUSDT, into data/sim" in done.stdout, done.stderr
+    assert load(folder).mode == "sim"
 
 
 def test_on_a_terminal_it_asks_and_shows_the_names_near_a_wrong_one(folder):

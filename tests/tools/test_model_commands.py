@@ -51,7 +51,8 @@ def test_a_model_that_can_run(root):
         (EIGHT, "", "more than 4 signals for one row"),
         (zero_at(2000), "s.x = 1 //", "ZeroDivisionError"),
         (source("p.missing"), "p.missing", "no field 'missing'"),
-        (source(before="if s.n\n    pass"), "if s.n", "it is no Python"),
+        (source(before="if s.n\n    pass"), "if s.n", "it is no Python: syntax error, expected ':' in 'if s.n'"),
+        ("def kernel(:\n    return 0\n", "def kernel(:", "it is no Python: syntax error, invalid syntax in 'def kernel(:'"),
         (source("count * 0.001"), "", "depends on how events are cut into calls"),
         (source().replace("def kernel(", "def colonel("), "", "it defines no kernel"),
     ],
@@ -125,6 +126,27 @@ def test_a_model_over_recorded_data_with_other_parameters(root):
     shown = mesh_here(root, "run-model", "book_imbalance")
     assert shown.returncode == 0 and f"{len(usual)} signals of 400 events" in shown.stdout
     assert mesh_here(root, "run-model", "no_such").returncode == 1
+
+
+def test_parameters_are_those_of_mesh_toml_and_it_is_said(root, tmp_path):
+    mine = 'name = "mine"\nkernel = "book_imbalance"\nparameters = { half_life_ms = 7, step = 0.5 }\n'
+    (tmp_path / "mesh.toml").write_text(f"default_models = false\n[[models]]\n{mine}")
+    step = run_model.step_of(load(tmp_path), "book_imbalance", {"step": 0.25}, ("*",))
+    given = step.identity()["parameters"]
+    assert (given["half_life_ms"], given["step"], given["interval_ms"]) == (7.0, 0.25, 100.0)
+    shown = mesh_here(root, "run-model", "book_imbalance", "--set", "step=0.5").stdout
+    assert "Parameters: model imbalance of mesh.toml, but as said: step" in shown
+    assert run_model.configured(load(tmp_path), "trade_flow") is None
+
+
+def test_what_run_model_cannot_do_is_a_sentence_at_once(root):
+    wrong = mesh_here(root, "run-model", "book_imbalance", "--instruments", "kraken.*")
+    assert wrong.returncode == 1 and "Traceback" not in wrong.stderr
+    assert "no instrument of mesh.toml is as in kraken.*; there are binance.BTCUSDT" in " ".join(wrong.stderr.split())
+    wrong = mesh_here(root, "run-model", "no_such", "--csv", root / "nowhere/x.csv")
+    assert wrong.returncode == 1 and "there is no folder" in wrong.stderr, "before the model is looked for"
+    wrong = mesh_here(root, "run-model", "no_such", "--csv", root)
+    assert wrong.returncode == 1 and "it is a folder" in wrong.stderr
 
 
 def test_a_word_that_is_no_parameter():

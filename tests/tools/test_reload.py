@@ -18,6 +18,7 @@ from tickmesh.bus.config import ConfigError, load
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import ProcessStates
 from tickmesh.tools import reload as command
+from tickmesh.tools.check_model import sources_of
 from tickmesh.tools.terminal import Failure
 
 pytestmark = pytest.mark.mesh
@@ -124,6 +125,33 @@ def test_a_wrong_line_stops_nothing(mesh):
         assert pids(mesh) == before
     refused = run.command(mesh.root, "mesh", "reload")
     assert (refused.returncode, refused.stdout, "Traceback" in refused.stderr) == (1, "", False)
+
+
+def test_a_model_that_works_is_not_stopped_for_one_that_cannot_run(mesh):
+    before = pids(mesh)
+    for wrong, why in (
+        ('kernel = "trade_flo"', "model-flow could not run: kernel 'trade_flo' is no file of nodes/models"),
+        ('kernel = "trade_flow"\nparameters = { fast_mss = 1.0 }', "kernel trade_flow has no parameter 'fast_mss'"),
+    ):
+        set_up(mesh, models=MODELS.replace('kernel = "trade_flow"', wrong))
+        for words in (("--dry-run",), ()):
+            refused = run.command(mesh.root, "mesh", "reload", *words)
+            assert refused.returncode == 1 and why in refused.stderr, refused.stderr
+            assert "It goes on as before, and nothing was changed" in refused.stderr
+        assert pids(mesh) == before
+    assert done(reload(mesh, models=MODELS)) == [] and is_settled(mesh) and pids(mesh) == before
+
+
+def test_an_edited_file_of_a_model_is_a_change(mesh):
+    config, file = load(mesh.root), mesh.root / "run/ready/model-flow.json"
+    now = sources_of(config, "trade_flow")
+    assert re.fullmatch("[0-9a-f]{16}", now) and sources_of(config, "trade_flo") == ""
+    for loaded, expected in ((now, []), ("0123456789abcdef", [("restart", "model-flow")])):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"sources": loaded}))
+        before = pids(mesh)
+        assert done(reload(mesh)) == expected
+        assert {name for name, pid in pids(mesh).items() if pid != before[name]} == {name for _, name in expected}
+    assert mesh.announced[-1].startswith("restart model-flow: the code of trade_flow changed (")
 
 
 def test_lines_of_a_venue_go_one_after_another(mesh):

@@ -45,7 +45,8 @@ def test_an_executor_cannot_trade_when_it_can_trade_none_of_its_instruments():
 
 def test_what_up_has_seen_is_not_called_none_a_second():
     rates, counts = {"trade": 29.0, "intent": 0.0, "fill": 0.0}, {"trade": 80, "intent": 3, "fill": 0}
-    assert seen_sentence(rates, counts) == "In the log: per second 29 trade; so far 3 intent; not yet any fill."
+    assert seen_sentence(rates, counts) == "In the log: per second 29 trades; so far 3 intents; not yet any fill."
+    assert seen_sentence({"depth": 0.0, "fill": 0.0}, {"depth": 2, "fill": 1}) == "In the log: so far 2 depth changes, 1 fill."
     assert seen_sentence({"trade": 1.0}, {"trade": 2}) == "In the log: per second 1 trade."
     seen = up.Observed("executor")
     seen.counts[Kind.fill] = 2

@@ -1,0 +1,52 @@
+"""Models of mesh.toml that differ from those that run: which have other files now, and which could not run as they are.
+
+For `mesh reload`: a model that works is not stopped for one that cannot.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from tickmesh.bus.config import Config
+from tickmesh.bus.settings import ModelSettings
+from tickmesh.nodes.process_table import name_of
+from tickmesh.nodes.sentinel.supervisord import ProcessInfo, ProcessStates
+from tickmesh.tools import started_with
+from tickmesh.tools.check_model import faults_of, sources_of
+from tickmesh.tools.running import ready_pid, ready_sources
+from tickmesh.tools.terminal import Failure
+
+
+def edited(config: Config, guests: Mapping[str, str]) -> dict[str, str]:
+    """Process → why it has to begin anew: the files of a model are not those that it has loaded. `guests`: whom the sequencer
+    hosts."""
+    found: dict[str, list[str]] = {}
+    for model in config.models:
+        if _is_edited(config, model):
+            name = name_of("model", model.name)
+            found.setdefault("sequencer" if name in guests else name, []).append(model.kernel)
+    return {
+        name: f"the code of {', '.join(dict.fromkeys(kernels))} changed ({config.models_dir.name}/, or what it imports)"
+        for name, kernels in found.items()
+    }
+
+
+def _is_edited(config: Config, model: ModelSettings) -> bool:
+    loaded = ready_sources(config.root, name_of("model", model.name))
+    return bool(loaded) and loaded != sources_of(config, model.kernel)
+
+
+def refuse_bad(config: Config, running: Sequence[ProcessInfo]) -> dict[str, str]:
+    """Tries the models that have changed since they were started: name of the process → why it cannot run.
+
+    Raises Failure where one of those works now, as it was: that one would be stopped.
+    """
+    before = started_with.recall(config.root)
+    known = {model.name: model for model in before.models} if before is not None else {}
+    changed = [model for model in config.models if known.get(model.name) != model or _is_edited(config, model)]
+    bad = {name_of("model", name): why for name, why in faults_of(config, changed).items()}
+    alive = {one["pid"] for one in running if one["state"] == ProcessStates.RUNNING}
+    works = [name for name in bad if ready_pid(config.root, name) in alive]
+    if works:
+        reasons = "; ".join(f"{name} could not run: {bad[name]}" for name in works)
+        whose = "It goes" if len(works) == 1 else "They go"
+        raise Failure(f"{reasons}. {whose} on as before, and nothing was changed: mend that, then `mesh reload`")
+    return bad
