@@ -227,8 +227,8 @@ def release(folder: Folders, upto: int, keep: int = 1) -> int:
     """Removes segments that hold only numbers ≤ `upto`, but leaves the newest `keep`. Returns how many it removed.
 
     Of a log that is synced (it has the file `durable`) one after the other is removed for good, the oldest first: a power cut
-    must not bring an older one back beside a hole. The next one has to hold a number ≤ `upto` then: only so its head is known to
-    be on disk, and after a power cut a log without any whole head would not know where it was. Raises LogError when the disk
+    must not bring an older one back beside a hole. The next one has to hold a number ≤ `upto` then: only so its head is known
+    to be on disk, and after a power cut a log without any whole head would not know where it was. Raises LogError when the disk
     refuses; the rest is there then.
     """
     found = segments(folder)
