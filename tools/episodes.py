@@ -1,8 +1,8 @@
 """Alerts as a person reads them: each trouble once, how often it was told of, and when it was over.
 
 An alert of level info about the same `what` and `target` ends a trouble, and so does one of ENDS. A sentinel's verdict on a
-process, and what a process said of itself when it gave up (GAVE_UP), is over when that process works again: with the first life
-after the alert that has lasted, or with the one that works now. What only HAPPENED is over.
+process, and what a process said of itself when it gave up (GAVE_UP), is over when that process works again: with its first life
+after the alert; of a crash loop with the first that has lasted, or the one that works now. What only HAPPENED is over.
 All else counts as going on for GOES_ON_S after it was told of last: who raises it says it again within that time.
 """
 
@@ -29,6 +29,7 @@ HAPPENED = frozenset({
     "unconfirmed_jump", "gaps_forgotten", "prune", "stale_stream", "not_held", "impossible_transition",
 })  # fmt: skip
 GAVE_UP = frozenset({"stopped", "model stopped", "hosted step stopped"})  # by the process that it is about
+CRASH_LOOP = "crash loop"
 LEVELS = ("info", "warning", "critical")
 
 
@@ -87,14 +88,17 @@ def episodes(reports: Iterable[Event], ready_ns: Mapping[str, int]) -> list[Epis
         if one.what in HAPPENED:
             one.cleared_ns = one.newest.seq_ns
         elif one.newest.subject.startswith("sentinel-") or one.what in GAVE_UP and one.newest.subject == one.target:
-            one.cleared_ns = _works_again_ns(begun[one.target], ready_ns.get(one.target, 0), _decided_ns(one))
+            one.cleared_ns = _works_again_ns(one, begun[one.target], ready_ns.get(one.target, 0))
     return sorted([*over, *open_ones.values()], key=lambda one: one.newest.seq)
 
 
-def _works_again_ns(begun: Sequence[int], ready_ns: int, after_ns: int) -> int:
-    """When the first life after `after_ns` began that is none of a crash loop, or that works now (`ready_ns`); 0: none."""
-    lasted = (one for one, following in pairwise(begun) if one > after_ns and following - one >= LOOP_S * SECOND)
-    return next(lasted, ready_ns if ready_ns > after_ns else 0)
+def _works_again_ns(one: Episode, begun: Sequence[int], ready_ns: int) -> int:
+    """When the first life after a trouble began, of a crash loop one that outlasted it; else `ready_ns`; 0: none is there."""
+    after_ns = _decided_ns(one)
+    lives = begun
+    if one.what == CRASH_LOOP:
+        lives = [since for since, following in pairwise(begun) if following - since >= LOOP_S * SECOND]
+    return next((since for since in lives if since > after_ns), ready_ns if ready_ns > after_ns else 0)
 
 
 def _decided_ns(one: Episode) -> int:

@@ -63,10 +63,12 @@ def gave_up(subject: str, what: str) -> list:
 
 @pytest.mark.parametrize("what", ["stopped", "model stopped", "hosted step stopped"])
 def test_what_a_process_gave_up_for_is_over_when_it_works_again(what):
-    told = gave_up("model-spread", what)
-    assert episodes(told, {})[0].goes_on(60 * SECOND) and episodes(told, {"model-spread": 0})[0].goes_on(60 * SECOND)
-    [one] = episodes(told, {"model-spread": 9 * SECOND})
+    alerts = gave_up("model-spread", what)
+    assert episodes(alerts, {})[0].goes_on(60 * SECOND) and episodes(alerts, {"model-spread": 0})[0].goes_on(60 * SECOND)
+    [one] = episodes(alerts, {"model-spread": 9 * SECOND})
     assert one.cleared_ns == 9 * SECOND and not one.goes_on(10 * SECOND)
+    [one] = episodes([*alerts, *began(9, 20)], {"model-spread": 20 * SECOND})
+    assert one.cleared_ns == 9 * SECOND, "however soon it is killed"
     assert episodes(gave_up("executor", what), {"model-spread": 9 * SECOND})[0].goes_on(10 * SECOND), "another one said it"
 
 
