@@ -22,6 +22,8 @@ from tickmesh.bus.schema import QUOTE, Kind
 from tickmesh.bus.sockets import Producer
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.__main__ import main
+from tickmesh.nodes.models.cache import sources_hash
+from tickmesh.nodes.models.loading import file_of
 
 NAMES = itertools.count()
 MODEL = '[[models]]\nname = "{name}"\nkernel = "{kernel}"\n'
@@ -128,6 +130,8 @@ def test_hosted_it_is_put_out_and_the_rest_goes_on(model_of, tmp_path):
     try:
         for name in ("sequencer", "model-m", "model-good"):
             until((config.run_dir / f"ready/{name}.json").exists, f"{name} ready", 90)
+        loaded = json.loads((config.run_dir / "ready/model-good.json").read_text())["sources"]
+        assert loaded == sources_hash(file_of("book_imbalance")), "by which a reload sees an edit"
         feed = Producer(config, "feed-binance-1")
         feed.publish(quotes(1, 100))
         until(lambda: alerts(config.log_dir), "the alert", 60)
