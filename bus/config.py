@@ -315,7 +315,7 @@ def hostable_words(mesh: Mesh) -> list[str]:
     ]  # fmt: skip
 
 
-LOCAL_SYMBOL = re.compile("[A-Z0-9_]+")
+LOCAL_SYMBOL = re.compile(r"(?:[A-Z0-9_]|[^\x00-\x7f])+")  # Binance has symbols beyond ASCII
 
 
 def _odd_symbols(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
@@ -324,7 +324,7 @@ def _odd_symbols(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
         if not one.symbol or any(letter.isspace() for letter in one.symbol):
             yield "instruments.symbol", one.symbol, "the venue's own name of the instrument, without spaces, like 'BTCUSDT'"
         elif mesh.mode == "sim" and one.venue in LOCAL_VENUES and not LOCAL_SYMBOL.fullmatch(one.symbol):
-            allowed = "at the local exchange, as at Binance, capital letters, digits and '_', like 'BTCUSDT'"
+            allowed = "at the local exchange, as at Binance, capital and other letters, digits and '_', like 'BTCUSDT'"
             yield "instruments.symbol", one.symbol, allowed
 
 

@@ -66,8 +66,8 @@ def test_a_value_out_of_bounds_or_of_a_wrong_type_is_said(tmp_path, section, key
         *(
             (
                 f"[[instruments]]\nsymbol = '{odd}'\nvenue = '{venue}'",
-                f"instruments.symbol = '{odd}' is impossible; allowed: at the local exchange, as at Binance, capital letters, "
-                "digits and '_', like 'BTCUSDT'",
+                f"instruments.symbol = '{odd}' is impossible; allowed: at the local exchange, as at Binance, capital and "
+                "other letters, digits and '_', like 'BTCUSDT'",
             )
             for odd, venue in (("BTC/USDT", "binance"), ("btcusdt", "binance_usdm"), ("../BTC", "binance"))
         ),

@@ -25,6 +25,8 @@ def test_a_wrong_mesh_toml_hinders_no_end(tmp_path, known, words):
     mesh.start()
     if known:
         remember(load(tmp_path))
+    else:
+        (tmp_path / "run/settings.json").unlink(missing_ok=True)
     try:
         (tmp_path / "mesh.toml").write_text("[sentinel\n")
         refused = mesh_here(tmp_path, "up")

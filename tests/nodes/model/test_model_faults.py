@@ -115,7 +115,7 @@ def test_a_declared_range_and_an_infinite_price(step_of, tmp_path):
     [
         (source("p.missing"), "no field 'missing'", "p.missing"),
         (source("s.gone"), "no field 'gone'", "s.gone"),
-        (source(before="if s.n\n    pass"), "it is no Python: expected ':'", "if s.n"),
+        (source(before="if s.n\n    pass"), "it is no Python: syntax error, expected ':'", "if s.n"),
         (source(head="import no_such_module\n"), "cannot be imported: ModuleNotFoundError", "import no_such"),
         (source(head="open('no_such_file')\n"), "cannot be imported: FileNotFoundError: .*no_such_file", "open("),
         (source(head="exec('if so')\n"), "cannot be imported: SyntaxError: .*line 1", "exec("),

@@ -40,7 +40,7 @@ HEARTBEAT = "process.Context.health = boom; sequencer.SequencerContext.health = 
 CALLBACK = """
 import asyncio
 whole = process.Context.ready
-def ready(self, **more):
+def ready(self, sources="", **more):
     whole(self, **more)
     asyncio.get_running_loop().call_later(0.05, boom)
 process.Context.ready = ready
