@@ -21,9 +21,12 @@ from tickmesh.nodes.net import exchange_address
 from tickmesh.nodes.sequencer import node as sequencer
 from tickmesh.nodes.session import node as session
 from tickmesh.nodes.session.credentials import Credentials
-from tickmesh.nodes.venues import binance_orders, binance_signing
+from tickmesh.nodes.venues import binance_signing
+from tickmesh.nodes.venues.parsing.decimals import mantissa
+from tickmesh.nodes.venues.table import dialect_of
 
 SUBJECT = "binance.BTCUSDT"
+SPOT = dialect_of("binance")
 LOCAL = Credentials("local-key", binance_signing.hmac_signer("local-secret"))  # of the local exchange's only account
 
 
@@ -148,7 +151,7 @@ class Venue:
         if mood == "refused":
             await reply(400, error={"code": -2010, "msg": "Account has insufficient balance for requested action."})
             return
-        lots = binance_orders.mantissa(params["quantity"], -8)
+        lots = mantissa(params["quantity"], -8)
         order = {"cid": cid, "id": 500 + len(self.orders), "lots": lots, "filled": 0, "status": "NEW",
                  "side": params["side"]}  # fmt: skip
         self.orders[cid] = order

@@ -11,7 +11,7 @@ from tickmesh.bus.schema import INTENT, Action, Kind, Status
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.orders.states import FINAL, MOVES, OPEN, status_of_absent
 from tickmesh.nodes.session.account import Account
-from tickmesh.nodes.venues.binance_orders import Fill, Report
+from tickmesh.nodes.venues.order_venue import Fill, Report
 
 SUBJECT = "binance.BTCUSDT"
 QUANTITY = 10
