@@ -11,7 +11,7 @@ import numpy as np
 
 from tickmesh.bus.names import KERNEL_BYTES, PRODUCER_BYTES, STRATEGY_BYTES, SUBJECT_BYTES
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class Kind(IntEnum):
@@ -52,10 +52,11 @@ class Flag(IntFlag):
 
 
 class Action(IntEnum):
-    """What an intent asks the venue for: to place an order, or to cancel one."""
+    """What an intent asks the venue for: to place an order, to cancel one, or to reduce the quantity of one in its place."""
 
     NEW = 1
     CANCEL = 2
+    AMEND = 3
 
 
 class OrderType(IntEnum):
@@ -86,6 +87,7 @@ class Status(IntEnum):
     Rejected = 7
     Expired = 8
     Unknown = 9
+    PendingReplace = 10
 
 
 class GapState(IntEnum):

@@ -74,8 +74,8 @@ class Session:
         self.count.update(
             {
                 name: 0
-                for name in ("orders_sent", "cancels_sent", "rejects", "refused_intents", "unknowns", "resolved", "fills",
-                             "reconnects", "reconciles", "outbox_full", "foreign", "contradictions", "adopted")
+                for name in ("orders_sent", "cancels_sent", "amends_sent", "rejects", "refused_intents", "unknowns", "resolved",
+                             "fills", "reconnects", "reconciles", "outbox_full", "foreign", "contradictions", "adopted")
             }
         )  # fmt: skip
         self.count["last_error"] = ""

@@ -10,12 +10,14 @@ from tickmesh.bus.schema import Action, Kind, Status
 from tickmesh.bus.settings import ORDER_VENUE, Instrument
 from tickmesh.bus.wire import Event, decode
 from tickmesh.nodes.net.websocket import Disconnected
+from tickmesh.nodes.orders.states import OPEN
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.requests import OrderRequests
 from tickmesh.nodes.venues import binance_orders as venue
+from tickmesh.nodes.venues.binance_amending import build_amend_request
 
-_read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action", "expires_ns")
+_read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action", "quantity_lots", "expires_ns")
 
 
 class IntentSender:
@@ -45,12 +47,14 @@ class IntentSender:
 
     def act_on(self, intent: Event) -> None:
         """Sends an intent, refuses it, or leaves it waiting; one that something was published about is left alone."""
-        raw_id, raw_target, action, expires_ns = _read_intent(intent.raw)
+        raw_id, raw_target, action, lots, expires_ns = _read_intent(intent.raw)
         client_order_id = raw_id.rstrip(b"\0").decode()
         if client_order_id not in self._account.state.waiting or not intent.subject.startswith(f"{ORDER_VENUE}."):
             return
         if action == Action.CANCEL:  # however late, and whatever mesh.toml lists now
             self._cancel(intent, raw_target.rstrip(b"\0").decode())
+        elif action == Action.AMEND:  # likewise: it takes risk away
+            self._amend(intent, raw_target.rstrip(b"\0").decode(), lots)
         elif 0 < expires_ns < now_ns():
             self._refuse(intent, "the intent expired before the session could act on it", Status.Expired)
         elif intent.subject not in self._account.configured:
@@ -98,6 +102,27 @@ class IntentSender:
             self._count["cancels_sent"] += 1
         except Disconnected:
             self._unresolved.set()
+
+    def _amend(self, intent: Event, target_id: str, lots: int) -> None:
+        """Asks the venue to reduce an order to `lots`, once; what came of it is the quantity that the venue states."""
+        order, instrument = self._account.order(target_id), self._account.instrument(intent.subject)
+        if order is None or instrument is None:
+            self._refuse(intent, "no such order")
+        elif order.status not in OPEN:
+            self._refuse(intent, f"only an order that stands is amended, this one is {Status(order.status).name}")
+        elif not order.filled_lots < lots < order.quantity_lots:
+            bounds = f"{order.filled_lots} lots filled and below {order.quantity_lots}"
+            self._refuse(intent, f"a quantity of {lots} lots; it has to be above the {bounds}")
+        elif self._requests.may_place and not self._publisher.behind:
+            method, params = build_amend_request(intent.records[0], instrument)
+            request = self._requests.build(method, params, target_id)
+            reason = f"to be reduced to {lots} lots"
+            self._publisher.publish(self._account.apply_status(order, Status.PendingReplace, reason, intent.recv_ns))
+            try:
+                self._requests.send(request)
+                self._count["amends_sent"] += 1
+            except Disconnected:
+                self._unresolved.set()
 
     def cancel_strays(self) -> None:
         """Cancels what is alive at the venue and over for the log: at once, whatever the log has."""

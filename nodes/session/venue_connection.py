@@ -19,6 +19,7 @@ from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.reconciliation import Reconciler
 from tickmesh.nodes.session.requests import OrderRequests, PendingRequest
 from tickmesh.nodes.session.sending import IntentSender
+from tickmesh.nodes.venues import binance_amending
 from tickmesh.nodes.venues import binance_orders as venue
 from tickmesh.nodes.venues.binance_limits import asked_pause_ms
 from tickmesh.nodes.venues.binance_orders import Report
@@ -164,7 +165,11 @@ class VenueConnection:
         instrument = self._account.instrument(order.subject)
         if instrument is None:
             return []
-        report = venue.report_of_order(venue.decode_order(result), instrument, request.client_order_id)
+        if request.method == binance_amending.METHOD:
+            answer = binance_amending.decode_amended(result)
+            report = binance_amending.report_of_amended(answer, instrument, request.client_order_id)
+        else:
+            report = venue.report_of_order(venue.decode_order(result), instrument, request.client_order_id)
         return self._account.apply_report(report, "reply", recv_ns)
 
     def _on_error(self, request: PendingRequest, status: int, error: venue.Error, recv_ns: int) -> list[bytearray]:

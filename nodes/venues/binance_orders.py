@@ -156,11 +156,16 @@ class Report:
     fills: list[Fill] = field(default_factory=list)
     terms: OrderTerms | None = None  # of the order, where the venue has stated them
 
+    @property
+    def quantity_lots(self) -> int:
+        """The order's quantity as it is now, by the venue; 0 where it did not state one."""
+        return self.terms.quantity_lots if self.terms is not None else 0
+
 
 class ExecutionReport(msgspec.Struct):
     """The user event executionReport: what happened to one order, by the venue's names.
 
-    On a cancel `c` is the cancel's id and `C` the order's; `z` is cumulative; `t` is −1 where nothing traded.
+    On a cancel or an amendment `c` is the request's id, `C` the order's; `z` is cumulative; `t` is −1 where nothing traded.
     """
 
     s: str
@@ -312,13 +317,13 @@ def report_of_event(event: ExecutionReport, instrument: Instrument) -> Report:
     """The report that an executionReport holds. Raises AnswerError, or DecimalError for numbers that cannot be held."""
     report = Report(
         instrument.subject,
-        event.C or event.c if event.x == "CANCELED" else event.c,
+        event.C or event.c if event.x in ("CANCELED", "REPLACED") else event.c,
         event.i,
         status_of(event.X),
         mantissa(event.z, instrument.quantity_exponent),
         to_ns(event.T),
         "" if event.r == "NONE" else event.r,
-        terms=_terms(event.S, event.o, event.f, event.p, event.q, instrument),
+        terms=terms_of(event.S, event.o, event.f, event.p, event.q, instrument),
     )
     if event.x == "TRADE":
         report.fills.append(
@@ -333,7 +338,8 @@ def report_of_event(event: ExecutionReport, instrument: Instrument) -> Report:
     return report
 
 
-def _terms(side: str, kind: str, force: str, price: str, quantity: str, instrument: Instrument) -> OrderTerms | None:
+def terms_of(side: str, kind: str, force: str, price: str, quantity: str, instrument: Instrument) -> OrderTerms | None:
+    """What an order asks for, by the venue's words; None of one without a quantity. Raises DecimalError."""
     lots = mantissa(quantity, instrument.quantity_exponent)
     ticks = mantissa(price, instrument.price_exponent)
     return OrderTerms(1 if side == "BUY" else -1, TYPES.get(kind, 0), FORCES.get(force, 0), ticks, lots) if lots else None
@@ -361,7 +367,7 @@ def report_of_order(order: _OrderAnswer, instrument: Instrument, client_order_id
         status_of(order.status),
         mantissa(order.executedQty, instrument.quantity_exponent),
         venue_ns,
-        terms=_terms(order.side, order.type, order.timeInForce, order.price, order.origQty, instrument),
+        terms=terms_of(order.side, order.type, order.timeInForce, order.price, order.origQty, instrument),
         fills=[
             # Fills in a reply are those of the order's arrival: it took.
             Fill(
