@@ -36,7 +36,7 @@ Mode = Literal["sim", "capture", "paper", "live"]
 LineFormat = Literal["human", "json"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 LOCAL_VENUES = ("binance", "binance_usdm")  # whose dialects the local exchange speaks, in mode sim
-ORDER_VENUE = "binance"  # the venue that the session can send orders to; others are captured only, in this version
+ORDER_VENUES = ("binance",)  # venues that a session can send orders to; others are captured only
 
 
 class InstrumentSettings(Section, frozen=True):

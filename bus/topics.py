@@ -90,6 +90,11 @@ def lanes_of(kinds: tuple[Kind, ...]) -> frozenset[Lane]:
     return frozenset(TABLE[kind].lane for kind in kinds)
 
 
+def account_of(venue: str) -> str:
+    """The subject of what an account at a venue holds: binance.account."""
+    return f"{venue}.account"
+
+
 def topic(kind: int, subject: str) -> str:
     """`kind.subject`, like trade.binance.BTCUSDT."""
     return f"{Kind(kind).name}.{subject}"

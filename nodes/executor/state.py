@@ -143,7 +143,7 @@ class ExecutorState(msgspec.Struct):
         return instrument.orders.get(client_order_id) or self.closed.get(client_order_id)
 
     def apply_update(
-        self, instrument: InstrumentState, order: Order, status: int, filled_lots: int, order_id: int, quantity_lots: int
+        self, instrument: InstrumentState, order: Order, status: int, filled_lots: int, order_id: int, quantity_lots: int = 0
     ) -> bool:
         """Moves an order by an update from the log; gives whether that shows an amendment that was not done."""
         asked = order.status == states.PENDING_REPLACE

@@ -14,11 +14,12 @@ from tickmesh.bus.clock import STEP_NS
 from tickmesh.bus.layout import record_reader, record_struct
 from tickmesh.bus.names import fitting
 from tickmesh.bus.schema import DTYPES, SCHEMA_HASH, Action, Kind, Status
-from tickmesh.bus.settings import ORDER_VENUE, Instrument
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.orders import fills, states
-from tickmesh.nodes.session.balances import Balances, Held
-from tickmesh.nodes.venues.binance_orders import Fill, OrderTerms, Report
+from tickmesh.nodes.session.account_state import AccountState, SessionOrder
+from tickmesh.nodes.session.balances import Balances
+from tickmesh.nodes.venues.order_venue import Fill, OrderTerms, Report
 from tickmesh.nodes.venues.private import asset_name
 
 UPDATE, FILL = record_struct(Kind.update), record_struct(Kind.fill)
@@ -34,53 +35,6 @@ FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
 FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
 
 
-class SessionOrder(msgspec.Struct):
-    """One order of a session. Quantities, prices: mantissas of the instrument; `sent_ns`: when PendingNew was published."""
-
-    client_order_id: str
-    subject: str
-    side: int
-    order_type: int
-    time_in_force: int
-    price_ticks: int
-    quantity_lots: int
-    sent_ns: int = 0
-    order_id: int = 0
-    status: int = Status.PendingNew
-    filled_lots: int = 0
-    stray: bool = False  # over for the log, and reported as alive since
-    fill_lots: int = 0  # sum of the fills known; filled_lots is what the venue reports with its states
-
-    @property
-    def final(self) -> bool:
-        """Whether its status is Filled, Canceled, Rejected or Expired."""
-        return self.status in states.FINAL
-
-    @property
-    def fills_missing(self) -> bool:
-        """Whether the venue reports more as filled than the fills that are known."""
-        return self.fill_lots < self.filled_lots
-
-    @property
-    def fills_complete(self) -> bool:
-        """Whether the fills that are known are the whole order."""
-        return self.fill_lots >= self.quantity_lots > 0
-
-
-class AccountState(msgspec.Struct, kw_only=True):
-    """Everything that an Account remembers, as a checkpoint holds it. `fills` has no default: a state without it is too old."""
-
-    fills: dict[str, dict[str, int]]  # by instrument: see nodes/orders/fills.py
-    orders: dict[str, SessionOrder] = {}
-    waiting: dict[str, bytes] = {}  # intents that nothing has been published about: client id → event
-    schema: str = ""  # that the waiting events are of; a state without it is of schema version 1
-    trade_floor: dict[str, int] = {}  # own trades up to this id are complete
-    exponents: dict[str, tuple[int, int]] = {}  # by instrument, of price and quantity: what the log's definition states
-    balances: dict[str, Held] = {}  # by asset: what the log has of it
-    producer: tuple[int, int] = (0, 0)  # epoch and number of the session's last event in the log
-    stepped_ns: int = 0  # seq_ns of the last step forward of the mesh's time: nothing is older than since then
-
-
 class Account:
     """The orders, fills, balances and waiting intents of one account at a venue.
 
@@ -91,11 +45,17 @@ class Account:
     `moved`: instruments of which an update or a fill was read since their own trades were last compared with the venue's.
     `adopts_all`: orders that are nobody's of this mesh are followed like its own; else only those that an executor's id names,
     whatever its log was. `adopted` counts both.
-    `configured`: the instruments of mesh.toml at the venue. On others nothing new is sent; orders that are there are brought to
-    their end.
+    `venue`: its name in mesh.toml. `configured`: the instruments of mesh.toml there. On others nothing new is sent; orders that
+    are there are brought to their end.
     """
 
-    def __init__(self, configured: Mapping[str, Instrument] = NO_INSTRUMENTS, adopts_all: bool = False) -> None:
+    def __init__(
+        self,
+        configured: Mapping[str, Instrument] = NO_INSTRUMENTS,
+        adopts_all: bool = False,
+        venue: str = "binance",
+    ) -> None:
+        self.venue = venue
         self.configured = configured
         self.adopts_all = adopts_all
         self.adopted = 0
@@ -104,7 +64,7 @@ class Account:
         )  # by instrument and the venue's id: not ours, and not to be asked again
         self.moved: set[str] = set()
         self.state = AccountState(fills={}, schema=SCHEMA_HASH)
-        self.balances = Balances(self.state.balances)
+        self.balances = Balances(self.state.balances, venue)
         self.by_order_id: dict[tuple[str, int], SessionOrder] = {}  # by instrument and the venue's id, which is one of its own
         self.foreign = 0
         self.contradictions = 0
@@ -120,7 +80,7 @@ class Account:
             raise msgspec.ValidationError(f"{len(loaded.waiting)} intents wait in it as events of another schema")
         loaded.schema = SCHEMA_HASH
         self.state = loaded
-        self.balances = Balances(loaded.balances)
+        self.balances = Balances(loaded.balances, self.venue)
         self.moved = set(self.state.fills)
         self.by_order_id = {(order.subject, order.order_id): order for order in self.state.orders.values() if order.order_id}
 
@@ -141,13 +101,13 @@ class Account:
     def instrument(self, subject: str) -> Instrument | None:
         """An instrument of the venue, by the exponents of the log, else of mesh.toml or the source; None: unknown."""
         venue, _, symbol = subject.partition(".")
-        if venue == ORDER_VENUE and (defined := self.state.exponents.get(subject)) is not None:
+        if venue == self.venue and (defined := self.state.exponents.get(subject)) is not None:
             return Instrument(symbol, venue, *defined)
         return self.configured.get(subject)
 
     def instrument_of(self, symbol: str) -> Instrument | None:
         """The instrument of a symbol, as `instrument` gives it."""
-        return self.instrument(f"{ORDER_VENUE}.{symbol}")
+        return self.instrument(f"{self.venue}.{symbol}")
 
     def instruments_with_orders(self) -> list[Instrument]:
         """The instruments on which orders of ours may be open: those of mesh.toml, and those with an unsettled order."""

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.process import NodeFault
-from tickmesh.bus.settings import ORDER_VENUE
-from tickmesh.nodes.venues.binance_signing import KeyUnusable, Signer, ed25519_signer, hmac_signer
+from tickmesh.nodes.orders.accounts import session_name
+from tickmesh.nodes.venues.binance_signing import KeyUnusable, ed25519_signer, hmac_signer
+from tickmesh.nodes.venues.order_venue import Signer
 
 KEY, SECRET, PRIVATE_KEY = "TICKMESH_API_KEY", "TICKMESH_API_SECRET", "TICKMESH_PRIVATE_KEY"  # in the environment
 NAMES = {"api_key", "secret", "private_key"}  # in the file
@@ -52,11 +53,11 @@ def read_credentials(config: Config) -> Credentials:
     return _credentials(found, f"the environment ({KEY}, and {SECRET} or {PRIVATE_KEY})")
 
 
-def account_locks(config: Config, credentials: Credentials) -> list[Path]:
+def account_locks(config: Config, credentials: Credentials, venue: str) -> list[Path]:
     """The files that a session locks: of this mesh, and of its account, of which all meshes of this user know."""
-    mine = [config.run_dir / "session.lock"]
+    mine = [config.run_dir / f"{session_name(venue)}.lock"]
     if not credentials.local:
-        name = sha256(f"{ORDER_VENUE} {credentials.api_key}".encode()).hexdigest()[:16]
+        name = sha256(f"{venue} {credentials.api_key}".encode()).hexdigest()[:16]
         mine.append(Path(tempfile.gettempdir()) / f"tickmesh-accounts-{os.getuid()}" / f"{name}.lock")
     return mine
 

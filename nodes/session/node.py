@@ -23,7 +23,6 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context, EventSubscription, NodeFault
 from tickmesh.bus.schema import Kind, Status
 from tickmesh.bus.segments import LogReleased, segments
-from tickmesh.bus.settings import ORDER_VENUE
 from tickmesh.bus.topics import lanes_of
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.net.backoff import Backoff
@@ -32,9 +31,11 @@ from tickmesh.nodes.net.endpoints import ca_of
 from tickmesh.nodes.net.rest import RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.net.waits import Waits
+from tickmesh.nodes.orders.accounts import venue_of_session
 from tickmesh.nodes.runner.history import history
-from tickmesh.nodes.session.account import Account, SessionOrder
-from tickmesh.nodes.session.binance_rest import BinanceAccount
+from tickmesh.nodes.session.account import Account
+from tickmesh.nodes.session.account_state import SessionOrder
+from tickmesh.nodes.session.asking import VenueAccount
 from tickmesh.nodes.session.credentials import Credentials, account_locks, read_credentials
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.reconciliation import Reconciler
@@ -42,7 +43,7 @@ from tickmesh.nodes.session.requests import OrderRequests
 from tickmesh.nodes.session.sending import IntentSender
 from tickmesh.nodes.session.venue_connection import VenueConnection
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
-from tickmesh.nodes.venues.table import adapter_of
+from tickmesh.nodes.venues.table import adapter_of, dialect_of
 
 READS = (Kind.instrument, Kind.intent, Kind.update, Kind.fill, Kind.balance, Kind.run, Kind.clock)
 WRITES = (Kind.update, Kind.fill, Kind.balance)
@@ -63,11 +64,12 @@ class Session:
         self.ctx = ctx
         config = ctx.config
         self.settings = config.session
+        dialect = dialect_of(venue_of_session(ctx.instance))
+        venue = dialect.venue
         # an order's is among them: its quotes were in the log before it
-        self.account = Account(
-            DecidedInstruments(config, ORDER_VENUE), self.settings.foreign == "adopt"
-        )  # what has been published
-        self.logged = Account()  # what is in the log: the only thing a checkpoint may hold
+        configured = DecidedInstruments(config, venue)
+        self.account = Account(configured, self.settings.foreign == "adopt", venue)  # what has been published
+        self.logged = Account(venue=venue)  # what is in the log: the only thing a checkpoint may hold
         self.log_ns = 0  # seq_ns of the last event of the log that was read
         self.checkpoints = CheckpointWriter(ctx.checkpoint, config.checkpoint_s)
         self.count = ctx.counters
@@ -84,16 +86,16 @@ class Session:
         self.unresolved = asyncio.Event()  # there is a reason to ask the venue before the next round
         limits = self.settings.recv_window_ms, self.settings.request_timeout_s
         self.venue_time = VenueTime()
-        budget = budget_of(config, adapter_of(ORDER_VENUE), self.settings.weight_share)
-        waits = Waits(config, ctx.name, ctx.alert_of, ORDER_VENUE)
-        self.venue = BinanceAccount(key, *limits, self.venue_time, budget, ca_of(config, ORDER_VENUE), waits)
-        self.requests = OrderRequests(key, *limits, self.venue_time)
+        budget = budget_of(config, adapter_of(venue), self.settings.weight_share)
+        waits = Waits(config, ctx.name, ctx.alert_of, venue)
+        self.venue = VenueAccount(dialect, key, *limits, self.venue_time, budget, ca_of(config, venue), waits)
+        self.requests = OrderRequests(dialect.orders, key, *limits, self.venue_time)
         self.publisher = SessionPublisher(ctx, self.requests)
         self.reconciler = Reconciler(
             self.account, self.venue, self.publisher.publish, self.in_flight,
             int(self.settings.recv_window_ms * 1e6 + self.settings.absence_margin_s * 1e9), self.age_ns, self.count,
         )  # fmt: skip
-        self.sender = IntentSender(self.account, self.requests, self.publisher, self.unresolved, self.count)
+        self.sender = IntentSender(dialect.orders, self.account, self.requests, self.publisher, self.unresolved, self.count)
         self.connection = VenueConnection(
             ctx, self.account, self.venue, self.venue_time, self.requests, self.publisher, self.reconciler,
             self.sender, self.unresolved,
@@ -270,7 +272,7 @@ async def run(ctx: Context) -> None:
     """Runs a session until the context stops. Raises what a bug raises; what venues and networks do is survived."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would have the key in it
     credentials = read_credentials(ctx.config)
-    held = [lock(path) for path in account_locks(ctx.config, credentials)]
+    held = [lock(path) for path in account_locks(ctx.config, credentials, venue_of_session(ctx.instance))]
     session = Session(ctx, credentials)
     tasks: list[asyncio.Task[Any]] = []
     try:

@@ -8,9 +8,10 @@ from tickmesh.bus.schema import Status
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.net.rest import RestError
 from tickmesh.nodes.orders.states import status_of_absent
-from tickmesh.nodes.session.account import Account, SessionOrder
-from tickmesh.nodes.session.binance_rest import ORDER_WEIGHT, BinanceAccount, open_orders_weight
-from tickmesh.nodes.venues.binance_orders import NO_SUCH_SYMBOL, Fill, Report
+from tickmesh.nodes.session.account import Account
+from tickmesh.nodes.session.account_state import SessionOrder
+from tickmesh.nodes.session.asking import VenueAccount
+from tickmesh.nodes.venues.order_venue import Fill, Report
 
 
 class Reconciler:
@@ -24,7 +25,7 @@ class Reconciler:
     def __init__(
         self,
         account: Account,
-        venue: BinanceAccount,
+        venue: VenueAccount,
         publish: Callable[[list[bytearray]], None],
         in_flight: Callable[[SessionOrder], bool],
         patience_ns: int,
@@ -44,7 +45,7 @@ class Reconciler:
 
         Own trades are asked for by instrument, of those on which something of ours has moved since they were compared last; of
         those that were never compared from the first trade on: with an empty log, orders and positions are recovered.
-        Raises what `BinanceAccount` raises: then nothing is proven.
+        Raises what `VenueAccount` raises: then nothing is proven.
         """
         known = self.account.state
         reported = await self.apply_open_orders(self.account.instruments_with_orders() if known.orders else [])
@@ -78,7 +79,8 @@ class Reconciler:
         subjects = dict.fromkeys(order.subject for order in orders)
         instruments = [instrument for subject in subjects if (instrument := self.account.instrument(subject)) is not None]
         reported: set[tuple[str, str]] = set()
-        if len(orders) * ORDER_WEIGHT > open_orders_weight(len(instruments)):
+        questions = self.venue.dialect.questions
+        if len(orders) * questions.ORDER_WEIGHT > questions.open_orders_weight(len(instruments)):
             reported = await self.apply_open_orders(instruments)
         for order in sorted(orders, key=lambda order: order.status != Status.Unknown):
             if (order.subject, order.client_order_id) not in reported or order.fills_missing:
@@ -103,7 +105,8 @@ class Reconciler:
         try:
             await self._settle(order)
         except RestError as error:
-            if error.code != NO_SUCH_SYMBOL:  # no proof that the order is gone: a symbol may be listed again
+            # that is no proof that the order is gone: a symbol may be listed again
+            if error.code != self.venue.dialect.questions.NO_SUCH_SYMBOL:
                 raise
 
     async def _settle(self, order: SessionOrder) -> None:

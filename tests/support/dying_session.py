@@ -19,7 +19,7 @@ from tickmesh.nodes.session.requests import OrderRequests
 
 FORKING = multiprocessing.get_context("forkserver")  # a clean process that has imported all, and has no thread yet
 FORKING.set_forkserver_preload(["tests.support.dying_session"])
-SENT = ("order.place", "order.cancel", "userDataStream.subscribe.signature")
+SENT = ("order.place", "order.cancel", "order.amend.keepPriority", "userDataStream.subscribe.signature")
 DONE = [
     *(f"publish {status.name}" for status in Status),
     "publish fill",

@@ -21,9 +21,12 @@ from tickmesh.nodes.net import exchange_address
 from tickmesh.nodes.sequencer import node as sequencer
 from tickmesh.nodes.session import node as session
 from tickmesh.nodes.session.credentials import Credentials
-from tickmesh.nodes.venues import binance_orders, binance_signing
+from tickmesh.nodes.venues import binance_signing
+from tickmesh.nodes.venues.parsing.decimals import mantissa
+from tickmesh.nodes.venues.table import dialect_of
 
 SUBJECT = "binance.BTCUSDT"
+SPOT = dialect_of("binance")
 LOCAL = Credentials("local-key", binance_signing.hmac_signer("local-secret"))  # of the local exchange's only account
 
 
@@ -41,7 +44,7 @@ class Venue:
     """A scripted venue: orders rest until the test fills them. `mood[client id]`: what becomes of the request of that id.
 
     lost: done, but not answered · swallowed: not done, not answered · timeout: done, answered with −1007 ·
-    refused: −2010 · cut: done, and the connection is cut.
+    refused: −2010 (−2038) · cut: done, and the connection is cut. An amendment's is `mood["amend " + client id]`.
     """
 
     def __init__(self):
@@ -70,7 +73,8 @@ class Venue:
         event = {"e": "executionReport", "E": 1_700_000_000_000, "s": "BTCUSDT", "c": c or order["cid"],
                  "C": order["cid"] if c else "", "S": order["side"], "x": what, "X": order["status"], "i": order["id"],
                  "l": "0", "L": "0", "z": quantity(order["filled"]), "T": 1_700_000_000_000, "t": -1, "r": "NONE",
-                 "n": "0", "N": None, "m": False}  # fmt: skip
+                 "n": "0", "N": None, "m": False, "o": "LIMIT", "f": "GTC", "p": "100.00000000",
+                 "q": quantity(order["lots"])}  # fmt: skip
         if trade:
             event |= {"l": trade["qty"], "L": trade["price"], "t": trade["id"], "n": trade["commission"], "N": "USDT",
                       "m": True}  # fmt: skip
@@ -141,6 +145,9 @@ class Venue:
             await reply(200, result=self.view(order) | {"origClientOrderId": cid, "clientOrderId": "the-cancel"})
             return
         cid = params["newClientOrderId"]
+        if asked["method"] == "order.amend.keepPriority":
+            await self.amend(ws, params, reply)
+            return
         self.received.append(("place", cid))
         mood = self.mood.get(cid, "")
         if mood == "swallowed":
@@ -148,7 +155,7 @@ class Venue:
         if mood == "refused":
             await reply(400, error={"code": -2010, "msg": "Account has insufficient balance for requested action."})
             return
-        lots = binance_orders.mantissa(params["quantity"], -8)
+        lots = mantissa(params["quantity"], -8)
         order = {"cid": cid, "id": 500 + len(self.orders), "lots": lots, "filled": 0, "status": "NEW",
                  "side": params["side"]}  # fmt: skip
         self.orders[cid] = order
@@ -166,6 +173,29 @@ class Venue:
         elif mood != "lost":
             await reply(200, result=placed)
             await self.emit(order, "NEW")
+
+    async def amend(self, ws, params, reply):
+        """Reduces an order, unless there is no such reduction."""
+        cid, lots = params["origClientOrderId"], mantissa(params["newQty"], -8)
+        order, mood = self.orders.get(cid), self.mood.get(f"amend {cid}", "")
+        self.received.append(("amend", cid))
+        if mood == "swallowed":
+            return
+        stands = order is not None and order["status"] in ("NEW", "PARTIALLY_FILLED")
+        if mood == "refused" or not stands or not order["filled"] < lots < order["lots"]:
+            await reply(400, error={"code": -2038, "msg": "The requested action would change no state; rejecting."})
+            return
+        order["lots"] = lots
+        if mood == "timeout":
+            await reply(503, error={"code": -1007, "msg": "Timeout waiting for response from backend server."})
+        elif mood == "cut":
+            await ws.close()
+        elif mood != "lost":
+            await self.emit(order, "REPLACED", c=cid)
+            named = {"clientOrderId": cid, "origClientOrderId": cid, "orderId": order["id"], "symbol": "BTCUSDT"}
+            terms = {"price": "100.00000000", "qty": quantity(lots), "executedQty": quantity(order["filled"]),
+                     "status": order["status"], "timeInForce": "GTC", "type": "LIMIT", "side": order["side"]}  # fmt: skip
+            await reply(200, result={"transactTime": 1_700_000_000_000, "executionId": 7, "amendedOrder": named | terms})
 
     async def rest(self, request):
         """Answers a REST request."""
@@ -216,12 +246,12 @@ class Mesh:
         await self.ctx.close()
 
     def publish_intent(
-        self, cid, target="", lots=100_000_000, kind=OrderType.LIMIT, ttl_s=5.0, side=1, price_ticks=10_000_000_000
+        self, cid, target="", lots=100_000_000, kind=OrderType.LIMIT, ttl_s=5.0, side=1, price_ticks=10_000_000_000, amend=False
     ):
-        """Publishes an intent: an order, or to cancel `target`."""
+        """Publishes an intent: an order, or to cancel `target`, or to reduce it to `lots`."""
         record = np.zeros(1, INTENT)
         record["client_order_id"], record["target_id"] = cid.encode(), target.encode()
-        record["action"] = Action.CANCEL if target else Action.NEW
+        record["action"] = Action.AMEND if amend else Action.CANCEL if target else Action.NEW
         record["side"], record["order_type"], record["time_in_force"] = side, kind, TimeInForce.GTC
         record["price_ticks"], record["quantity_lots"] = price_ticks, lots
         record["expires_ns"] = time.time_ns() + int(ttl_s * 1e9)
@@ -250,6 +280,11 @@ class Mesh:
     def states(self, cid):
         """The states that an order has gone through."""
         return [Status(int(record["status"])).name for record in self.published(Kind.update, cid)]
+
+    def quantities(self, cid):
+        """The quantities in lots that an order's updates have stated, each once in a row."""
+        stated = [int(record["quantity_lots"]) for record in self.published(Kind.update, cid)]
+        return [lots for i, lots in enumerate(stated) if i == 0 or stated[i - 1] != lots]
 
     def fills(self, cid):
         """Trade ids of an order's fills."""

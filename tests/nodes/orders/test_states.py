@@ -24,7 +24,7 @@ from tickmesh.nodes.orders.states import (
     status_of_absent,
 )
 from tickmesh.nodes.session.account import Account
-from tickmesh.nodes.venues.binance_orders import Fill, OrderTerms, Report
+from tickmesh.nodes.venues.order_venue import Fill, OrderTerms, Report
 
 SUBJECT = "binance.BTCUSDT"
 QUANTITY = 10

@@ -119,7 +119,7 @@ def test_two_meshes_with_one_account_do_not_trade_beside_each_other(tmp_path, mo
         (tmp_path / name).mkdir()
         key_file(tmp_path / name, api_key="theirs" if name == "other" else "ours", secret=SECRET)
         configs.append(config_of(tmp_path / name, session={"key_file": "key.toml"}))
-    locks = [account_locks(config, read_credentials(config)) for config in configs]
+    locks = [account_locks(config, read_credentials(config), "binance") for config in configs]
     assert locks[0][1] == locks[1][1] != locks[2][1] and "ours" not in str(locks[0][1])
     held = session.lock(locks[0][1])
 

@@ -25,6 +25,7 @@ FINAL = ("Filled", "Canceled", "Rejected", "Expired")
 ORDERS = ("filled", "cancelled", "refused", "late", "unsure")
 WORDS = {"NEW": "New", "PARTIALLY_FILLED": "PartiallyFilled", "FILLED": "Filled", "CANCELED": "Canceled"}
 PATIENCE_S = 60.0
+REDUCED = 90_000_000  # lots: to which the first order is amended
 
 
 class Lives:
@@ -54,7 +55,7 @@ class Lives:
 
 
 async def trade(mesh, venue, lives: Lives) -> None:
-    """Every transition there is: fills in parts, a cancel, a refusal, an intent that is too old, an answer that is lost."""
+    """Every transition there is: fills in parts, an amendment, a cancel, a refusal, an intent that is too late, no answer."""
 
     def over(cid):
         return mesh.states(cid)[-1:] and mesh.states(cid)[-1] in FINAL
@@ -68,7 +69,16 @@ async def trade(mesh, venue, lives: Lives) -> None:
     await lives.until(
         lambda: all(placed(cid) for cid in ("filled", "cancelled", "unsure")) and over("refused") and over("late")
     )
-    for lots in (40_000_000, 60_000_000):
+    for number in range(100):  # so too: what is amended is asked for until it is done, or the order has died unsent
+        order = venue.orders.get("filled")
+        if over("filled") or (order is not None and order["lots"] == REDUCED and mesh.quantities("filled")[-1] == REDUCED):
+            break
+        mesh.publish_intent(f"amend-{number}", target="filled", lots=REDUCED, amend=True)
+        again = time.monotonic() + 1.0
+        await lives.until(
+            lambda at=again: time.monotonic() > at or over("filled") or mesh.quantities("filled")[-1:] == [REDUCED]
+        )
+    for lots in (40_000_000, REDUCED - 40_000_000):
         if "filled" in venue.orders:
             await venue.fill("filled", lots)
             venue.balances["BTC"] = (f"{venue.orders['filled']['filled'] / 1e8:.8f}", "0.00000000")
@@ -101,6 +111,7 @@ def test_nothing_is_doubled_and_nothing_lost_when_it_dies(tmp_path, point):
             assert states[-1] in FINAL and not set(states[:-1]) & set(FINAL)
             if cid in venue.orders:
                 assert states[-1] == WORDS[venue.orders[cid]["status"]]
+                assert mesh.quantities(cid)[-1] == venue.orders[cid]["lots"], "as the venue has it"
             else:
                 assert states[-1] in ("Rejected", "Expired"), "it never reached the venue"
         logged = [trade_id for cid in ORDERS for trade_id in mesh.fills(cid)]

@@ -20,7 +20,7 @@ from tickmesh.bus.segments import release
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.session import node as session
 from tickmesh.nodes.session.account import Account
-from tickmesh.nodes.venues import binance_orders
+from tickmesh.nodes.venues.order_venue import Fill, Report
 
 
 def test_an_order_is_on_file_before_it_is_sent_then_new_filled_once_and_final(tmp_path):
@@ -248,9 +248,9 @@ def report_of(step):
         "late": (Status.New, 0, ()),
     }[step]
     lots = {1: 40, 2: 60}
-    return binance_orders.Report(
+    return Report(
         SUBJECT, "a", 9, status, filled, 0,
-        fills=[binance_orders.Fill(t, 1, 5, lots[t], 0, "BTC", False, 0, 9) for t in fills],
+        fills=[Fill(t, 1, 5, lots[t], 0, "BTC", False, 0, 9) for t in fills],
     )  # fmt: skip
 
 
@@ -336,7 +336,7 @@ def test_what_the_log_has_is_not_read_again_from_the_outbox(tmp_path, monkeypatc
         account.read(decode(events[0]))
         events += account.apply_report(report_of("new"), "reply", 7)
         events += account.apply_status(account.order("a"), Status.PendingCancel, "", 7)
-        events += account.apply_report(report_of("query"), "reconcile", 7, cancel_failed=True)
+        events += account.apply_report(report_of("query"), "reconcile", 7, settled=True)
         events += [account.build_unsent(unknown, Status.Rejected, "no such order", 7)]
         account.read(decode(events[-1]))
         ctx.publish(events)

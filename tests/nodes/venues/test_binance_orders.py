@@ -9,8 +9,9 @@ from tests.support.captures import VECTORS, needs
 from tickmesh.bus.schema import INTENT, Action, OrderType, Status, TimeInForce
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues import binance_orders, binance_signing
+from tickmesh.nodes.venues.binance_orders import read_user_event
+from tickmesh.nodes.venues.order_venue import IntentError, Reported, UserEvent
 from tickmesh.nodes.venues.parsing import decimals
-from tickmesh.nodes.venues.private import Reported, UserEvent, read_user_event
 
 BTC = Instrument(symbol="BTCUSDT")
 
@@ -54,20 +55,20 @@ def intent(**values):
 
 
 def test_intents_become_requests_with_exact_numbers():
-    method, params = binance_orders.build_order_request(intent(), BTC)
+    method, params, _ = binance_orders.place(intent(), BTC)
     assert method == "order.place"
     assert params == {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "quantity": "0.001", "price": "61837.63",
                       "timeInForce": "IOC", "newClientOrderId": "id-1", "newOrderRespType": "FULL"}  # fmt: skip
-    _, params = binance_orders.build_order_request(intent(order_type=OrderType.MARKET, side=-1, price_ticks=0), BTC)
+    _, params, _ = binance_orders.place(intent(order_type=OrderType.MARKET, side=-1, price_ticks=0), BTC)
     assert params["side"] == "SELL" and "price" not in params and "timeInForce" not in params
-    _, params = binance_orders.build_order_request(intent(order_type=OrderType.LIMIT_MAKER), BTC)
+    _, params, _ = binance_orders.place(intent(order_type=OrderType.LIMIT_MAKER), BTC)
     assert "timeInForce" not in params and params["price"] == "61837.63"
-    method, params = binance_orders.build_order_request(intent(action=Action.CANCEL, target_id=b"id-0"), BTC)
-    assert (method, params) == ("order.cancel", {"symbol": "BTCUSDT", "origClientOrderId": "id-0"})
+    cancel = binance_orders.cancel("BTCUSDT", "id-0")
+    assert cancel == ("order.cancel", {"symbol": "BTCUSDT", "origClientOrderId": "id-0"}, True)
     for name in ("side", "action", "order_type", "quantity_lots", "price_ticks", "time_in_force"):
         senseless = {name: 0}
-        with pytest.raises(binance_orders.IntentError):
-            binance_orders.build_order_request(intent(**senseless), BTC)
+        with pytest.raises(IntentError):
+            binance_orders.place(intent(**senseless), BTC)
 
 
 @pytest.mark.parametrize(
