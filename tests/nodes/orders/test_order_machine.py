@@ -20,6 +20,7 @@ SUBJECT = "binance.BTCUSDT"
 QUANTITY = 10
 OPEN = (Status.New, Status.PartiallyFilled)
 FINAL = (Status.Filled, Status.Canceled, Status.Rejected, Status.Expired)
+AT_ONCE = st.sampled_from([True, True, False])  # whether the session hears of it now, or whenever `hear` draws it
 UNDER_WAY = (Status.PendingCancel, Status.PendingReplace)
 
 
@@ -104,31 +105,35 @@ class OneOrder(RuleBasedStateMachine):
     # The venue
 
     @precondition(lambda self: self.venue.on_its_way)
-    @rule(what=st.sampled_from(["accepted"] * 4 + ["refused", "lost"]))
-    def arrive(self, what):
+    @rule(what=st.sampled_from(["accepted"] * 8 + ["refused", "lost"]), at_once=AT_ONCE)
+    def arrive(self, what, at_once):
         self.venue.on_its_way = False
         if what != "lost":
             self.venue.report(Status.New if what == "accepted" else Status.Rejected)
+            self.hear_last(at_once)
 
     @precondition(lambda self: self.venue.open)
-    @rule(lots=st.integers(1, 4))
-    def trade(self, lots):
+    @rule(lots=st.integers(1, 3), at_once=AT_ONCE)
+    def trade(self, lots, at_once):
         self.venue.trade(lots)
+        self.hear_last(at_once)
 
     @precondition(lambda self: self.venue.open)
-    @rule(status=st.sampled_from([Status.Expired, Status.Canceled]))
-    def end(self, status):
+    @rule(status=st.sampled_from([Status.Expired, Status.Canceled]), at_once=AT_ONCE)
+    def end(self, status, at_once):
         """The venue expires it, or somebody cancels it by hand."""
         self.venue.report(status)
+        self.hear_last(at_once)
 
     @precondition(lambda self: self.venue.open)
-    @rule(lots=st.integers(1, QUANTITY - 1))
-    def amend_by_hand(self, lots):
+    @rule(lots=st.integers(1, QUANTITY - 1), at_once=AT_ONCE)
+    def amend_by_hand(self, lots, at_once):
         self.venue.amend(lots)
+        self.hear_last(at_once)
 
     @precondition(lambda self: self.venue.requests and not self.venue.on_its_way)
-    @rule(data=st.data(), lost=st.booleans())
-    def request_arrives(self, data, lost):
+    @rule(data=st.data(), lost=st.sampled_from([False, False, True]), at_once=AT_ONCE)
+    def request_arrives(self, data, lost, at_once):
         """However late, whether anybody waits for it or not; or it is lost on the way."""
         lots = self.venue.requests.pop(data.draw(st.integers(0, len(self.venue.requests) - 1)))
         if lost:
@@ -137,8 +142,14 @@ class OneOrder(RuleBasedStateMachine):
             self.venue.amend(lots)
         elif self.venue.open:
             self.venue.report(Status.Canceled)
+        if self.venue.reports:
+            self.hear_last(at_once)
 
     # What the session hears and does
+
+    def hear_last(self, at_once):
+        if at_once:
+            self.take(copy.copy(self.venue.reports[-1]), "stream")
 
     @precondition(lambda self: self.venue.reports)
     @rule(data=st.data(), origin=st.sampled_from(["reply", "stream", "reconcile"]), states=st.booleans())
@@ -149,6 +160,9 @@ class OneOrder(RuleBasedStateMachine):
             one.fills = []
         if not states and one.status in OPEN:
             one.terms = None
+        self.take(one, origin)
+
+    def take(self, one, origin):
         before, quantity = self.order.status, self.order.quantity_lots
         self.publish(self.account.apply_report(one, origin, 7))
         if before == Status.PendingCancel or (before == Status.PendingReplace and self.order.quantity_lots == quantity):
