@@ -13,9 +13,10 @@ from tickmesh.nodes.orders.states import OPEN
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.requests import OrderRequests
+from tickmesh.nodes.session.troubles import Troubles
 from tickmesh.nodes.venues.order_venue import IntentError, OrderVenue
 
-_read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action", "quantity_lots", "expires_ns")
+_read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action", "side", "quantity_lots", "expires_ns")
 
 
 class IntentSender:
@@ -32,7 +33,9 @@ class IntentSender:
         publisher: SessionPublisher,
         unresolved: asyncio.Event,
         count: dict[str, Any],
+        troubles: Troubles,
     ):
+        self._troubles = troubles
         self._venue = venue
         self._account = account
         self._requests = requests
@@ -47,7 +50,7 @@ class IntentSender:
 
     def act_on(self, intent: Event) -> None:
         """Sends an intent, refuses it, or leaves it waiting; one that something was published about is left alone."""
-        raw_id, raw_target, action, lots, expires_ns = _read_intent(intent.raw)
+        raw_id, raw_target, action, side, lots, expires_ns = _read_intent(intent.raw)
         client_order_id = raw_id.rstrip(b"\0").decode()
         if client_order_id not in self._account.state.waiting or not intent.subject.startswith(f"{self._account.venue}."):
             return
@@ -59,7 +62,7 @@ class IntentSender:
             self._refuse(intent, "the intent expired before the session could act on it", Status.Expired)
         elif intent.subject not in self._account.configured:
             self._refuse(intent, f"{intent.subject} is not in mesh.toml, or its exponents are not decided")
-        elif self._requests.may_place and not self._publisher.behind:
+        elif self._requests.may_place and not self._publisher.behind and not self._troubles.paused(intent.subject, side):
             self.place(intent, client_order_id)
 
     def place(self, intent: Event, client_order_id: str) -> None:
@@ -81,6 +84,7 @@ class IntentSender:
         try:
             self._requests.send(request)
             self._count["orders_sent"] += 1
+            self._troubles.take_sent(intent.subject, int(intent.records["side"][0]))
         except Disconnected:
             self._reject_unsent(client_order_id)
 

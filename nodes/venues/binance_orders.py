@@ -16,6 +16,7 @@ from tickmesh.nodes.venues.binance_ws_api import UNKNOWN_OUTCOME
 from tickmesh.nodes.venues.binance_ws_api import WRONG_TIME as WRONG_TIME
 from tickmesh.nodes.venues.binance_ws_api import encode as encode
 from tickmesh.nodes.venues.binance_ws_api import read_message as read_message
+from tickmesh.nodes.venues.binance_ws_api import trouble as trouble
 from tickmesh.nodes.venues.order_venue import (
     FEE_EXPONENT,
     AnswerError,

@@ -7,6 +7,7 @@ pairs them. Times are nanoseconds since the Unix epoch (UTC), pauses millisecond
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -15,6 +16,19 @@ from tickmesh.bus.schema import Status
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.parsing.dialect import Request
+
+
+class Trouble(StrEnum):
+    """What a refusal is about, where the next order like it would be refused too. Names of alerts, too."""
+
+    KEY = "key_refused"
+    PERMISSION = "may_not_trade"
+    MAINTENANCE = "venue_unwell"
+    HALTED = "trading_halted"
+    SYMBOL = "not_listed"
+    BALANCE = "balance_too_small"
+    FILTER = "orders_against_rules"
+
 
 FEE_EXPONENT = -8  # of fees and balances, whatever the asset
 Signer = Callable[[str], str]  # payload → signature. Of a REST request: the query string followed directly by the body, as sent
@@ -176,6 +190,12 @@ class OrderVenue(Protocol):
 
     def proves_nothing_done(self, status: int, code: int, words: str) -> bool:
         """Whether a refusal that answers an order request proves that the venue did nothing."""
+
+    def trouble(self, status: int, code: int, words: str) -> Trouble | None:
+        """What a refusal is about that the next order like it would meet too; None for one that is this order's alone.
+
+        `status`: of HTTP, or as such in an answer.
+        """
 
     def report_of_answer(self, result: bytes, instrument: Instrument, client_order_id: str) -> Report:
         """The report in the answer to `place`, `cancel` or `amend`. Raises msgspec.DecodeError, AnswerError, DecimalError."""

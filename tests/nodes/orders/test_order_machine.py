@@ -167,6 +167,7 @@ class OneOrder(RuleBasedStateMachine):
         self.publish(self.account.apply_report(one, origin, 7))
         if before == Status.PendingCancel or (before == Status.PendingReplace and self.order.quantity_lots == quantity):
             assert self.order.status in (before, *FINAL), "what may be older than the request does not end it"
+        assert self.order.final or one.order_id in (0, self.order.order_id), "what the venue calls it is known from now on"
         if before == Status.PendingReplace and self.order.quantity_lots < quantity:
             assert self.order.status in (*OPEN, *FINAL), "the amendment is done"
 
