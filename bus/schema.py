@@ -53,10 +53,11 @@ class Flag(IntFlag):
 
 
 class Action(IntEnum):
-    """What an intent asks the venue for: to place an order, or to cancel one."""
+    """What an intent asks the venue for: to place an order, to cancel one, or to reduce the quantity of one in its place."""
 
     NEW = 1
     CANCEL = 2
+    AMEND = 3
 
 
 class OrderType(IntEnum):
@@ -87,6 +88,7 @@ class Status(IntEnum):
     Rejected = 7
     Expired = 8
     Unknown = 9
+    PendingReplace = 10
 
 
 class GapState(IntEnum):

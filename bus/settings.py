@@ -277,6 +277,8 @@ class SessionSettings(Section, frozen=True):
     absence_margin_s: float = 10.0
     stale_s: float = 60.0  # no message, not even a ping, for so long: reconnect
     backoff_s: tuple[float, float] = (0.1, 10.0)
+    # What the venue refuses again and again (a key, a halted instrument) is left alone for so long, then ever longer
+    refused_pause_s: tuple[float, float] = (5.0, 300.0)
 
 
 class RecorderSettings(Section, frozen=True):

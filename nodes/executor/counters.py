@@ -45,6 +45,7 @@ def executor_counters(state: ExecutorState, listed: Set[str], exposures: Exposur
         "signals": sum(book.signals for one in traded for book in one.books.values()),
         "intents": state.intents,
         "cancels": state.cancels,
+        "amends": state.amends,
         "refused": dict(refused),
         "commands_refused": state.commands_refused,
     }

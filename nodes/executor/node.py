@@ -153,13 +153,14 @@ class Step:
         for intent_id, target, action, *terms, _, strategy in INTENT.iter_unpack(event.body):
             client_order_id = _text(intent_id)
             if event.producer == self.name:
-                kept = "" if action == Action.CANCEL else event.subject
+                kept = event.subject if action == Action.NEW else ""
                 self.state.forget_unpublished(event.cause_seq, event.k, kept)
-            if action == Action.CANCEL:
-                if (cancelled := self.state.find_order(instrument, _text(target))) is not None:
-                    self.state.remember_cancel(client_order_id, cancelled)
+            if action != Action.NEW:
+                if (asked := self.state.find_order(instrument, _text(target))) is not None:
+                    self.state.remember_request(client_order_id, asked)
+                    asked.amend_lots = terms[-1] if action == Action.AMEND else asked.amend_lots
                 continue
-            self.state.cancel_ids.pop(client_order_id, None)  # other settings would have cancelled something there
+            self.state.request_ids.pop(client_order_id, None)  # other settings would have cancelled something there
             order = self.state.find_order(instrument, client_order_id)
             if order is not None and not order.confirmed and order.terms != tuple(terms):
                 del instrument.orders[client_order_id]  # the same place in the log, other settings
@@ -173,7 +174,10 @@ class Step:
     def _on_update(self, instrument: InstrumentState, event: Event) -> None:
         for raw_id, order_id, status, *terms, filled in UPDATE.iter_unpack(event.body):
             client_order_id = _text(raw_id)
-            if client_order_id in self.state.cancel_ids:
+            if (asked := self.state.request_ids.get(client_order_id)) is not None:
+                order = self.state.find_order(instrument, asked)
+                if order is not None and order.amend_lots:
+                    self._ordering.cancel_unamended(event.subject, order, event.seq_ns)
                 continue  # a refused cancel leaves the order as it is; the next one is due in time
             order = self.state.find_order(instrument, client_order_id)
             if order is None:
@@ -181,7 +185,8 @@ class Step:
                     continue
                 order = self._adopt(event, client_order_id, "", *terms)
             order.confirmed = True
-            self.state.apply_update(instrument, order, status, filled, order_id)
+            if self.state.apply_update(instrument, order, status, filled, order_id, terms[-1]):
+                self._ordering.cancel_unamended(event.subject, order, event.seq_ns)
 
     def _adopt(
         self, event: Event, client_order_id: str, strategy: str, side: int, order_type: int, force: int, price: int, lots: int

@@ -160,8 +160,8 @@ class Account:
         for raw_id, order_id, status, side, kind, force, _, price, lots, filled, *_ in UPDATE.iter_unpack(event.body):
             client_order_id = _text(raw_id)
             waiting = self.state.waiting.pop(client_order_id, None)
-            if waiting is not None and _read_intent(waiting)[2] == Action.CANCEL:
-                continue  # the refusal of a cancel is no order
+            if waiting is not None and _read_intent(waiting)[2] != Action.NEW:
+                continue  # the refusal of a cancel or an amendment is no order
             order = self.state.orders.get(client_order_id)
             if order is None:
                 if lots == 0:
@@ -171,11 +171,11 @@ class Account:
                 )
                 self.state.orders[client_order_id] = order
             was_final = order.final
-            states.apply_update(order, status, filled, order_id)
+            states.apply_update(order, status, filled, order_id, lots)
             if order.order_id:
                 self.by_order_id[order.subject, order.order_id] = order
-            if order.final or order.status == Status.PendingCancel:
-                self._forget_cancels(client_order_id)
+            if order.final or order.status in states.UNDER_WAY:
+                self._forget_requests(order)
             if order.final and not was_final:
                 self._forget_oldest()
 
@@ -192,10 +192,12 @@ class Account:
             order.fill_lots += lots
         return True
 
-    def _forget_cancels(self, target_id: str) -> None:
+    def _forget_requests(self, order: SessionOrder) -> None:
+        """Forgets intents about an order that is over, or asked to end; of one that is asked to be reduced the amendments."""
+        answered = {Action.AMEND} if order.status == Status.PendingReplace else {Action.AMEND, Action.CANCEL}
         for client_order_id, raw in list(self.state.waiting.items()):
             _, raw_target, action = _read_intent(raw)
-            if action == Action.CANCEL and _text(raw_target) == target_id:
+            if action in answered and _text(raw_target) == order.client_order_id:
                 del self.state.waiting[client_order_id]
 
     def _forget_oldest(self) -> None:
@@ -215,9 +217,9 @@ class Account:
         return _build_update(order, Status.PendingNew, "session", recv_ns=intent.recv_ns)
 
     def build_unsent(self, intent: Event, status: Status, reason: str, recv_ns: int) -> bytearray:
-        """The final update of an intent that is not sent; of a cancel under the cancel's own id, with quantity 0."""
+        """The final update of an intent that is not sent; of a cancel or an amendment under its own id, with quantity 0."""
         order = _order_of(intent, recv_ns)
-        if _read_intent(intent.raw)[2] == Action.CANCEL:
+        if _read_intent(intent.raw)[2] != Action.NEW:
             order.quantity_lots = 0
         return _build_update(order, status, "session", reason=reason, recv_ns=recv_ns)
 
@@ -232,11 +234,11 @@ class Account:
         return [event]
 
     def apply_report(
-        self, report: Report, origin: str, recv_ns: int, *, code: int = 0, cancel_failed: bool = False
+        self, report: Report, origin: str, recv_ns: int, *, code: int = 0, settled: bool = False
     ) -> list[bytearray]:
         """Takes in a report of the venue and gives what to publish: fills that are new, then an update if the order moved.
 
-        `cancel_failed`: it is known that no cancel is under way, so an open order is no longer PendingCancel.
+        `settled`: it is known that no request about the order is under way: an open one is New or PartiallyFilled then.
         """
         order = self.state.orders.get(report.client_order_id) or self.by_order_id.get((report.subject, report.order_id))
         if order is None and report.terms is not None and self.claims(report.client_order_id):
@@ -244,17 +246,16 @@ class Account:
         if order is None or order.subject != report.subject:
             self.foreign += 1
             return []
-        why = states.impossible(order, order.quantity_lots, report.status, report.filled_lots, report.order_id)
-        if why:
+        stated = report.status, report.filled_lots, report.order_id, report.quantity_lots
+        if why := states.impossible(order, *stated):
             return self._refuse_report(order, report, why, origin, recv_ns)
         events = self.apply_fills(order, report.fills, origin, recv_ns)
-        status = states.status_after_report(
-            order, report.status, report.filled_lots, report.order_id, cancel_failed=cancel_failed
-        )
+        status = states.status_after_report(order, *stated, settled=settled)
         if status is not None:
             event = _build_update(
                 order, status, origin, reason=report.reason, recv_ns=recv_ns, code=code,
                 order_id=report.order_id, filled_lots=report.filled_lots, venue_ns=report.venue_ns,
+                quantity_lots=report.quantity_lots,
             )  # fmt: skip
             self.read(decode(event))
             events.append(event)
@@ -359,10 +360,12 @@ def _build_update(
     order_id: int = 0,
     filled_lots: int = 0,
     venue_ns: int = 0,
+    quantity_lots: int = 0,
 ) -> bytearray:
+    quantity = quantity_lots if states.is_less(quantity_lots, order.quantity_lots) else order.quantity_lots
     record = UPDATE.pack(
         order.client_order_id.encode(), order_id or order.order_id, status, order.side, order.order_type, order.time_in_force,
-        code, order.price_ticks, order.quantity_lots, max(filled_lots, order.filled_lots), venue_ns, origin.encode(),
+        code, order.price_ticks, quantity, max(filled_lots, order.filled_lots), venue_ns, origin.encode(),
         fitting(reason, REASON_BYTES),
     )  # fmt: skip
     return encode(Kind.update, order.subject, record, venue_ns=venue_ns, recv_ns=recv_ns)

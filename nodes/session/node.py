@@ -20,7 +20,7 @@ from tickmesh.bus.clock import now_ns
 from tickmesh.bus.file_lock import FileLock, FileLocked
 from tickmesh.bus.instruments import DecidedInstruments
 from tickmesh.bus.log import LogReader
-from tickmesh.bus.process import Context, EventSubscription, NodeFault
+from tickmesh.bus.process import Context, EventSubscription, NodeFault, Stopped
 from tickmesh.bus.schema import Kind, Status
 from tickmesh.bus.segments import LogReleased, segments
 from tickmesh.bus.topics import lanes_of
@@ -36,11 +36,12 @@ from tickmesh.nodes.runner.history import history
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.account_state import SessionOrder
 from tickmesh.nodes.session.asking import VenueAccount
-from tickmesh.nodes.session.credentials import Credentials, account_locks, read_credentials
+from tickmesh.nodes.session.credentials import Credentials, CredentialsUnusable, account_locks, read_credentials
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.reconciliation import Reconciler
 from tickmesh.nodes.session.requests import OrderRequests
 from tickmesh.nodes.session.sending import IntentSender
+from tickmesh.nodes.session.troubles import Troubles
 from tickmesh.nodes.session.venue_connection import VenueConnection
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.table import adapter_of, dialect_of
@@ -76,8 +77,8 @@ class Session:
         self.count.update(
             {
                 name: 0
-                for name in ("orders_sent", "cancels_sent", "rejects", "refused_intents", "unknowns", "resolved", "fills",
-                             "reconnects", "reconciles", "outbox_full", "foreign", "contradictions", "adopted")
+                for name in ("orders_sent", "cancels_sent", "amends_sent", "rejects", "refused_intents", "unknowns", "resolved",
+                             "fills", "reconnects", "reconciles", "outbox_full", "foreign", "contradictions", "adopted")
             }
         )  # fmt: skip
         self.count["last_error"] = ""
@@ -96,10 +97,13 @@ class Session:
             self.account, self.venue, self.publisher.publish, self.in_flight,
             int(self.settings.recv_window_ms * 1e6 + self.settings.absence_margin_s * 1e9), self.age_ns, self.count,
         )  # fmt: skip
-        self.sender = IntentSender(dialect.orders, self.account, self.requests, self.publisher, self.unresolved, self.count)
+        self.troubles = Troubles(dialect.venue, self.settings.refused_pause_s, time.monotonic)
+        self.sender = IntentSender(
+            dialect.orders, self.account, self.requests, self.publisher, self.unresolved, self.count, self.troubles
+        )
         self.connection = VenueConnection(
             ctx, self.account, self.venue, self.venue_time, self.requests, self.publisher, self.reconciler,
-            self.sender, self.unresolved,
+            self.sender, self.unresolved, self.troubles,
         )  # fmt: skip
 
     def requests_counted(self) -> dict[str, Any]:
@@ -107,7 +111,12 @@ class Session:
         budget = self.venue.budget
         account = self.account
         seen = {"foreign": account.foreign, "adopted": account.adopted, "contradictions": account.contradictions}
-        return {**seen, "used_weight": int(budget.used_weight), "budget_waited_s": round(budget.waited_s, 3)}
+        return {
+            **seen,
+            "paused": self.troubles.sentences(),
+            "used_weight": int(budget.used_weight),
+            "budget_waited_s": round(budget.waited_s, 3),
+        }
 
     def age_ns(self, order: SessionOrder) -> int:
         """How long ago an order was sent, at least: by the log's time, whose steps make nothing older."""
@@ -292,7 +301,12 @@ async def run(ctx: Context) -> None:
     """Runs a session until the context stops. Raises what a bug raises; what venues and networks do is survived."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would have the key in it
     venue = venue_of_session(ctx.instance)
-    credentials = read_credentials(ctx.config, venue)
+    try:
+        credentials = read_credentials(ctx.config, venue)
+    except CredentialsUnusable as error:
+        action = f"it stays stopped, and sends nothing; all else goes on. Correct it, then `supervisorctl start {ctx.name}`"
+        ctx.alert("critical", "stopped", str(error), action)
+        raise Stopped(str(error)) from error
     held = [lock(path) for path in account_locks(ctx.config, credentials, venue)]
     session = Session(ctx, credentials)
     tasks: list[asyncio.Task[Any]] = []

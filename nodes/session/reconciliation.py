@@ -173,7 +173,7 @@ class Reconciler:
             order = None  # somebody's own of the same name: the account counts it as foreign
         was_unknown = order is not None and order.status == Status.Unknown
         quiet = order is not None and not self.in_flight(order)
-        self.publish(self.account.apply_report(report, "reconcile", now_ns(), cancel_failed=quiet))
+        self.publish(self.account.apply_report(report, "reconcile", now_ns(), settled=quiet))
         if was_unknown and order is not None and order.status != Status.Unknown:
             self.count["resolved"] += 1
 

@@ -12,7 +12,7 @@ from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Status
 from tickmesh.nodes.net import endpoints, exchange_address, refusals, websocket
 from tickmesh.nodes.net.backoff import Backoff
-from tickmesh.nodes.net.rest import RestError, RestUnreachable
+from tickmesh.nodes.net.rest import RestError, RestLimited, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.account_state import SessionOrder
@@ -21,7 +21,8 @@ from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.reconciliation import Reconciler
 from tickmesh.nodes.session.requests import OrderRequests, PendingRequest
 from tickmesh.nodes.session.sending import IntentSender
-from tickmesh.nodes.venues.order_venue import Report, VenueMessage
+from tickmesh.nodes.session.troubles import OF_ACCOUNT, Notice, Troubles
+from tickmesh.nodes.venues.order_venue import Report, Trouble, VenueMessage
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 
 PING_S = 15.0  # our own pings: some venues send theirs less often than silence is allowed
@@ -45,8 +46,11 @@ class VenueConnection:
         reconciler: Reconciler,
         sender: IntentSender,
         unresolved: asyncio.Event,
+        troubles: Troubles,
     ):
         self._ctx = ctx
+        self._troubles = troubles
+        self._refused: VenueMessage | None = None  # the answer that ended the last connection
         self._settings = ctx.config.session
         self._account = account
         self._rest = rest
@@ -63,8 +67,9 @@ class VenueConnection:
 
     async def keep_connected(self) -> None:
         """Connects again whenever the connection is lost, ever more slowly while that fails."""
-        backoff = Backoff(self._settings.backoff_s)
+        backoff, patience = Backoff(self._settings.backoff_s), Backoff(self._settings.refused_pause_s)
         while True:
+            self._refused = None
             where = self._rest.endpoints = await exchange_address.wait(self._ctx.config, self._dialect.venue, self._ctx.name)
             try:
                 await self._one_connection(where, backoff)
@@ -74,12 +79,36 @@ class VenueConnection:
                 unanswered = f"the user stream was not acknowledged in {self._settings.request_timeout_s:g} s"
                 why = unanswered if isinstance(error, TimeoutError) else str(error)[:200]
                 self._count["last_error"] = why
+                refused = self._account_trouble(error)
             self._count["reconnects"] += 1
-            wait_s = backoff.wait_s()
+            wait_s = (patience if refused else backoff).wait_s()
+            if not refused:
+                patience.reset()
             log_line(
                 self._ctx.name, "warning", f"has no connection to the order side: {why}; it connects again in {wait_s:.1f} s"
             )
             await asyncio.sleep(wait_s)
+
+    def _account_trouble(self, error: Exception) -> bool:
+        """Tells of a refusal of the account, over either way; gives whether it is one that a quick try meets again."""
+        status, code, words = 0, 0, ""
+        if self._refused is not None:
+            status, code, words = self._refused.status, self._refused.code, self._refused.words
+        elif isinstance(error, RestError) and not isinstance(error, RestLimited):
+            status, code, words = error.status, error.code, str(error)
+        trouble = self._venue.trouble(status, code, words) if status else None
+        if trouble not in OF_ACCOUNT:
+            return False
+        if trouble is Trouble.PERMISSION:  # not even to look at the account: the words are the same for both
+            trouble = Trouble.KEY
+        self._tell(self._troubles.take_refusal(trouble, "", 0, words))
+        return trouble is not Trouble.MAINTENANCE
+
+    def _tell(self, *notices: Notice | None) -> None:
+        for one in notices:
+            if one is not None:
+                level = "info" if one.over else "critical" if one.target.endswith(".account") else "warning"
+                self._ctx.alert_of(level, one.trouble, one.target, one.why, one.action)
 
     async def _one_connection(self, where: exchange_address.Endpoints, backoff: Backoff) -> None:
         if not self._venue_time.known:
@@ -97,6 +126,7 @@ class VenueConnection:
             if not all(one.open for one in self._requests.sockets):
                 raise websocket.Disconnected("lost during the reconciliation")
             self._requests.trading = True
+            self._tell(*self._troubles.take_connection())
             backoff.reset()
             log_line(self._ctx.name, "info", f"is connected to {where.ws} and reconciled with the venue: orders are sent")
             self._ctx.ready()
@@ -215,6 +245,8 @@ class VenueConnection:
         instrument = self._account.instrument(order.subject)
         if instrument is None:
             return []
+        if request.places:
+            self._tell(*self._troubles.take_success(order.subject, order.side))
         report = self._venue.report_of_answer(result, instrument, request.client_order_id)
         return self._account.apply_report(report, "reply", recv_ns)
 
@@ -231,8 +263,12 @@ class VenueConnection:
         order = self._account.order(request.client_order_id)
         if order is None:
             if self._requests.connection is not None:
+                self._refused = error
                 self._requests.connection.abort(f"the user stream was refused: {error.code} {error.words}")
             return []
+        trouble = self._venue.trouble(error.status, error.code, error.words) if request.places else None
+        if trouble is not None:
+            self._tell(self._troubles.take_refusal(trouble, order.subject, order.side, error.words))
         proves = self._venue.proves_nothing_done(error.status, error.code, error.words)
         if request.places and proves and not order.order_id:
             self._count["rejects"] += 1

@@ -16,6 +16,7 @@ from tickmesh.nodes.venues.binance_ws_api import UNKNOWN_OUTCOME
 from tickmesh.nodes.venues.binance_ws_api import WRONG_TIME as WRONG_TIME
 from tickmesh.nodes.venues.binance_ws_api import encode as encode
 from tickmesh.nodes.venues.binance_ws_api import read_message as read_message
+from tickmesh.nodes.venues.binance_ws_api import trouble as trouble
 from tickmesh.nodes.venues.order_venue import (
     FEE_EXPONENT,
     AnswerError,
@@ -99,6 +100,16 @@ def cancel(symbol: str, client_order_id: str) -> OrderRequest:
     return OrderRequest("order.cancel", {"symbol": symbol, "origClientOrderId": client_order_id})
 
 
+def amend(instrument: Instrument, client_order_id: str, quantity_lots: int) -> OrderRequest:
+    """The request to reduce an order in its place ("Order Amend Keep Priority").
+
+    The order keeps its client id, which is why that is sent as the new one: without one the venue would make one up.
+    """
+    quantity = text(quantity_lots, instrument.quantity_exponent)
+    same = {"origClientOrderId": client_order_id, "newClientOrderId": client_order_id}
+    return OrderRequest("order.amend.keepPriority", {"symbol": instrument.symbol, **same, "newQty": quantity})
+
+
 def open_stream() -> OrderRequest:
     """The request after which user events come on the same connection."""
     return OrderRequest("userDataStream.subscribe.signature", {})
@@ -128,7 +139,7 @@ def proves_nothing_done(status: int, code: int, words: str) -> bool:
 class ExecutionReport(msgspec.Struct):
     """The user event executionReport: what happened to one order, by the venue's names.
 
-    On a cancel `c` is the cancel's id and `C` the order's; `z` is cumulative; `t` is −1 where nothing traded.
+    On a cancel or an amendment `c` is the request's id, `C` the order's; `z` is cumulative; `t` is −1 where nothing traded.
     """
 
     s: str
@@ -204,9 +215,23 @@ class OrderAnswer(msgspec.Struct):
     fills: list[ReplyFill] = []
 
 
+class AmendedOrder(OrderAnswer):
+    """An order within the answer to an amendment: `qty` is its quantity as it is now."""
+
+    qty: str = "0"
+
+
+class AmendAnswer(msgspec.Struct):
+    """The answer to order.amend.keepPriority."""
+
+    amendedOrder: AmendedOrder  # noqa: N815
+    transactTime: int = 0  # noqa: N815
+
+
 _decode_event_type = msgspec.json.Decoder(EventType).decode
 _decode_execution = msgspec.json.Decoder(ExecutionReport).decode
 _decode_position = msgspec.json.Decoder(AccountPosition).decode
+_decode_amended = msgspec.json.Decoder(AmendAnswer).decode
 _decode_order = msgspec.json.Decoder(OrderAnswer).decode
 
 
@@ -238,13 +263,13 @@ def report_of_event(event: ExecutionReport, instrument: Instrument) -> Report:
     """The report that an executionReport holds. Raises AnswerError, or DecimalError for numbers that cannot be held."""
     report = Report(
         instrument.subject,
-        event.C or event.c if event.x == "CANCELED" else event.c,
+        event.C or event.c if event.x in ("CANCELED", "REPLACED") else event.c,
         event.i,
         status_of(event.X),
         mantissa(event.z, instrument.quantity_exponent),
         to_ns(event.T),
         "" if event.r == "NONE" else event.r,
-        terms=_terms(event.S, event.o, event.f, event.p, event.q, instrument),
+        terms=terms_of(event.S, event.o, event.f, event.p, event.q, instrument),
     )
     if event.x == "TRADE":
         report.fills.append(
@@ -259,7 +284,8 @@ def report_of_event(event: ExecutionReport, instrument: Instrument) -> Report:
     return report
 
 
-def _terms(side: str, kind: str, force: str, price: str, quantity: str, instrument: Instrument) -> OrderTerms | None:
+def terms_of(side: str, kind: str, force: str, price: str, quantity: str, instrument: Instrument) -> OrderTerms | None:
+    """What an order asks for, by the venue's words; None of one without a quantity. Raises DecimalError."""
     lots = mantissa(quantity, instrument.quantity_exponent)
     ticks = mantissa(price, instrument.price_exponent)
     if force == POST_ONLY:
@@ -276,8 +302,12 @@ def fee_of(stated: str, asset: str, maker: bool, venue_ns: int, order_id: int) -
 
 
 def report_of_answer(result: bytes, instrument: Instrument, client_order_id: str) -> Report:
-    """The report that the answer to order.place or order.cancel holds."""
-    return report_of_order(_decode_order(result), instrument, client_order_id)
+    """The report in the answer to order.place, order.cancel or order.amend.keepPriority."""
+    if b'"amendedOrder"' not in result:
+        return report_of_order(_decode_order(result), instrument, client_order_id)
+    answer = _decode_amended(result)
+    answer.amendedOrder.origQty, answer.amendedOrder.transactTime = answer.amendedOrder.qty, answer.transactTime
+    return report_of_order(answer.amendedOrder, instrument, client_order_id)
 
 
 def report_of_order(order: OrderAnswer, instrument: Instrument, client_order_id: str = "") -> Report:
@@ -294,7 +324,7 @@ def report_of_order(order: OrderAnswer, instrument: Instrument, client_order_id:
         status_of(order.status),
         mantissa(order.executedQty, instrument.quantity_exponent),
         venue_ns,
-        terms=_terms(order.side, order.type, order.timeInForce, order.price, order.origQty, instrument),
+        terms=terms_of(order.side, order.type, order.timeInForce, order.price, order.origQty, instrument),
         fills=[
             # Fills in a reply are those of the order's arrival: it took.
             Fill(

@@ -10,12 +10,17 @@ import msgspec
 
 from tickmesh.nodes.venues import binance_signing as signing
 from tickmesh.nodes.venues.binance_limits import RateLimit, asked_pause_ms, orders_pause_ms
-from tickmesh.nodes.venues.order_venue import OrderRequest, SigningKey, VenueMessage
+from tickmesh.nodes.venues.order_venue import OrderRequest, SigningKey, Trouble, VenueMessage
 
 UNKNOWN_OUTCOME = frozenset({-1000, -1001, -1006, -1007, -1008})
 NO_SUCH_ORDER = -2013
 NO_SUCH_SYMBOL = -1121
 WRONG_TIME = -1021  # our timestamp is too old, or ahead of the venue's clock: nothing was done
+KEY_CODES = frozenset({-1022, -2008, -2014})  # signature, unknown key, its form
+KEY_OR_PERMISSION = frozenset({-1002, -2015})  # "Invalid API-key, IP, or permissions for action."
+UNWELL_CODES = frozenset({-1001, -1008, -1016})
+UNANSWERED_CODES = frozenset({-1006, -1007})  # of one order's backend: its outcome is open, and says nothing of the next
+FILTER_CODES = frozenset({-1013, -1111})
 TOO_MANY = (418, 429)  # statuses of refusals that ask to wait
 
 
@@ -46,6 +51,27 @@ class _Retry(msgspec.Struct):
 
 _decode_message = msgspec.json.Decoder(_Message).decode
 _decode_retry = msgspec.json.Decoder(_Retry).decode
+
+
+def trouble(status: int, code: int, words: str) -> Trouble | None:
+    """What a refusal is about that the next order like it would meet too ("Errors"; of -2010 the text decides)."""
+    if code in UNANSWERED_CODES:
+        return None
+    if status >= 500 or code in UNWELL_CODES:
+        return Trouble.MAINTENANCE
+    if code in KEY_CODES:
+        return Trouble.KEY
+    if code in KEY_OR_PERMISSION:
+        return Trouble.PERMISSION
+    if code == NO_SUCH_SYMBOL:
+        return Trouble.SYMBOL
+    if "Market is closed" in words or "not in trading status" in words:
+        return Trouble.HALTED
+    if "insufficient" in words.lower():
+        return Trouble.BALANCE
+    if "disabled on this account" in words:
+        return Trouble.PERMISSION
+    return Trouble.FILTER if code in FILTER_CODES else None
 
 
 def build_request(number: str, method: str, params: Mapping[str, object]) -> bytes:

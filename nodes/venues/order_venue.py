@@ -7,6 +7,7 @@ pairs them. Times are nanoseconds since the Unix epoch (UTC), pauses millisecond
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -15,6 +16,19 @@ from tickmesh.bus.schema import Status
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.parsing.dialect import Request
+
+
+class Trouble(StrEnum):
+    """What a refusal is about, where the next order like it would be refused too. Names of alerts, too."""
+
+    KEY = "key_refused"
+    PERMISSION = "may_not_trade"
+    MAINTENANCE = "venue_unwell"
+    HALTED = "trading_halted"
+    SYMBOL = "not_listed"
+    BALANCE = "balance_too_small"
+    FILTER = "orders_against_rules"
+
 
 FEE_EXPONENT = -8  # of fees and balances, whatever the asset
 Signer = Callable[[str], str]  # payload → signature. Of a REST request: the query string followed directly by the body, as sent
@@ -109,6 +123,11 @@ class Report:
     fills: list[Fill] = field(default_factory=list)
     terms: OrderTerms | None = None  # of the order, where the venue has stated them
 
+    @property
+    def quantity_lots(self) -> int:
+        """The order's quantity as it is now, by the venue; 0 where it did not state one."""
+        return self.terms.quantity_lots if self.terms is not None else 0
+
 
 class Reported(NamedTuple):
     """What the venue said of one asset, in its own words."""
@@ -165,6 +184,12 @@ class OrderVenue(Protocol):
     def cancel(self, symbol: str, client_order_id: str) -> OrderRequest:
         """The request to cancel the order of this client id."""
 
+    def amend(self, instrument: Instrument, client_order_id: str, quantity_lots: int) -> OrderRequest:
+        """The request to reduce an order to so many lots, filled ones included; it keeps its place and its client id.
+
+        Raises IntentError where the venue has no such request.
+        """
+
     def open_stream(self) -> OrderRequest:
         """The request after which user events come."""
 
@@ -183,8 +208,14 @@ class OrderVenue(Protocol):
     def proves_nothing_done(self, status: int, code: int, words: str) -> bool:
         """Whether a refusal that answers an order request proves that the venue did nothing."""
 
+    def trouble(self, status: int, code: int, words: str) -> Trouble | None:
+        """What a refusal is about that the next order like it would meet too; None for one that is this order's alone.
+
+        `status`: of HTTP, or as such in an answer.
+        """
+
     def report_of_answer(self, result: bytes, instrument: Instrument, client_order_id: str) -> Report:
-        """The report that the answer to `place` or `cancel` holds. Raises msgspec.DecodeError, AnswerError, DecimalError."""
+        """The report in the answer to `place`, `cancel` or `amend`. Raises msgspec.DecodeError, AnswerError, DecimalError."""
 
     def read_user_event(self, event: bytes, instrument_of: InstrumentOf) -> UserEvent:
         """Reads a user event; what is of an instrument that is not known, or concerns neither orders nor balances, is empty.

@@ -14,6 +14,7 @@ import numpy as np
 from tickmesh.bus.schema import OrderType
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues import binance_orders as spot
+from tickmesh.nodes.venues import binance_ws_api as ws_api
 from tickmesh.nodes.venues.binance import to_ns
 from tickmesh.nodes.venues.binance_orders import POST_ONLY, ExecutionReport
 from tickmesh.nodes.venues.binance_orders import cancel as cancel
@@ -22,11 +23,16 @@ from tickmesh.nodes.venues.binance_ws_api import UNKNOWN_OUTCOME
 from tickmesh.nodes.venues.binance_ws_api import WRONG_TIME as WRONG_TIME
 from tickmesh.nodes.venues.binance_ws_api import encode as encode
 from tickmesh.nodes.venues.binance_ws_api import read_message as read_message
-from tickmesh.nodes.venues.order_venue import AnswerError, InstrumentOf, OrderRequest, Reported, UserEvent
+from tickmesh.nodes.venues.order_venue import AnswerError, InstrumentOf, IntentError, OrderRequest, Reported, Trouble, UserEvent
 
 WS_PATH = "/ws-fapi/v1"
 KEEP_STREAM_S = 1200.0  # of the 3600 that a listenKey lives: two may fail
 DUPLICATE = -4116  # an open order of this client id stands at the venue
+WRONG_MODE = -4061  # the account has been switched to hedge mode
+CLOSED = -4141  # of a symbol
+BALANCE_CODES = frozenset((-2019, -2027, -2028))  # margin, or what the leverage allows
+# Price, quantity and worth of an order ("Error Codes": 40xx filters), and how far it may be from the mark price
+FILTER_CODES = frozenset((-4001, -4002, -4003, -4004, -4005, -4013, -4014, -4016, -4023, -4024, -4131, -4164))
 LIMIT_MAKER = spot.TYPE_NAMES[OrderType.LIMIT_MAKER]
 
 
@@ -77,6 +83,11 @@ def place(record: np.void, instrument: Instrument) -> OrderRequest:
     return OrderRequest("order.place", {**params, "newOrderRespType": "ACK"})
 
 
+def amend(instrument: Instrument, client_order_id: str, quantity_lots: int) -> OrderRequest:
+    """Raises IntentError: an order that is amended here goes to the end of its queue, so nothing is won by it."""
+    raise IntentError(f"{instrument.subject}: an order of this venue loses its place when it is amended; cancel it instead")
+
+
 def open_stream() -> OrderRequest:
     """The request for the listenKey by which user events come."""
     return OrderRequest("userDataStream.start", {}, signed=False)
@@ -101,6 +112,17 @@ def proves_nothing_done(status: int, code: int, words: str) -> bool:
     The venue's pages call −1008 a definite refusal; it comes with 503, and is asked about like every other of those.
     """
     return status < 500 and code not in UNKNOWN_OUTCOME and code != DUPLICATE
+
+
+def trouble(status: int, code: int, words: str) -> Trouble | None:
+    """What a refusal is about that the next order like it would meet too: as on spot, with the codes of futures."""
+    if code == WRONG_MODE:
+        return Trouble.PERMISSION
+    if code == CLOSED:
+        return Trouble.HALTED
+    if code in BALANCE_CODES:
+        return Trouble.BALANCE
+    return Trouble.FILTER if code in FILTER_CODES else ws_api.trouble(status, code, words)
 
 
 def read_user_event(event: bytes, instrument_of: InstrumentOf) -> UserEvent:
