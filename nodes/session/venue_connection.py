@@ -121,7 +121,7 @@ class VenueConnection:
             self._hop(error)
             return
         self._requests.rest, self._requests.trading = self._rest_orders.send, True
-        self._tell_socket("warning", f"orders go over REST, and the account is polled: the order socket cannot be had: {why}")
+        self._alert_socket("warning", f"orders go over REST, and the account is polled: the order socket cannot be had: {why}")
         self._ctx.ready()
         self._sender.act_on_waiting()
 
@@ -135,9 +135,9 @@ class VenueConnection:
         """Sends nothing over REST any more; what was sent so is answered so."""
         if self._requests.rest is not None:
             self._requests.rest, self._requests.trading = None, False
-            self._tell_socket("info", "the order socket is there again: orders go over it, and nothing over REST")
+            self._alert_socket("info", "the order socket is there again: orders go over it, and nothing over REST")
 
-    def _tell_socket(self, level: str, why: str) -> None:
+    def _alert_socket(self, level: str, why: str) -> None:
         action = "nothing is to be done; it is tried ever again" if level == "warning" else "nothing is to be done"
         self._ctx.alert_of(level, "order_socket", f"{self._dialect.venue}.orders", why, action)
 
@@ -153,10 +153,10 @@ class VenueConnection:
             return False
         if trouble is Trouble.PERMISSION:  # not even to look at the account: the words are the same for both
             trouble = Trouble.KEY
-        self._tell(self._troubles.take_refusal(trouble, "", 0, words))
+        self._alert(self._troubles.take_refusal(trouble, "", 0, words))
         return trouble is not Trouble.MAINTENANCE
 
-    def _tell(self, *notices: Notice | None) -> None:
+    def _alert(self, *notices: Notice | None) -> None:
         for one in notices:
             if one is not None:
                 level = "info" if one.over else "critical" if one.target.endswith(".account") else "warning"
@@ -175,7 +175,7 @@ class VenueConnection:
             if not all(one.open for one in self._requests.sockets):
                 raise websocket.Disconnected("lost during the reconciliation")
             self._requests.trading = self._connected = True
-            self._tell(*self._troubles.take_connection())
+            self._alert(*self._troubles.take_connection())
             backoff.reset()
             log_line(self._ctx.name, "info", f"is connected to {where.ws} and reconciled with the venue: orders are sent")
             self._ctx.ready()
@@ -295,7 +295,7 @@ class VenueConnection:
         if instrument is None:
             return []
         if request.places:
-            self._tell(*self._troubles.take_success(order.subject, order.side))
+            self._alert(*self._troubles.take_success(order.subject, order.side))
         report = self._venue.report_of_answer(result, instrument, request.client_order_id)
         return self._account.apply_report(report, "reply", recv_ns)
 
@@ -317,7 +317,7 @@ class VenueConnection:
             return []
         trouble = self._venue.trouble(error.status, error.code, error.words) if request.places else None
         if trouble is not None:
-            self._tell(self._troubles.take_refusal(trouble, order.subject, order.side, error.words))
+            self._alert(self._troubles.take_refusal(trouble, order.subject, order.side, error.words))
         proves = self._venue.proves_nothing_done(error.status, error.code, error.words)
         if request.places and proves and not order.order_id:
             self._count["rejects"] += 1
