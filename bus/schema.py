@@ -39,6 +39,7 @@ class Kind(IntEnum):
     alert = 20
     command = 21
     shadow = 22
+    funding = 24
 
 
 class Flag(IntFlag):
@@ -339,6 +340,17 @@ SHADOW = np.dtype(
     ]
 )
 
+FUNDING = np.dtype(
+    [
+        ("asset", "S16"),
+        ("amount", "<i8"),
+        ("transaction_id", "<i8"),
+        ("venue_ns", "<i8"),
+        ("scale", "<i4"),
+        ("reserved", "<u4"),
+    ]
+)
+
 # A msgpack kind's "record" is one byte of the packed map.
 MSGPACK = np.dtype("u1")
 
@@ -365,6 +377,7 @@ DTYPES: dict[Kind, np.dtype] = {
     Kind.alert: MSGPACK,
     Kind.command: MSGPACK,
     Kind.shadow: SHADOW,
+    Kind.funding: FUNDING,
 }
 
 # Old files are read by their own description; this one is written into every new file and hello.

@@ -59,6 +59,7 @@ TABLE: dict[Kind, TopicRow] = {
         TopicRow(Kind.update, Lane.order, ("session",), ("executor", "session", "recorder")),
         TopicRow(Kind.fill, Lane.order, ("session",), ("executor", "session", "recorder")),
         TopicRow(Kind.balance, Lane.order, ("session",), ("session", "recorder")),
+        TopicRow(Kind.funding, Lane.order, ("session",), ("executor", "session", "recorder")),
         TopicRow(
             Kind.clock,
             Lane.system,

@@ -45,6 +45,9 @@ def contradictions_of_trading(mesh: Mesh, subjects: list[str]) -> Iterator[tuple
                 one.capital,
                 "what it begins with: order_equity is a share of that and of what it has gained",
             )
+    for venue in mesh.session.accounts:
+        if venue not in ORDER_VENUES:
+            yield f"session.accounts.{venue}", venue, f"a venue where orders can be sent: {', '.join(ORDER_VENUES)}"
     yield from _mixed_money(mesh)
 
 
@@ -56,6 +59,6 @@ def _mixed_money(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
         named = [name for name in ("notional_max", "daily_loss_max", "drawdown_max") if getattr(limits, name)]
         for strategy in strategies if named else ():
             for instrument in traded_by(resolved(strategy, mesh.executor), mesh.instruments):
-                if not instrument.symbol.endswith(mesh.risk.currency):
+                if not instrument.symbol.partition("_")[0].endswith(mesh.risk.currency):
                     allowed = f"a limit of {mesh.risk.currency} (risk.currency), and {instrument.symbol} is not quoted in it"
                     yield f"{key}.{named[0]}", getattr(limits, named[0]), allowed

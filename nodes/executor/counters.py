@@ -74,6 +74,7 @@ def _of_position(instrument: InstrumentState, position: Position) -> dict[str, o
         "unrealised": unrealised * price_unit * quantity_unit,
         "fees": _fees(position.fees),
         "fee_cost": position.fee_cost * price_unit * quantity_unit,
+        "funding": position.funding * price_unit * quantity_unit,
         "fills": position.fills,
     }
 

@@ -25,11 +25,13 @@ from tickmesh.nodes.executor.traders import AccountLimits, Trader
 from tickmesh.nodes.orders.states import FINAL
 
 READS = (
-    Kind.instrument, Kind.quote, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.clock, Kind.run, Kind.command,
+    Kind.instrument, Kind.quote, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.funding, Kind.clock, Kind.run,
+    Kind.command,
 )  # fmt: skip
 WRITES = (Kind.intent, Kind.command, Kind.shadow)
 
-UNASKED = frozenset(int(kind) for kind in (Kind.instrument, Kind.intent, Kind.update, Kind.fill))  # taken of any instrument
+# Taken of any instrument
+UNASKED = frozenset(int(kind) for kind in (Kind.instrument, Kind.intent, Kind.update, Kind.fill, Kind.funding))
 
 _read_rules = record_reader(Kind.instrument, *InstrumentRules.__struct_fields__)
 QUOTE = record_struct(Kind.quote, "bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
@@ -39,6 +41,7 @@ UPDATE = record_struct(
     "filled_lots",
 )  # fmt: skip
 FILL = record_struct(Kind.fill, "client_order_id", "side", "trade_id", "price_ticks", "quantity_lots", "fee", "fee_asset")
+FUNDING = record_struct(Kind.funding, "asset", "amount", "scale")
 
 
 def code_hash() -> str:
@@ -71,6 +74,7 @@ class Step:
             int(Kind.signal): self._on_signal,
             int(Kind.update): self._on_update,
             int(Kind.fill): self._on_fill,
+            int(Kind.funding): self._on_funding,
             int(Kind.intent): self._on_intent,
             int(Kind.instrument): self._on_instrument,
         }
@@ -196,6 +200,10 @@ class Step:
     def _on_fill(self, instrument: InstrumentState, event: Event) -> None:
         for raw_id, side, trade_id, price, lots, fee, asset in FILL.iter_unpack(event.body):
             self.state.apply_fill(event.subject, _text(raw_id), trade_id, side, price, lots, fee, _text(asset))
+
+    def _on_funding(self, instrument: InstrumentState, event: Event) -> None:
+        for asset, amount, scale in FUNDING.iter_unpack(event.body):
+            self.state.apply_funding(event.subject, _text(asset), amount * 10**scale)
 
     def _mark(self, seq: int, now_ns: int) -> None:
         """Keeps one mark that is older than stale_ns, if there is one, and those after it."""

@@ -171,6 +171,16 @@ class ExecutorState(msgspec.Struct):
             states.apply_fill(order, order.counted_lots)
             self._sort(instrument, order)
 
+    def apply_funding(self, subject: str, asset: str, amount: int) -> None:
+        """Counts a funding (at 10^−8 of its asset, below zero paid) into the positions of instrument and strategies."""
+        instrument = self.instrument(subject)
+        instrument.involved = True
+        held = {name: book.position.lots for name, book in instrument.books.items()}
+        shares = [(instrument.book(name).position, part) for name, part in positions.funding_shares(amount, held).items()]
+        for position, part in [(instrument.position, amount), *shares]:
+            if part:
+                positions.apply_funding(position, part, asset, -self._fee_cost(subject, asset, -part, instrument.mark()))
+
     def _fee_cost(self, subject: str, asset: str, fee: int, price_ticks: int) -> int:
         """What a fee cost, as money of the instrument; 0 where that is not known."""
         venue, _, symbol = subject.partition(".")

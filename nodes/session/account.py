@@ -19,11 +19,13 @@ from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.orders import fills, states
 from tickmesh.nodes.session.account_state import AccountState, SessionOrder
 from tickmesh.nodes.session.balances import Balances
+from tickmesh.nodes.session.fundings import Fundings
+from tickmesh.nodes.session.positions import Positions
 from tickmesh.nodes.venues.order_venue import Fill, OrderTerms, Report
 from tickmesh.nodes.venues.private import asset_name
 
 UPDATE, FILL = record_struct(Kind.update), record_struct(Kind.fill)
-READ_OF_FILL = record_struct(Kind.fill, "client_order_id", "trade_id", "quantity_lots")
+READ_OF_FILL = record_struct(Kind.fill, "client_order_id", "side", "trade_id", "quantity_lots", "venue_ns")
 _read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action")
 _read_order = record_reader(Kind.intent, "side", "order_type", "time_in_force", "price_ticks", "quantity_lots")
 REASON_BYTES = DTYPES[Kind.update]["reason"].itemsize
@@ -55,7 +57,7 @@ class Account:
         adopts_all: bool = False,
         venue: str = "binance",
     ) -> None:
-        self.venue = venue
+        self.venue, self._prefix = venue, f"{venue}."
         self.configured = configured
         self.adopts_all = adopts_all
         self.adopted = 0
@@ -63,8 +65,7 @@ class Account:
             set()
         )  # by instrument and the venue's id: not ours, and not to be asked again
         self.moved: set[str] = set()
-        self.state = AccountState(fills={}, schema=SCHEMA_HASH)
-        self.balances = Balances(self.state.balances, venue)
+        self._use(AccountState(fills={}, schema=SCHEMA_HASH))
         self.by_order_id: dict[tuple[str, int], SessionOrder] = {}  # by instrument and the venue's id, which is one of its own
         self.foreign = 0
         self.contradictions = 0
@@ -79,10 +80,15 @@ class Account:
         if loaded.waiting and loaded.schema != SCHEMA_HASH:
             raise msgspec.ValidationError(f"{len(loaded.waiting)} intents wait in it as events of another schema")
         loaded.schema = SCHEMA_HASH
-        self.state = loaded
-        self.balances = Balances(loaded.balances, self.venue)
+        self._use(loaded)
         self.moved = set(self.state.fills)
         self.by_order_id = {(order.subject, order.order_id): order for order in self.state.orders.values() if order.order_id}
+
+    def _use(self, state: AccountState) -> None:
+        self.state = state
+        self.balances = Balances(state.balances, self.venue)
+        self.positions = Positions(state.positions)
+        self.fundings = Fundings(state.fundings)
 
     def pack(self) -> bytes:
         """The state as bytes for `load`."""
@@ -117,21 +123,26 @@ class Account:
     # The log
 
     def read(self, event: Event) -> None:
-        """Takes in an event of the log: instrument, intent, update, fill, balance and clock change it, others nothing."""
-        if event.kind == Kind.intent:
+        """Takes in an event of the log: of this venue instrument, intent, update, fill, balance, funding; and clock."""
+        if event.kind == Kind.clock:
+            if event.records["correction_ns"][0] >= STEP_NS:
+                self.state.stepped_ns = event.seq_ns
+        elif not event.subject.startswith(self._prefix):
+            return  # of another account
+        elif event.kind == Kind.intent:
             self._read_intent(event)
         elif event.kind == Kind.update:
             self._read_update(event)
         elif event.kind == Kind.fill:
-            for raw_id, trade_id, lots in READ_OF_FILL.iter_unpack(event.body):
-                self._read_fill(event.subject, _text(raw_id), trade_id, lots)
+            for raw_id, side, trade_id, lots, venue_ns in READ_OF_FILL.iter_unpack(event.body):
+                self._read_fill(event.subject, _text(raw_id), side, trade_id, lots, venue_ns)
         elif event.kind == Kind.instrument:
             record = event.records[-1]
             self.state.exponents[event.subject] = int(record["price_exponent"]), int(record["quantity_exponent"])
         elif event.kind == Kind.balance:
             self.balances.read(event)
-        elif event.kind == Kind.clock and event.records["correction_ns"][0] >= STEP_NS:
-            self.state.stepped_ns = event.seq_ns
+        elif event.kind == Kind.funding:
+            self.fundings.read(event)
 
     def _read_intent(self, event: Event) -> None:
         raw_id, raw_target, action = _read_intent(event.raw)
@@ -168,12 +179,14 @@ class Account:
             if order.final and not was_final:
                 self._forget_oldest()
 
-    def _read_fill(self, subject: str, client_order_id: str, trade_id: int, lots: int) -> bool:
+    def _read_fill(self, subject: str, client_order_id: str, side: int, trade_id: int, lots: int, venue_ns: int) -> bool:
         """Takes in a fill; False where it was known."""
         known = self.state.fills.setdefault(subject, {})
         if not fills.remember_fill(known, client_order_id, trade_id, FILLS_KEPT):
             return False
         self.moved.add(subject)
+        self.positions.count(subject, side, lots)
+        self.state.first_fill_ns = min(self.state.first_fill_ns or venue_ns, venue_ns)
         order = self.state.orders.get(client_order_id)
         if order is not None:
             order.fill_lots += lots
@@ -283,7 +296,8 @@ class Account:
         """Takes in fills of an order that the venue reported, and gives an event for each that is new."""
         events = []
         for fill in reported:
-            if self._read_fill(order.subject, order.client_order_id, fill.trade_id, fill.quantity_lots):
+            taken = fill.side, fill.trade_id, fill.quantity_lots, fill.venue_ns
+            if self._read_fill(order.subject, order.client_order_id, *taken):
                 self._note_fee(order, fill)
                 record = FILL.pack(
                     order.client_order_id.encode(), fill.side, fill.maker, fill.order_id, fill.trade_id, fill.price_ticks,

@@ -10,7 +10,15 @@ from tickmesh.nodes.net.rest import Rest, RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.net.waits import Waits
 from tickmesh.nodes.session.credentials import Credentials
-from tickmesh.nodes.venues.order_venue import Fill, InstrumentOf, OrderDialect, OrderRequest, Report, Reported
+from tickmesh.nodes.venues.order_venue import (
+    Fill,
+    FundingPayment,
+    InstrumentOf,
+    OrderDialect,
+    OrderRequest,
+    Report,
+    Reported,
+)
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Request
 from tickmesh.nodes.venues.table import adapter_of
 
@@ -132,3 +140,25 @@ class VenueAccount:
     async def balances(self) -> list[Reported]:
         """What the account holds of every asset of which it has any."""
         return self._questions.read_balances(await self._get(self._questions.balances()))
+
+    async def unfit(self) -> str:
+        """Why no orders can be sent as the account is set at the venue, a sentence; "" where they can."""
+        request = self._questions.fitness()
+        return "" if request is None else self._questions.read_fitness(await self._get(request))
+
+    async def positions(self, instrument_of: InstrumentOf) -> dict[str, int] | None:
+        """The positions that the venue keeps, subject → lots; None where it keeps none."""
+        request = self._questions.positions()
+        return None if request is None else self._questions.read_positions(await self._get(request), instrument_of)
+
+    async def fundings(self, since_ns: int, instrument_of: InstrumentOf) -> list[FundingPayment]:
+        """The fundings of the account from a time of the venue on, page by page."""
+        payments: list[FundingPayment] = []
+        page = 1
+        while (request := self._questions.fundings(since_ns, page)) is not None:
+            found, rows = self._questions.read_fundings(await self._get(request), instrument_of)
+            payments += found
+            page += 1
+            if rows < self._questions.PAGE:
+                break
+        return payments

@@ -46,8 +46,8 @@ from tickmesh.nodes.session.venue_connection import VenueConnection
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.table import adapter_of, dialect_of
 
-READS = (Kind.instrument, Kind.intent, Kind.update, Kind.fill, Kind.balance, Kind.run, Kind.clock)
-WRITES = (Kind.update, Kind.fill, Kind.balance)
+READS = (Kind.instrument, Kind.intent, Kind.update, Kind.fill, Kind.balance, Kind.funding, Kind.run, Kind.clock)
+WRITES = (Kind.update, Kind.fill, Kind.balance, Kind.funding)
 
 TICK_S = 0.05  # deadlines of intents and answers are looked at so often
 RESOLVE_S = 0.2  # before the first question about an order of unknown outcome; later ones come slower
@@ -85,6 +85,7 @@ class Session:
         self.count["last_error"] = ""
         ctx.ask_counters = self.requests_counted
         self.alerted_unheld: set[str] = set()  # assets
+        self.alerted_differing: dict[str, str] = {}  # instrument → the sentence
         self.unresolved = asyncio.Event()  # there is a reason to ask the venue before the next round
         limits = self.settings.recv_window_ms, self.settings.request_timeout_s
         self.venue_time = VenueTime()
@@ -265,6 +266,10 @@ class Session:
         oddities, self.account.oddities = self.account.oddities, []
         for sentence in oddities:
             self.ctx.alert("warning", "not_held", sentence, "add it by hand where it matters; orders and positions are exact")
+        fundings, self.account.fundings.unheld = self.account.fundings.unheld, []
+        for sentence in fundings:
+            self.ctx.alert("warning", "not_held", sentence, "add it by hand where it matters; the wallet has it")
+        self.alert_differing(self.account.positions.differing)
         unheld = self.account.balances.unheld
         for asset in sorted(unheld.keys() ^ self.alerted_unheld):
             held = asset not in unheld
@@ -272,6 +277,21 @@ class Session:
             action = "nothing is to be done" if held else "other assets and all orders go on; look at the venue for this one"
             self.ctx.alert_of("info" if held else "warning", "balance_not_held", asset, why, action)
         self.alerted_unheld = set(unheld)
+
+    def alert_differing(self, differing: dict[str, str]) -> None:
+        """Raises an alert of every position that the venue has otherwise, once for each difference, and of its end."""
+        for subject in sorted(differing.keys() | self.alerted_differing.keys()):
+            why = differing.get(subject, "")
+            if why == self.alerted_differing.get(subject, ""):
+                continue
+            action = (
+                "find out who else trades on the account; only what the log's fills say is counted and closed here"
+                if why
+                else "nothing is to be done"
+            )
+            said = why or f"the venue's position in {subject} is that of the fills in the log again"
+            self.ctx.alert_of("critical" if why else "info", "position_differs", subject, said, action)
+        self.alerted_differing = dict(differing)
 
 
 def lock(path: Path) -> FileLock:
@@ -286,13 +306,14 @@ def lock(path: Path) -> FileLock:
 async def run(ctx: Context) -> None:
     """Runs a session until the context stops. Raises what a bug raises; what venues and networks do is survived."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would have the key in it
+    venue = venue_of_session(ctx.instance)
     try:
-        credentials = read_credentials(ctx.config)
+        credentials = read_credentials(ctx.config, venue)
     except CredentialsUnusable as error:
-        action = "it stays stopped, and sends nothing; all else goes on. Correct it, then `supervisorctl start session`"
+        action = f"it stays stopped, and sends nothing; all else goes on. Correct it, then `supervisorctl start {ctx.name}`"
         ctx.alert("critical", "stopped", str(error), action)
         raise Stopped(str(error)) from error
-    held = [lock(path) for path in account_locks(ctx.config, credentials, venue_of_session(ctx.instance))]
+    held = [lock(path) for path in account_locks(ctx.config, credentials, venue)]
     session = Session(ctx, credentials)
     tasks: list[asyncio.Task[Any]] = []
     try:

@@ -1,4 +1,4 @@
-"""Comparing what a session knows with what the venue knows: open orders, single orders, own trades, balances."""
+"""Comparing what a session knows with what the venue knows: orders, own trades, balances, positions, fundings."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -41,7 +41,7 @@ class Reconciler:
         self.count = count
 
     async def reconcile_all(self) -> None:
-        """Compares open orders, unsettled orders, own trades and balances: before the first order of a connection, and in time.
+        """Compares orders, own trades, balances, positions and fundings: before the first order of a connection, and in time.
 
         Own trades are asked for by instrument, of those on which something of ours has moved since they were compared last; of
         those that were never compared from the first trade on: with an empty log, orders and positions are recovered.
@@ -61,7 +61,36 @@ class Reconciler:
             if (instrument := self.account.instrument(subject)) is not None:
                 await self.compare_trades(subject, instrument)
         await self.compare_balances()
+        await self.compare_positions()
+        await self.ask_fundings()
         self.count["reconciles"] += 1
+
+    async def compare_positions(self) -> None:
+        """Compares the positions of the fills with those that the venue keeps; of those that differ the own trades are asked
+        for, and what differs then still is noted, unless fills come meanwhile.
+        """
+        positions = self.account.positions
+        for last in (False, True):
+            since = positions.changes
+            reported = await self.venue.positions(self.account.instrument_of)
+            if reported is None or positions.changes != since:
+                return
+            differing = positions.differences(reported)
+            if last or not differing:
+                positions.note(differing)
+                return
+            for subject in differing:
+                if (instrument := self.account.instrument(subject)) is not None:
+                    await self.compare_trades(subject, instrument)
+
+    async def ask_fundings(self) -> None:
+        """Asks for the fundings since the last known one, and publishes what is new; before our first fill none is ours."""
+        fundings, first_ns = self.account.fundings, self.account.state.first_fill_ns
+        if not first_ns:
+            return
+        fundings.due = False
+        payments = await self.venue.fundings(fundings.since_ns(first_ns), self.account.instrument_of)
+        self.publish(fundings.apply(payments, now_ns()))
 
     async def compare_balances(self) -> None:
         """Asks for what the account holds, and publishes what the log does not know, or has otherwise."""
@@ -87,6 +116,8 @@ class Reconciler:
                 await self.settle(order)
         if self.account.moved:
             await self.compare_balances()
+        if self.account.fundings.due:
+            await self.ask_fundings()
         self.count["reconciles"] += 1
 
     async def apply_open_orders(self, instruments: Sequence[Instrument]) -> set[tuple[str, str]]:

@@ -68,6 +68,7 @@ class VenueConnection:
         self._rest_orders = RestOrders(ctx, rest, self._on_rest_answer, self.lose_rest)
         self._connected = False  # subscribed and reconciled, since the last attempt to connect began
         self._stream_path: asyncio.Future[str] | None = None  # where user events come, while that is asked for
+        self._unfit = ""  # why the account was when it was last looked at
         self._count = ctx.counters
 
     async def keep_connected(self) -> None:
@@ -115,6 +116,8 @@ class VenueConnection:
             return
         self._rest.endpoints = await self._next_endpoints()
         try:
+            if self._unfit or await self._rest.unfit():
+                return
             await self._reconciler.reconcile_all()
         except (RestError, RestUnreachable, DecimalError, msgspec.DecodeError) as error:
             self._count["last_error"] = str(error)[:200]
@@ -170,6 +173,10 @@ class VenueConnection:
             self._requests.connection = connection
             if path := await self._open_stream():
                 self._requests.stream = await self._connect(f"{where.ws}{path}", self._on_user_frames)
+            if why := await self._rest.unfit():
+                self._alert_unfit(why)
+                raise websocket.Disconnected(why)
+            self._alert_unfit("")
             self._end_rest()
             await self._reconciler.reconcile_all()
             if not all(one.open for one in self._requests.sockets):
@@ -205,6 +212,14 @@ class VenueConnection:
         self._requests.send(self._requests.build(self._venue.open_stream()))
         async with asyncio.timeout(self._settings.request_timeout_s):
             return await self._stream_path
+
+    def _alert_unfit(self, why: str) -> None:
+        """Raises an alert of an account that is not set as it has to be, once, and of its end."""
+        if why and not self._unfit:
+            self._ctx.alert("critical", "account_unfit", why, "it is looked at again in time; no order is sent until then")
+        elif self._unfit and not why:
+            self._ctx.alert("info", "account_unfit", "the account is set as it has to be", "nothing is to be done")
+        self._unfit = why
 
     async def _stay_connected(self, sockets: list[websocket.Connection]) -> str:
         """Keeps the user stream alive until one of the sockets is closed; gives the reason."""
@@ -281,6 +296,9 @@ class VenueConnection:
             self._requests.connection.abort("the venue ends the user stream")
         if read.report is not None:
             return self._account.apply_report(read.report, "stream", recv_ns)
+        if read.funding:
+            self._account.fundings.due = True
+            self._unresolved.set()
         return self._account.balances.apply(read.balances, read.venue_ns, recv_ns)
 
     def _on_success(self, request: PendingRequest, result: bytes, recv_ns: int) -> list[bytearray]:

@@ -38,6 +38,7 @@ REST_ORDERS = {
 }  # fmt: skip
 KEEP_STREAM_S = 0.0
 DUPLICATE = "Duplicate order sent."
+POST_ONLY = "GTX"  # as a time in force: futures have it instead of LIMIT_MAKER
 
 STATUS = {
     "PENDING_NEW": Status.PendingNew,
@@ -66,6 +67,11 @@ def record_values(record: np.void) -> dict[str, Any]:
 
 def place(record: np.void, instrument: Instrument) -> OrderRequest:
     """The request that an intent record for an order asks for. Raises IntentError where it means nothing."""
+    return OrderRequest("order.place", {**order_params(record, instrument), "newOrderRespType": "FULL"})
+
+
+def order_params(record: np.void, instrument: Instrument) -> dict[str, object]:
+    """What an intent record states of an order, in the venue's names. Raises IntentError where it means nothing."""
     intent = record_values(record)
     if intent["action"] != Action.NEW or intent["side"] not in (1, -1) or intent["order_type"] not in TYPE_NAMES:
         raise IntentError(
@@ -81,7 +87,6 @@ def place(record: np.void, instrument: Instrument) -> OrderRequest:
         "type": TYPE_NAMES[kind],
         "quantity": text(intent["quantity_lots"], instrument.quantity_exponent),
         "newClientOrderId": intent["client_order_id"].decode(),
-        "newOrderRespType": "FULL",
     }
     if kind is not OrderType.MARKET:
         if intent["price_ticks"] <= 0:
@@ -91,7 +96,7 @@ def place(record: np.void, instrument: Instrument) -> OrderRequest:
         if intent["time_in_force"] not in TIF_NAMES:
             raise IntentError(f"time in force {intent['time_in_force']} is unknown; 1 to 3 are known")
         params["timeInForce"] = TIF_NAMES[TimeInForce(intent["time_in_force"])]
-    return OrderRequest("order.place", params)
+    return params
 
 
 def cancel(symbol: str, client_order_id: str) -> OrderRequest:
@@ -287,6 +292,8 @@ def terms_of(side: str, kind: str, force: str, price: str, quantity: str, instru
     """What an order asks for, by the venue's words; None of one without a quantity. Raises DecimalError."""
     lots = mantissa(quantity, instrument.quantity_exponent)
     ticks = mantissa(price, instrument.price_exponent)
+    if force == POST_ONLY:
+        kind, force = TYPE_NAMES[OrderType.LIMIT_MAKER], TIF_NAMES[TimeInForce.GTC]
     return OrderTerms(1 if side == "BUY" else -1, TYPES.get(kind, 0), FORCES.get(force, 0), ticks, lots) if lots else None
 
 

@@ -13,7 +13,7 @@ from tickmesh.nodes.venues.binance import to_ns
 from tickmesh.nodes.venues.binance_orders import OrderAnswer, fee_of, report_of_order
 from tickmesh.nodes.venues.binance_ws_api import NO_SUCH_ORDER as NO_SUCH_ORDER
 from tickmesh.nodes.venues.binance_ws_api import NO_SUCH_SYMBOL as NO_SUCH_SYMBOL
-from tickmesh.nodes.venues.order_venue import Fill, InstrumentOf, Report, Reported, SigningKey
+from tickmesh.nodes.venues.order_venue import Fill, FundingPayment, InstrumentOf, Report, Reported, SigningKey
 from tickmesh.nodes.venues.parsing.decimals import mantissa
 from tickmesh.nodes.venues.parsing.dialect import Request
 
@@ -135,3 +135,33 @@ def read_balances(body: bytes) -> list[Reported]:
     """Every asset of which the account has any, in the answer to `balances`."""
     rows = _decode_account(body).balances
     return [Reported(row.asset, row.free, row.locked) for row in rows if (row.free + row.locked).strip("0.")]
+
+
+# What a spot account has none of.
+
+
+def fitness() -> None:
+    """No setting of a spot account makes it unfit for orders."""
+
+
+def read_fitness(body: bytes) -> str:
+    """Nothing was asked."""
+    return ""
+
+
+def positions() -> None:
+    """A spot account has balances, and no positions."""
+
+
+def read_positions(body: bytes, instrument_of: InstrumentOf) -> dict[str, int]:
+    """Nothing was asked."""
+    return {}
+
+
+def fundings(since_ns: int, page: int) -> None:
+    """Nothing is paid for what a spot account holds."""
+
+
+def read_fundings(body: bytes, instrument_of: InstrumentOf) -> tuple[list[FundingPayment], int]:
+    """Nothing was asked."""
+    return [], 0

@@ -138,12 +138,29 @@ class Reported(NamedTuple):
 
 
 class UserEvent(NamedTuple):
-    """What a user event says: the state of an order, or the balances that changed at a time, or that the stream ends."""
+    """What a user event says: the state of an order, or the balances that changed at a time, or that the stream ends.
+
+    `funding`: a funding was settled; what it was for each instrument is to be asked for.
+    """
 
     report: Report | None = None
     balances: tuple[Reported, ...] = ()
     venue_ns: int = 0
     ended: bool = False
+    funding: bool = False
+
+
+class FundingPayment(NamedTuple):
+    """What one funding brought for the position in one instrument (below zero: it was paid), in the venue's own words.
+
+    `transaction_id` is unique among the fundings of an account.
+    """
+
+    subject: str
+    asset: str
+    amount: str
+    transaction_id: int
+    venue_ns: int
 
 
 class OrderVenue(Protocol):
@@ -268,6 +285,24 @@ class AccountQuestions(Protocol):
 
     def read_balances(self, body: bytes) -> list[Reported]:
         """Every asset of which the account has any, in the answer to `balances`."""
+
+    def fitness(self) -> Request | None:
+        """After how the account is set; None where no setting makes it unfit."""
+
+    def read_fitness(self, body: bytes) -> str:
+        """Why no orders can be sent as the account is set, a sentence, in the answer to `fitness`; "" where they can."""
+
+    def positions(self) -> Request | None:
+        """After the positions that the venue keeps; None where it keeps none."""
+
+    def read_positions(self, body: bytes, instrument_of: InstrumentOf) -> dict[str, int]:
+        """The positions in the answer to `positions`: subject → lots, + is long; none of an instrument that is not known."""
+
+    def fundings(self, since_ns: int, page: int) -> Request | None:
+        """After a page (1, 2, …) of fundings from a time of the venue on, oldest first; None where it has none."""
+
+    def read_fundings(self, body: bytes, instrument_of: InstrumentOf) -> tuple[list[FundingPayment], int]:
+        """The fundings of known instruments in the answer to `fundings`; how many rows it has."""
 
 
 class OrderDialect(NamedTuple):

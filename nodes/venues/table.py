@@ -2,7 +2,18 @@
 
 from collections.abc import Mapping
 
-from tickmesh.nodes.venues import binance, binance_orders, binance_questions, binance_usdm, coinbase, kraken, kraken_v1, okx
+from tickmesh.nodes.venues import (
+    binance,
+    binance_orders,
+    binance_questions,
+    binance_usdm,
+    coinbase,
+    kraken,
+    kraken_v1,
+    okx,
+    usdm_orders,
+    usdm_questions,
+)
 from tickmesh.nodes.venues.adapter import Adapter
 from tickmesh.nodes.venues.order_venue import AccountQuestions, OrderDialect, OrderVenue
 
@@ -28,9 +39,15 @@ def adapter_of(venue: str) -> Adapter:
 
 _BINANCE_ORDERS: OrderVenue = binance_orders
 _BINANCE_QUESTIONS: AccountQuestions = binance_questions
+_USDM_ORDERS: OrderVenue = usdm_orders
+_USDM_QUESTIONS: AccountQuestions = usdm_questions
 
 DIALECTS: Mapping[str, OrderDialect] = {
-    dialect.venue: dialect for dialect in (OrderDialect(binance.VENUE, _BINANCE_ORDERS, _BINANCE_QUESTIONS),)
+    dialect.venue: dialect
+    for dialect in (
+        OrderDialect(binance.VENUE, _BINANCE_ORDERS, _BINANCE_QUESTIONS),
+        OrderDialect(binance_usdm.VENUE, _USDM_ORDERS, _USDM_QUESTIONS),
+    )
 }
 
 

@@ -92,7 +92,7 @@ def private(**values):
 
 
 def test_an_execution_report_is_a_state_and_a_fill():
-    report, balances, _, ended = private()
+    report, balances, _, ended, _ = private()
     assert (report.client_order_id, report.status, report.filled_lots) == ("mine", Status.PartiallyFilled, 75_000_000)
     (fill,) = report.fills
     assert (fill.trade_id, fill.side, fill.price_ticks, fill.quantity_lots) == (77, -1, 10**10, 5 * 10**7)
@@ -109,7 +109,7 @@ def test_a_cancel_s_report_is_about_the_order_not_about_the_cancel():
 def test_balances_and_the_end_of_the_stream():
     position = {"e": "outboundAccountPosition", "E": 1700000000000, "u": 1, "B": [{"a": "BTC", "f": "1.5", "l": "0.00000001"}]}
     moved = read_user_event(json.dumps(position).encode(), {}.get)
-    assert moved == (None, (Reported("BTC", "1.5", "0.00000001"),), 1700000000000 * 10**6, False)
+    assert moved == (None, (Reported("BTC", "1.5", "0.00000001"),), 1700000000000 * 10**6, False, False)
     assert read_user_event(b'{"e":"eventStreamTerminated","E":1}', {}.get).ended
     assert read_user_event(b'{"e":"balanceUpdate","E":1}', {}.get) == UserEvent()
     with pytest.raises(decimals.DecimalError, match="unknown"):
