@@ -183,9 +183,11 @@ class OneOrder(RuleBasedStateMachine):
         self.ask_venue(events, 0)
 
     @precondition(lambda self: self.order.status in OPEN)
-    @rule(lots=st.integers(1, QUANTITY - 1))
-    def intend_amend(self, lots):
-        if self.order.filled_lots < lots < self.order.quantity_lots:
+    @rule(more=st.integers(0, QUANTITY))
+    def intend_amend(self, more):
+        filled, quantity = self.order.filled_lots, self.order.quantity_lots
+        if quantity - filled > 1:
+            lots = filled + 1 + more % (quantity - filled - 1)
             events = self.account.apply_status(self.order, Status.PendingReplace, "", 7)
             assert events
             self.ask_venue(events, lots)
