@@ -13,6 +13,8 @@ from tickmesh.nodes.session.account_state import SessionOrder
 from tickmesh.nodes.session.asking import VenueAccount
 from tickmesh.nodes.venues.order_venue import Fill, Report
 
+POSITION_LOOKS = 3  # while fills come between question and answer; the next reconciliation looks again
+
 
 class Reconciler:
     """Asks the venue what became of orders and publishes what the log does not know.
@@ -66,22 +68,24 @@ class Reconciler:
         self.count["reconciles"] += 1
 
     async def compare_positions(self) -> None:
-        """Compares the positions of the fills with those that the venue keeps; of those that differ the own trades are asked
-        for, and what differs then still is noted, unless fills come meanwhile.
+        """Compares the positions of the fills with those that the venue keeps, and notes what differs.
+
+        Of what differs the own trades are asked for: they have every fill that the venue's answer counted. Where one was new
+        the positions are asked for again, where none was the difference is somebody else's doing.
         """
         positions = self.account.positions
-        for last in (False, True):
+        for _ in range(POSITION_LOOKS):
             since = positions.changes
             reported = await self.venue.positions(self.account.instrument_of)
-            if reported is None or positions.changes != since:
+            if reported is None:
                 return
             differing = positions.differences(reported)
-            if last or not differing:
-                positions.note(differing)
-                return
             for subject in differing:
                 if (instrument := self.account.instrument(subject)) is not None:
                     await self.compare_trades(subject, instrument)
+            if not differing or positions.changes == since:
+                positions.note(differing)
+                return
 
     async def ask_fundings(self) -> None:
         """Asks for the fundings since the last known one, and publishes what is new; before our first fill none is ours."""
