@@ -11,7 +11,7 @@ import numpy as np
 
 from tickmesh.bus.names import KERNEL_BYTES, PRODUCER_BYTES, STRATEGY_BYTES, SUBJECT_BYTES
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class Kind(IntEnum):
@@ -39,6 +39,7 @@ class Kind(IntEnum):
     alert = 20
     command = 21
     shadow = 22
+    funding = 24
 
 
 class Flag(IntFlag):
@@ -52,10 +53,11 @@ class Flag(IntFlag):
 
 
 class Action(IntEnum):
-    """What an intent asks the venue for: to place an order, or to cancel one."""
+    """What an intent asks the venue for: to place an order, to cancel one, or to reduce the quantity of one in its place."""
 
     NEW = 1
     CANCEL = 2
+    AMEND = 3
 
 
 class OrderType(IntEnum):
@@ -86,6 +88,7 @@ class Status(IntEnum):
     Rejected = 7
     Expired = 8
     Unknown = 9
+    PendingReplace = 10
 
 
 class GapState(IntEnum):
@@ -337,6 +340,17 @@ SHADOW = np.dtype(
     ]
 )
 
+FUNDING = np.dtype(
+    [
+        ("asset", "S16"),
+        ("amount", "<i8"),
+        ("transaction_id", "<i8"),
+        ("venue_ns", "<i8"),
+        ("scale", "<i4"),
+        ("reserved", "<u4"),
+    ]
+)
+
 # A msgpack kind's "record" is one byte of the packed map.
 MSGPACK = np.dtype("u1")
 
@@ -363,6 +377,7 @@ DTYPES: dict[Kind, np.dtype] = {
     Kind.alert: MSGPACK,
     Kind.command: MSGPACK,
     Kind.shadow: SHADOW,
+    Kind.funding: FUNDING,
 }
 
 # Old files are read by their own description; this one is written into every new file and hello.
