@@ -118,6 +118,8 @@ class VenueSettings(Section, frozen=True):
 
     ws: tuple[WebsocketAddress, ...] = ()
     rest: tuple[RestAddress, ...] = ()
+    ws_api: tuple[WebsocketAddress, ...] = ()  # where orders go; the next one after each failure
+    rest_api: tuple[RestAddress, ...] = ()  # where the account is asked, and orders go while no socket can be had
     ca: str = ""  # a file of certificates (PEM) to trust beside the system's, of a proxy for instance; beside mesh.toml
     weight_per_minute: Count = 0  # what it allows this address, or what is left beside other programs; 0: as the adapter says
 
@@ -277,6 +279,7 @@ class SessionSettings(Section, frozen=True):
     absence_margin_s: float = 10.0
     stale_s: float = 60.0  # no message, not even a ping, for so long: reconnect
     backoff_s: tuple[float, float] = (0.1, 10.0)
+    rest_fallback: bool = True  # orders go over REST while the order socket cannot be had
     # What the venue refuses again and again (a key, a halted instrument) is left alone for so long, then ever longer
     refused_pause_s: tuple[float, float] = (5.0, 300.0)
 

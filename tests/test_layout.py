@@ -25,8 +25,8 @@ IO = (
     "net/failures", "net/rest", "net/trust", "net/venue_clock", "net/waits", "net/websocket", "recorder/days",
     "runner/alone", "runner/history", "runner/hosted_steps", "runner/hosting", "runner/stalls", "runner/step",
     "runner/warm", "sentinel/processes", "sentinel/silence", "sentinel/supervisord", "session/asking",
-    "session/credentials",
-    "session/publishing", "session/reconciliation", "session/requests", "session/sending", "session/venue_connection",
+    "session/credentials", "session/publishing", "session/reconciliation", "session/requests", "session/rest_orders",
+    "session/sending", "session/venue_connection",
     "supervision/groups", "supervision/presence",
 )  # fmt: skip
 MACHINE = {

@@ -51,6 +51,7 @@ WRITES = (Kind.update, Kind.fill, Kind.balance, Kind.funding)
 
 TICK_S = 0.05  # deadlines of intents and answers are looked at so often
 RESOLVE_S = 0.2  # before the first question about an order of unknown outcome; later ones come slower
+POLL_S = 1.0  # between two looks at the orders while no user stream tells of them
 END_S = 2.0  # for the tasks to end; then the process ends without them
 
 
@@ -221,7 +222,10 @@ class Session:
             if not unsure:
                 patience.reset()
             with contextlib.suppress(TimeoutError):
-                wait_s = patience.wait_s() if unsure else self.settings.reconcile_s
+                regular_s = (
+                    min(self.settings.reconcile_s, POLL_S) if self.requests.rest is not None else self.settings.reconcile_s
+                )
+                wait_s = patience.wait_s() if unsure else regular_s
                 async with asyncio.timeout(wait_s):
                     await self.unresolved.wait()
             self.unresolved.clear()
@@ -236,6 +240,8 @@ class Session:
                     await self.reconciler.reconcile_unsettled()
             except (RestError, RestUnreachable, DecimalError, msgspec.DecodeError) as error:
                 self.count["last_error"] = str(error)[:200]
+                if isinstance(error, RestUnreachable):
+                    self.connection.lose_rest(str(error))
                 await asyncio.sleep(RESOLVE_S)
 
     async def watch_deadlines(self) -> None:

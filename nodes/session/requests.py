@@ -1,6 +1,7 @@
 """Signed requests on the connection to a venue's order side, and the answers they wait for."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tickmesh.nodes.net.venue_clock import VenueTime
@@ -13,7 +14,7 @@ from tickmesh.nodes.venues.order_venue import OrderRequest, OrderVenue
 class PendingRequest:
     """A request that waits for its answer. `client_order_id`: the order it is about; empty for the user stream.
 
-    `places`: it is to place that order.
+    `places`: it is to place that order. `over_rest`: it was sent so, and not on the connection.
     """
 
     number: str
@@ -22,6 +23,8 @@ class PendingRequest:
     places: bool
     message: bytes
     deadline: float  # monotonic seconds
+    asked: OrderRequest
+    over_rest: bool = False
 
 
 class OrderRequests:
@@ -43,7 +46,8 @@ class OrderRequests:
         self._paused_until = 0.0  # monotonic seconds
         self.connection: Connection | None = None
         self.stream: Connection | None = None  # of user events, where they have a websocket of their own
-        self.trading = False  # connected, subscribed and reconciled
+        self.trading = False  # connected and subscribed, or over REST; and reconciled
+        self.rest: Callable[[PendingRequest], None] | None = None  # sends requests about orders while no connection can be had
 
     @property
     def sockets(self) -> list[Connection]:
@@ -64,13 +68,18 @@ class OrderRequests:
         self._numbers += 1
         number = str(self._numbers)
         message = self._venue.encode(request, number, self._credentials, self._venue_time.now_ms(), self._recv_window_ms)
-        return PendingRequest(number, request.method, client_order_id, places, message, time.monotonic() + self._timeout_s)
+        deadline = time.monotonic() + self._timeout_s
+        return PendingRequest(number, request.method, client_order_id, places, message, deadline, request)
 
     def send(self, request: PendingRequest) -> None:
         """Sends a request, which waits for its answer then. Raises Disconnected without a connection: nothing was sent."""
-        if self.connection is None:
+        if self.rest is not None and request.client_order_id:
+            request.over_rest = True
+            self.rest(request)
+        elif self.connection is None:
             raise Disconnected("there is no connection")
-        self.connection.send(request.message)
+        else:
+            self.connection.send(request.message)
         self._pending[request.number] = request
 
     def take_answered(self, number: str) -> PendingRequest | None:
@@ -87,8 +96,8 @@ class OrderRequests:
         return self._give_up([request for request in self._pending.values() if request.deadline <= now])
 
     def give_up_all(self) -> list[PendingRequest]:
-        """Stops waiting for any answer, because the connection is over, and gives the requests."""
-        return self._give_up(list(self._pending.values()))
+        """Stops waiting for answers on the connection, because it is over, and gives the requests."""
+        return self._give_up([request for request in self._pending.values() if not request.over_rest])
 
     def _give_up(self, requests: list[PendingRequest]) -> list[PendingRequest]:
         for request in requests:

@@ -133,7 +133,7 @@ class IntentSender:
     def cancel_strays(self) -> None:
         """Cancels what is alive at the venue and over for the log: at once, whatever the log has."""
         strays, self._account.strays = self._account.strays, {}
-        for order in strays.values() if self._requests.connection is not None else ():
+        for order in strays.values() if self._requests.connection is not None or self._requests.rest is not None else ():
             cancel = self._venue.cancel(_symbol(order.subject), order.client_order_id)
             with contextlib.suppress(Disconnected):
                 self._requests.send(self._requests.build(cancel, order.client_order_id))

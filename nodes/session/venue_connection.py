@@ -20,11 +20,14 @@ from tickmesh.nodes.session.asking import VenueAccount
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.reconciliation import Reconciler
 from tickmesh.nodes.session.requests import OrderRequests, PendingRequest
+from tickmesh.nodes.session.rest_orders import RestOrders
 from tickmesh.nodes.session.sending import IntentSender
 from tickmesh.nodes.session.troubles import OF_ACCOUNT, Notice, Troubles
 from tickmesh.nodes.venues.order_venue import Report, Trouble, VenueMessage
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
+from tickmesh.nodes.venues.table import adapter_of
 
+FALLBACK_AFTER = 2  # failed attempts in a row to connect, before orders go over REST
 PING_S = 15.0  # our own pings: some venues send theirs less often than silence is allowed
 
 
@@ -61,6 +64,9 @@ class VenueConnection:
         self._sender = sender
         self._unresolved = unresolved
         self._dialect, self._venue = rest.dialect, rest.dialect.orders
+        self._addresses = endpoints.VenueAddresses(ctx.config, adapter_of(self._dialect.venue), 1, ctx.name, orders=True)
+        self._rest_orders = RestOrders(ctx, rest, self._on_rest_answer, self.lose_rest)
+        self._connected = False  # subscribed and reconciled, since the last attempt to connect began
         self._stream_path: asyncio.Future[str] | None = None  # where user events come, while that is asked for
         self._unfit = ""  # why the account was when it was last looked at
         self._count = ctx.counters
@@ -68,9 +74,10 @@ class VenueConnection:
     async def keep_connected(self) -> None:
         """Connects again whenever the connection is lost, ever more slowly while that fails."""
         backoff, patience = Backoff(self._settings.backoff_s), Backoff(self._settings.refused_pause_s)
+        failures = 0
         while True:
-            self._refused = None
-            where = self._rest.endpoints = await exchange_address.wait(self._ctx.config, self._dialect.venue, self._ctx.name)
+            self._refused, self._connected = None, False
+            where = self._rest.endpoints = await self._next_endpoints()
             try:
                 await self._one_connection(where, backoff)
             except (
@@ -80,6 +87,8 @@ class VenueConnection:
                 why = unanswered if isinstance(error, TimeoutError) else str(error)[:200]
                 self._count["last_error"] = why
                 refused = self._account_trouble(error)
+                self._hop(error)
+            failures = 1 if self._connected else failures + 1
             self._count["reconnects"] += 1
             wait_s = (patience if refused else backoff).wait_s()
             if not refused:
@@ -87,7 +96,53 @@ class VenueConnection:
             log_line(
                 self._ctx.name, "warning", f"has no connection to the order side: {why}; it connects again in {wait_s:.1f} s"
             )
+            if failures >= FALLBACK_AFTER and not refused:
+                await self._begin_rest(why)
             await asyncio.sleep(wait_s)
+
+    async def _next_endpoints(self) -> exchange_address.Endpoints:
+        return exchange_address.Endpoints(await self._addresses.rest(), await self._addresses.ws())
+
+    def _hop(self, error: Exception) -> None:
+        """Goes on to the venue's next address after a failure, of that way which failed."""
+        if isinstance(error, RestUnreachable) or isinstance(error, RestError) and error.status >= 500:
+            self._addresses.hop_rest()
+        else:
+            self._addresses.hop_ws()
+
+    async def _begin_rest(self, why: str) -> None:
+        """Sends orders over REST from now on, if that answers: reconciled first, and polled while no user stream tells."""
+        if self._requests.rest is not None or not self._settings.rest_fallback or not self._venue.REST_ORDERS:
+            return
+        self._rest.endpoints = await self._next_endpoints()
+        try:
+            if self._unfit or await self._rest.unfit():
+                return
+            await self._reconciler.reconcile_all()
+        except (RestError, RestUnreachable, DecimalError, msgspec.DecodeError) as error:
+            self._count["last_error"] = str(error)[:200]
+            self._hop(error)
+            return
+        self._requests.rest, self._requests.trading = self._rest_orders.send, True
+        self._alert_socket("warning", f"orders go over REST, and the account is polled: the order socket cannot be had: {why}")
+        self._ctx.ready()
+        self._sender.act_on_waiting()
+
+    def lose_rest(self, why: str) -> None:
+        """Sends nothing over REST any more, because that does not answer either; the next failed connection tries it again."""
+        if self._requests.rest is not None:
+            self._requests.rest, self._requests.trading = None, False
+            log_line(self._ctx.name, "warning", f"sends no orders over REST any more: {why}")
+
+    def _end_rest(self) -> None:
+        """Sends nothing over REST any more; what was sent so is answered so."""
+        if self._requests.rest is not None:
+            self._requests.rest, self._requests.trading = None, False
+            self._alert_socket("info", "the order socket is there again: orders go over it, and nothing over REST")
+
+    def _alert_socket(self, level: str, why: str) -> None:
+        action = "nothing is to be done; it is tried ever again" if level == "warning" else "nothing is to be done"
+        self._ctx.alert_of(level, "order_socket", f"{self._dialect.venue}.orders", why, action)
 
     def _account_trouble(self, error: Exception) -> bool:
         """Tells of a refusal of the account, over either way; gives whether it is one that a quick try meets again."""
@@ -101,10 +156,10 @@ class VenueConnection:
             return False
         if trouble is Trouble.PERMISSION:  # not even to look at the account: the words are the same for both
             trouble = Trouble.KEY
-        self._tell(self._troubles.take_refusal(trouble, "", 0, words))
+        self._alert(self._troubles.take_refusal(trouble, "", 0, words))
         return trouble is not Trouble.MAINTENANCE
 
-    def _tell(self, *notices: Notice | None) -> None:
+    def _alert(self, *notices: Notice | None) -> None:
         for one in notices:
             if one is not None:
                 level = "info" if one.over else "critical" if one.target.endswith(".account") else "warning"
@@ -122,18 +177,19 @@ class VenueConnection:
                 self._alert_unfit(why)
                 raise websocket.Disconnected(why)
             self._alert_unfit("")
+            self._end_rest()
             await self._reconciler.reconcile_all()
             if not all(one.open for one in self._requests.sockets):
                 raise websocket.Disconnected("lost during the reconciliation")
-            self._requests.trading = True
-            self._tell(*self._troubles.take_connection())
+            self._requests.trading = self._connected = True
+            self._alert(*self._troubles.take_connection())
             backoff.reset()
             log_line(self._ctx.name, "info", f"is connected to {where.ws} and reconciled with the venue: orders are sent")
             self._ctx.ready()
             self._sender.act_on_waiting()
             why = await self._stay_connected(self._requests.sockets)
         finally:
-            self._requests.trading = False
+            self._requests.trading = self._requests.rest is not None
             sockets = self._requests.sockets
             for one in sockets:
                 one.abort("this session ends it")
@@ -212,12 +268,23 @@ class VenueConnection:
         message = self._venue.read_message(frame, self._venue_time.now_ms())
         if message.event:
             return self._on_user_event(message.event, recv_ns)
+        return self._on_answer(message, recv_ns)
+
+    def _on_rest_answer(self, message: VenueMessage, recv_ns: int) -> None:
+        try:
+            self._publisher.publish(self._on_answer(message, recv_ns))
+        except (msgspec.DecodeError, UnicodeDecodeError, DecimalError) as error:
+            self._ctx.refuse(self._ctx.name, f"not an answer to an order over REST: {error}", message.result)
+            self._unresolved.set()
+
+    def _on_answer(self, message: VenueMessage, recv_ns: int) -> list[bytearray]:
         if message.orders_pause_ms:
             self._requests.pause_orders(message.orders_pause_ms / 1000)
         request = self._requests.take_answered(message.number)
         if request is None:
             if message.code or message.words:
-                self._ctx.refuse(self._ctx.name, f"an error without a request: {message.words}", frame)
+                said = f"{message.code} {message.words}"
+                self._ctx.refuse(self._ctx.name, f"an error without a request: {said}", said.encode())
             return []
         if message.ok:
             return self._on_success(request, message.result, recv_ns)
@@ -246,7 +313,7 @@ class VenueConnection:
         if instrument is None:
             return []
         if request.places:
-            self._tell(*self._troubles.take_success(order.subject, order.side))
+            self._alert(*self._troubles.take_success(order.subject, order.side))
         report = self._venue.report_of_answer(result, instrument, request.client_order_id)
         return self._account.apply_report(report, "reply", recv_ns)
 
@@ -268,7 +335,7 @@ class VenueConnection:
             return []
         trouble = self._venue.trouble(error.status, error.code, error.words) if request.places else None
         if trouble is not None:
-            self._tell(self._troubles.take_refusal(trouble, order.subject, order.side, error.words))
+            self._alert(self._troubles.take_refusal(trouble, order.subject, order.side, error.words))
         proves = self._venue.proves_nothing_done(error.status, error.code, error.words)
         if request.places and proves and not order.order_id:
             self._count["rejects"] += 1

@@ -32,6 +32,10 @@ from tickmesh.nodes.venues.order_venue import (
 from tickmesh.nodes.venues.parsing.decimals import Unholdable, mantissa, text
 
 WS_PATH = "/ws-api/v3"
+REST_ORDERS = {
+    "order.place": ("POST", "/api/v3/order"), "order.cancel": ("DELETE", "/api/v3/order"),
+    "order.amend.keepPriority": ("PUT", "/api/v3/order/amend/keepPriority"),
+}  # fmt: skip
 KEEP_STREAM_S = 0.0
 DUPLICATE = "Duplicate order sent."
 POST_ONLY = "GTX"  # as a time in force: futures have it instead of LIMIT_MAKER

@@ -175,6 +175,10 @@ class OrderVenue(Protocol):
         """Seconds between two `keep_stream` requests; 0: a user stream lasts as long as its connection."""
 
     @property
+    def REST_ORDERS(self) -> Mapping[str, tuple[str, str]]:
+        """Method of a request about an order → verb and path of the same request over REST; empty where there is none."""
+
+    @property
     def WRONG_TIME(self) -> int:
         """The code of a refusal that did nothing, because our timestamp is too old, or ahead of the venue's clock."""
 

@@ -27,6 +27,7 @@ from tickmesh.nodes.venues.order_venue import AnswerError, InstrumentOf, IntentE
 
 WS_PATH = "/ws-fapi/v1"
 KEEP_STREAM_S = 1200.0  # of the 3600 that a listenKey lives: two may fail
+REST_ORDERS = {"order.place": ("POST", "/fapi/v1/order"), "order.cancel": ("DELETE", "/fapi/v1/order")}
 DUPLICATE = -4116  # an open order of this client id stands at the venue
 WRONG_MODE = -4061  # the account has been switched to hedge mode
 CLOSED = -4141  # of a symbol

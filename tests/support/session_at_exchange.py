@@ -77,15 +77,17 @@ class AtExchange(Mesh):
 def at_exchange(tmp_path, play, started=True, **settings):
     """Plays `play(mesh, rest)` beside a running exchange, sequencer and session."""
     (tmp_path / "mesh.toml").write_text(KNOWN + QUIET)
-    venues = settings.pop("venues", {})
-    config = load(tmp_path, {"session": {**QUICK, **settings}, "checkpoint_s": 0.1, "venues": venues})
+    venues = settings.pop("venues", None)  # of the addresses of REST and websocket: what [venues] is for the session
+    changed = {"session": {**QUICK, **settings}, "checkpoint_s": 0.1}
+    config = load(tmp_path, changed)
 
     async def go():
         async with served(config) as (rest, ws, _), aiohttp.ClientSession() as client:
             log = sequencer.SequencerContext(config, "sequencer")
             sequencing = asyncio.create_task(sequencer.run(log))
             await asyncio.sleep(0.05)
-            mesh = AtExchange(config, Rest(rest, client), ws)
+            theirs = config if venues is None else load(tmp_path, {**changed, "venues": venues(rest, ws)})
+            mesh = AtExchange(theirs, Rest(rest, client), ws)
             if started:
                 mesh.start()
                 await mesh.works()

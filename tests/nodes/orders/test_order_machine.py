@@ -12,7 +12,7 @@ from tickmesh.bus.schema import INTENT, Action, Kind, Status
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.state import ExecutorState
-from tickmesh.nodes.orders.states import status_of_absent
+from tickmesh.nodes.orders.states import apply_update, status_of_absent
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.venues.order_venue import Fill, OrderTerms, Report
 
@@ -113,10 +113,14 @@ class OneOrder(RuleBasedStateMachine):
             self.hear_last(at_once)
 
     @precondition(lambda self: self.venue.open)
-    @rule(lots=st.integers(1, 3), at_once=AT_ONCE)
-    def trade(self, lots, at_once):
+    @rule(lots=st.integers(1, 3), at_once=AT_ONCE, alone=st.booleans())
+    def trade(self, lots, at_once, alone):
+        """The session hears of it by a report, or by a list of trades, which says nothing of the order's state."""
         self.venue.trade(lots)
-        self.hear_last(at_once)
+        if at_once and alone:
+            self.publish(self.account.apply_fills(self.order, self.venue.fills[-1:], "reconcile", 7))
+        else:
+            self.hear_last(at_once)
 
     @precondition(lambda self: self.venue.open)
     @rule(status=st.sampled_from([Status.Expired, Status.Canceled]), at_once=AT_ONCE)
@@ -232,6 +236,20 @@ class OneOrder(RuleBasedStateMachine):
             self.publish(self.account.apply_status(order, Status.Unknown, "restarted", 7))
 
     @rule(data=st.data())
+    def read_a_copy(self, data):
+        """An update that comes again from the log: it puts an order in doubt at worst, and takes nothing back."""
+        update = data.draw(st.sampled_from(self.updates))
+        for one in (copy.copy(self.order), copy.copy(self.executor)):
+            before = copy.copy(one)
+            apply_update(one, *update.values())
+            assert (one.filled_lots, one.quantity_lots, one.order_id) == (
+                before.filled_lots,
+                before.quantity_lots,
+                before.order_id,
+            )
+            assert one.status == before.status or not before.final
+
+    @rule(data=st.data())
     def hear_a_lie(self, data):
         """What no venue's history of this order has, whatever the session knows: it is noticed, and moves nothing."""
         order = self.order
@@ -298,6 +316,7 @@ class OneOrder(RuleBasedStateMachine):
         ours, theirs = self.executor, self.order
         assert (ours.order_id, ours.quantity_lots) == (theirs.order_id, theirs.quantity_lots)
         assert ours.filled_lots == max(theirs.filled_lots, theirs.fill_lots)
+        assert ours.final or ours.counted_lots < ours.quantity_lots, "its risk ends with the last fill"
         if ours.status != theirs.status:
             assert theirs.fill_lots and ours.status in (Status.PartiallyFilled, Status.Filled)
             assert theirs.status not in (*UNDER_WAY, *FINAL) or ours.status == Status.Filled, "a fill ends no request"
