@@ -2,7 +2,7 @@
 
     python -m bench.wire_clients bare|ccxt WS_ADDRESS REST_ADDRESS KEY SECRET
 
-`bare`: websockets for the quotes, aiohttp for the orders, on uvloop; no log, no risk, no memory, no look at an answer: the floor.
+`bare`: websockets for the quotes, aiohttp for the orders, on uvloop; no log, no risk, no look at an answer: the floor.
 `ccxt`: ccxt.pro as its users write it. Both order by the venue's WS-API, the fastest way that it has, without waiting for the
 answer to the order before, and at most every 5 ms, as the mesh's settings have it. A client order id ends with the update id of
 its quote.
