@@ -28,6 +28,7 @@ class Order(msgspec.Struct):
     confirmed: bool = False  # its intent has been read in the log
     cancels: int = 0  # how often a cancel has been asked for
     cancel_ns: int = 0  # when the next cancel is due
+    parent_seq: int = 0  # the parent that it is a child of; 0: none
     strategy: str = ""  # whose it is; empty: nobody's, as orders placed by hand or by a version of before
 
     @property

@@ -11,7 +11,7 @@ from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import DTYPES, FILL, INSTRUMENT, INTENT, QUOTE, SIGNAL, UPDATE, Kind, OrderType, Status
 from tickmesh.bus.settings import Instrument, Mesh
 from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings
-from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.bus.wire import Event, decode, encode, kind_of, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.orders.commands import Command, content_of
 
@@ -24,12 +24,19 @@ MS = 1_000_000
 START_NS = 1_700_000_000 * 1_000_000_000
 
 
-def make(symbols=("BTCUSDT",), strategies=ALONE, limits=None, **changes) -> executor.Step:
-    """Builds an executor's step with these settings, in a mesh of these symbols. `limits`: of [risk]."""
+class OrdersAlone(executor.Step):
+    """A step whose records of parents are left out: tests of orders do not ask for them, nor does any step read them."""
+
+    def step(self, events: list[Event]) -> list[bytearray]:
+        return [event for event in super().step(events) if kind_of(event) != Kind.parent]
+
+
+def make(symbols=("BTCUSDT",), strategies=ALONE, limits=None, kind=OrdersAlone, **changes) -> executor.Step:
+    """Builds an executor's step with these settings, in a mesh of these symbols. `limits`: of [risk]; `kind`: its class."""
     instruments = tuple(Instrument(symbol) for symbol in symbols)
     settings, risk = ExecutorSettings(**changes), RiskSettings(**(limits or {}))
     mesh = Mesh(instruments=instruments, executor=settings, strategies=tuple(strategies), risk=risk)
-    return executor.Step(Config(mesh, Path("/nonexistent")), "")
+    return kind(Config(mesh, Path("/nonexistent")), "")
 
 
 @dataclass
