@@ -161,6 +161,7 @@ _STATED: dict[Kind, dict[str, FieldLook]] = {
         "fill_ticks": FieldLook("fill_price", Form.price, zero_is_none=True),
     },
     Kind.parent: {
+        "style": FieldLook("execution_style", Form.text),
         "side": _word("side", _BOUGHT),
         "state": _word("state", _enum(ParentState)),
         "shadow": FieldLook("shadow", Form.yes_no),

@@ -200,7 +200,7 @@ class Ordering:
                     pause_ns = max(self.ttl_ns, self._intent_ttl_ns) << min(order.cancels, CANCEL_AGAIN_MAX)
                     order.cancels += 1
                     order.cancel_ns = now_ns + pause_ns
-                    place = self._answers.place(event, subject, state.log_id, order.strategy)
+                    place = self._answers.place(event, subject, state.log_id, order.strategy, 0, order.parent_seq)
                     self._publish(instrument, order.strategy, build_cancel(order, place))
                     if self._messages is not None:
                         self._messages.take(now_ns)

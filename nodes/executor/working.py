@@ -5,7 +5,7 @@ A style is asked when something has happened that it may depend on; whoever is a
 
 from collections.abc import Iterable
 
-from tickmesh.bus.schema import Kind, ParentState, TimeInForce
+from tickmesh.bus.schema import Kind, OrderType, ParentState, TimeInForce
 from tickmesh.bus.settings_trading import ACCOUNT
 from tickmesh.bus.wire import Event, encode
 from tickmesh.nodes.executor.drafts import Quote
@@ -136,14 +136,18 @@ class Working:
                 take_reprice(parent, view)
                 parent.repricing = True
             self._cancel(subject, instrument, decision.cancel, event)
+            if parent.shadow:  # nothing else will come that says that it is gone
+                return self._work(subject, instrument, trader, parent, event)
         elif decision.place is not None:
             terms = self._terms(subject, trader, parent, self._ordering.expiry_ns(event), now_ns)
             parent.paused = self._ordering.order(trader, instrument, event, decision.place, parent, terms)
             if parent.paused:
                 parent.retry_ns = now_ns + RISK_AGAIN_NS
                 return wait.no_later(parent.retry_ns)
-            parent.reprices += parent.repricing
+            parent.reprices += parent.repricing and decision.place.order_type == OrderType.LIMIT_MAKER
             parent.repricing = False
+            if parent.shadow:
+                return self._work(subject, instrument, trader, parent, event)
         return wait
 
     def _decide(self, parent: Parent, view: View) -> Advice:
@@ -178,9 +182,10 @@ class Working:
         event: Event,
     ) -> Trigger:  # fmt: skip
         """Cancels what an ended parent has resting; when nothing of it can come any more it is over."""
-        if children:
-            if parent.style not in ONCE or parent.why != "unfilled":
-                self._cancel(subject, instrument, children, event)
+        if children and (parent.style not in ONCE or parent.why != "unfilled"):
+            self._cancel(subject, instrument, children, event)
+        orders = instrument.shadow_orders if parent.shadow else instrument.orders
+        if any(order.client_order_id in orders for order in children):
             return Trigger()
         if parent.filled_lots >= parent.wanted_lots and parent.why != "netted":
             parent.why = "filled"
