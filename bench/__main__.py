@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-ALL = ("bus", "tick_to_order", "decode", "kernels", "archive", "bars", "exchange", "capture")
+ALL = ("bus", "signal_to_intent", "tick_to_order", "decode", "kernels", "archive", "bars", "exchange", "capture")
 
 
 def main(words: list[str]) -> int:

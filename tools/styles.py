@@ -99,7 +99,7 @@ def show(result: JsonObject) -> None:
         for row in one["styles"]:
             table.add_row(*_cells(row))
         out.print(table)
-    _say_left_out(result, lambda line: out.print(line, markup=False))
+    _print_left_out(result, lambda line: out.print(line, markup=False))
 
 
 def markdown(result: JsonObject) -> str:
@@ -109,13 +109,13 @@ def markdown(result: JsonObject) -> str:
         lines += [f"### {_headline(one)}", "", "| " + " | ".join(COLUMNS) + " |", "|---" + "|---:" * (len(COLUMNS) - 1) + "|"]
         lines += ["| " + " | ".join(_cells(row)) + " |" for row in one["styles"]]
         lines.append("")
-    _say_left_out(result, lines.append)
+    _print_left_out(result, lines.append)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _say_left_out(result: JsonObject, say: Callable[[str], object]) -> None:
+def _print_left_out(result: JsonObject, print_line: Callable[[str], object]) -> None:
     for name, why in result["left_out"].items():
-        say(f"{name} is left out: {why}")
+        print_line(f"{name} is left out: {why}")
 
 
 def _headline(one: JsonObject) -> str:

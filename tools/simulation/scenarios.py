@@ -15,6 +15,7 @@ from tickmesh.nodes.exchange.market.fees import PPM
 from tickmesh.nodes.exchange.market.instruments import SPOT, USDM
 from tickmesh.nodes.exchange.protocol import mantissa
 from tickmesh.nodes.executor.node import Step
+from tickmesh.nodes.executor.styles.table import SCHEDULES
 from tickmesh.tools.simulation.markets import (
     MS,
     START_MS,
@@ -32,6 +33,8 @@ GAP_S = 1  # between two parents, so that the answers to the one's orders are th
 WARM_S = 5  # of a market before its first parent
 OVERLOAD_S = 3 * (10 + GAP_S) + 2  # as long as three parents take
 CALM_S = 20  # between two overloads
+SLICES = 5
+SLIPPAGE_MAX_BP = 5.0  # of sweep, from arrival
 NO_FOLDER = Path("/nonexistent")  # settings without a mesh
 # Spot with a maker rate below the taker rate, or post-only could not save anything; USD-M's are the venue's own (first tier).
 FEES = ExchangeSettings(maker_fee_ppm=900, taker_fee_ppm=1000, usdm_maker_fee_ppm=200, usdm_taker_fee_ppm=500)
@@ -131,10 +134,15 @@ def build_market(scenario: Scenario, frames: list[RecordedFrame], seed: int, las
 def build_step(scenario: Scenario, style: str) -> Step:
     """An executor with one strategy of one style, and with limits that never bind."""
     window_ms = scenario.window_s * 1000
+    patience_ms = window_ms // (SLICES * 2 if style in SCHEDULES else 2)
+    execution = {
+        "lifetime_ms": window_ms, "horizon_ms": window_ms, "patience_ms": patience_ms, "slices": SLICES,
+        "reprices_per_min": 60.0, "slippage_max_bp": SLIPPAGE_MAX_BP if style == "sweep" else 0.0, "participation": 0.2,
+    }  # fmt: skip
     strategy = msgspec.convert(
         {
             "name": "tried", "models": [MODEL], "instruments": ["*"], "styles": [style], "order_quantity": scenario.quantity,
-            "position_max": "1000000", "order_ttl_ms": window_ms,
+            "position_max": "1000000", "order_ttl_ms": window_ms, "execution": execution,
         },
         StrategySettings,
     )  # fmt: skip

@@ -31,14 +31,15 @@ class SimulatedLog:
         waiting: deque[tuple[bytearray, str]] = deque([(event, producer)])
         while waiting:
             raw, who = waiting.popleft()
-            logged = self._logged(raw, who)
+            logged = self.stamped(raw, who)
             if who == self._step.name:
                 own.append(logged)
             if logged.kind in self._reads:
                 waiting.extend((answer, self._step.name) for answer in self._step.step([logged]))
         return own
 
-    def _logged(self, event: bytearray, producer: str) -> Event:
+    def stamped(self, event: bytearray, producer: str) -> Event:
+        """Appends an event, and tells nobody of it."""
         number = self._numbers[producer] = self._numbers.get(producer, 0) + 1
         stamp_sent(event, producer_bytes(producer), 1, number, self.now_ns)
         self.seq += 1

@@ -1,8 +1,8 @@
 """One run: parent orders at fixed times, worked by the executor's step in a simulated market, and what each came to.
 
 An order takes `entry_ns` to the venue and its answer `response_ns` back; market data are known at once. A parent is a signal
-of full strength, to one side and the other in turn; whatever is ordered until the next one is its. What is not filled at the end
-of its window counts at the price that a market order would have got then, with its fee: no style can gain by not trading.
+of full strength, to one side and the other in turn; whatever is ordered until the next one is its. What is not filled at the
+end of its window counts at the price that a market order would have got then, with its fee: no style can gain by not trading.
 """
 
 from heapq import heappop, heappush
@@ -105,9 +105,9 @@ class Trial:
             queued = self._under_way[0][0] if self._under_way else market.due_ns
             at_ns = min(queued, market.due_ns)
             if at_ns >= to_ns:
-                self._say_time(to_ns)
+                self._publish_clock(to_ns)
                 return
-            self._say_time(at_ns)
+            self._publish_clock(at_ns)
             if queued <= market.due_ns and self._under_way:
                 self._arrive(*heappop(self._under_way))
             else:
@@ -117,10 +117,12 @@ class Trial:
             if steps % SETTLE_EVERY == 0:
                 market.settle()
 
-    def _say_time(self, to_ns: int) -> None:
+    def _publish_clock(self, to_ns: int) -> None:
         while to_ns - self._log.now_ns > SILENCE_NS:
             now_ns = self._log.now_ns + SILENCE_NS
-            self._heard(self._log.add(encode(Kind.clock, "sequencer", np.array([(now_ns, 0, 0)], CLOCK)), "sequencer", now_ns))
+            self._take_answers(
+                self._log.add(encode(Kind.clock, "sequencer", np.array([(now_ns, 0, 0)], CLOCK)), "sequencer", now_ns)
+            )
 
     def _later(self, at_ns: int, what: object) -> None:
         self._count += 1
@@ -139,10 +141,10 @@ class Trial:
 
     def _publish(self, kind: Kind, rows: np.ndarray, at_ns: int, producer: str = "feed-1") -> None:
         event = encode(kind, self._subject, rows, venue_ns=at_ns, recv_ns=at_ns)
-        heard = self._log.add(event, producer, at_ns)
+        answers = self._log.add(event, producer, at_ns)
         if kind == Kind.quote:
-            self._quote_seq = self._log.seq - len(heard)
-        self._heard(heard)
+            self._quote_seq = self._log.seq - len(answers)
+        self._take_answers(answers)
 
     # Parents
 
@@ -152,7 +154,7 @@ class Trial:
         self._working = _Working(side, (bid + ask) / 2, self._quantity)
         row = np.array([(MODEL.encode(), float(side), np.nan, 0, bid)], SIGNAL)
         signal = encode(Kind.signal, self._subject, row, cause_seq=self._quote_seq)
-        self._heard(self._log.add(signal, f"model-{MODEL}", at_ns))
+        self._take_answers(self._log.add(signal, f"model-{MODEL}", at_ns))
 
     def _close(self) -> ParentOutcome:
         one, self._working = self._working, None
@@ -172,7 +174,7 @@ class Trial:
 
     # The session
 
-    def _heard(self, own: list[Event]) -> None:
+    def _take_answers(self, own: list[Event]) -> None:
         """What the executor has said: intents go to the venue, and are noted as PendingNew."""
         for event in own:
             if event.kind != Kind.intent:
