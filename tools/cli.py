@@ -198,6 +198,28 @@ def outage(
 
 
 @commands.command()
+def styles(
+    style: Annotated[list[str] | None, typer.Option(help="Only this one, beside market; again for more.")] = None,
+    scenario: Annotated[list[str] | None, typer.Option(help="Only this market; again for more.")] = None,
+    parents: Annotated[int, typer.Option(min=2, max=10_000, help="Parent orders of each style in each market.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the made-up market and of the intervals.")] = 1,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
+    json: Json = False,
+) -> None:
+    """Compare execution styles: what is filled, slippage, fees and shortfall beside plain market orders.
+
+    On the local exchange's market, in its outage, and on the captures in TICKMESH_DATA; in simulated time, no mesh is needed.
+    """
+    from tickmesh.tools import styles as command
+
+    result = command.compare(style or [], scenario or [], parents, seed)
+    if markdown:
+        terminal.out.print(command.markdown(result), markup=False, end="")
+    else:
+        terminal.print_json(result) if json else command.show(result)
+
+
+@commands.command()
 def replay(
     source: Annotated[str, typer.Option(help="all (archive, then log), log, or archive.")] = "all",
     batch: Annotated[
