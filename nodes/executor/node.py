@@ -27,9 +27,8 @@ from tickmesh.nodes.executor.working import Working
 from tickmesh.nodes.orders.states import FINAL
 
 READS = (
-    Kind.instrument, Kind.trade, Kind.quote, Kind.gap, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.funding, Kind.clock,
-    Kind.run,
-    Kind.command,
+    Kind.instrument, Kind.trade, Kind.quote, Kind.gap, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.funding,
+    Kind.clock, Kind.run, Kind.command,
 )  # fmt: skip
 WRITES = (Kind.intent, Kind.command, Kind.shadow, Kind.parent)
 

@@ -107,7 +107,7 @@ def test_a_limit_is_tightened_by_a_command_and_never_widened():
 @pytest.mark.parametrize("limit, value", [("position_notional", "100000"), ("position_max", "100")])
 def test_a_wide_limit_of_a_position_does_not_replace_the_one_that_holds_without_it(settings, limit, value):
     """Ten orders where mesh.toml says nothing."""
-    step, tape = ready(one(**settings))
+    step, tape = ready(one(**settings), orders_per_s=100.0)
     tape.answer(step, tape.command(SetLimit("one", limit, value, "operator")))
     sent = sum(len(tape.answer(step, tape.signal(1.0))) for _ in range(15))
     assert sent == (2 if settings else 10)
