@@ -7,7 +7,7 @@ from tickmesh.bus.schema import Flag, GapState, Kind
 from tickmesh.bus.settings_trading import ExecutionSettings
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor.drafts import Quote
-from tickmesh.nodes.executor.styles.interface import Trigger, any_change
+from tickmesh.nodes.executor.styles.interface import Trigger, any_change, any_quote
 
 GAP = record_struct(Kind.gap, "first_id", "last_id", "stream", "state")
 OPEN_GAPS_MAX = 1000  # runs of missing ids; beyond it the oldest is forgotten, as the sequencer does
@@ -56,7 +56,7 @@ def closed(
     spread       it is wider than spread_max_bp of the mid
     """
     if now_ns - quote_ns > stale_ns:
-        return "stale_quote", Trigger(bid_high=0)  # any quote
+        return "stale_quote", any_quote()
     wait = Trigger(time_ns=quote_ns + stale_ns + 1)
     if settings.gap_pause and (market.missing or now_ns < market.book_gap_ns):
         return "gap", wait if market.missing else wait.no_later(market.book_gap_ns)

@@ -34,6 +34,10 @@ WRITES = (Kind.intent, Kind.command, Kind.shadow, Kind.parent)
 
 UNASKED = frozenset(int(kind) for kind in (Kind.instrument, Kind.intent, Kind.update, Kind.fill))  # taken of any instrument
 
+# What a style may depend on beside quotes, trades and time: of the same instrument, or of any.
+TELLING_ALL = frozenset((int(Kind.intent), int(Kind.command)))
+TELLING = TELLING_ALL | {int(kind) for kind in (Kind.instrument, Kind.gap, Kind.signal, Kind.update, Kind.fill)}
+
 _read_rules = record_reader(Kind.instrument, *InstrumentRules.__struct_fields__)
 QUOTE = record_struct(Kind.quote, "bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
 TRADE = record_struct(Kind.trade, "quantity_lots")
@@ -94,7 +98,8 @@ class Step:
         answers, state, mark_ns = self._answers, self.state, self._mark_ns
         answers.begin_list()
         followed, handlers, working = self._followed, self._handlers, self._working
-        for event in events:
+        working.begin_list(events)
+        for index, event in enumerate(events):
             if event.kind not in self._reads:
                 continue
             answers.begin_event()
@@ -111,10 +116,13 @@ class Step:
                 self._control.on_command(event)
             elif event.kind in UNASKED:
                 self._on_other(event)
-            if marked:
-                self._control.watch_losses(event)
+            if marked and self._control.watch_losses(event):
+                working.notice("")
             if working.subjects:
-                working.work(working.subjects, event)
+                if event.kind in TELLING:
+                    working.notice("" if event.kind in TELLING_ALL else event.subject)
+                if woken := working.woken(index):
+                    working.work(woken, event)
             if state.due and now_ns >= state.due[0][0]:
                 self._ordering.cancel_due(event)
             if working.has_news:
@@ -146,7 +154,10 @@ class Step:
         instrument.quote_ns = event.seq_ns
         instrument.market.note_lag(event)
         if instrument.shadow_orders:
+            before = len(instrument.shadow_orders)
             self._ordering.follow_shadows(instrument, event)
+            if len(instrument.shadow_orders) < before:
+                self._working.notice(event.subject)
         if self._flattens and self.state.kill.on and instrument.involved:
             self._ordering.flatten(instrument, event)
 
@@ -238,7 +249,7 @@ class Step:
             state.strategies.setdefault(one.name, StrategyStatus(one.state))
         account = AccountLimits(config.risk, state.tightened.get(AccountLimits.name, {}))
         self._ordering = Ordering(config.executor, config.risk, state, traders, account, self._answers)
-        self._working = Working(state, traders, self._ordering, self._answers)
+        self._working = Working(state, traders, self._ordering, self._answers, self._reads)
         self._wishes = Wishes(state, self._ordering.exposures, self._working, self._ordering.stale_ns)
         self._control = TradingControl(self.name, state, traders, account, self._ordering, self._answers)
         self._flattens = config.risk.on_kill == "flatten"

@@ -4,6 +4,7 @@ A style is asked when something has happened that it may depend on; whoever is a
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from tickmesh.bus.schema import Kind, OrderType, ParentState, TimeInForce
 from tickmesh.bus.settings_trading import ACCOUNT
@@ -21,6 +22,9 @@ from tickmesh.nodes.executor.styles.table import ONCE, SCHEDULES, lifetime_ns, w
 from tickmesh.nodes.executor.traders import MS, Trader
 from tickmesh.nodes.orders.states import REJECTED
 
+if TYPE_CHECKING:
+    from tickmesh.nodes.executor.triggers import Watch
+
 REFUSED_MAX = 5  # orders in a row that nobody took: then the parent ends
 AGAIN_NS = 200 * MS  # before the next order after one that nobody took, twice as long after each; and after an IOC
 HOLDING = frozenset((*REASONS, "stopping")) - KEEPING  # while one of them is so nothing is asked
@@ -30,7 +34,9 @@ RISK_AGAIN_NS = 1000 * MS  # before an order is tried again that risk refused
 class Working:
     """The parent orders of an executor's state. `subjects`: the instruments that have any."""
 
-    def __init__(self, state: ExecutorState, traders: dict[str, Trader], ordering: Ordering, answers: Answers):
+    def __init__(
+        self, state: ExecutorState, traders: dict[str, Trader], ordering: Ordering, answers: Answers, reads: Iterable[int]
+    ):
         self._state = state
         self._traders = traders
         self._ordering = ordering
@@ -39,6 +45,35 @@ class Working:
         self.subjects = {
             subject for subject, one in state.instruments.items() if any(book.parents for book in one.books.values())
         }
+        self._pending = set(self.subjects)  # of which something has happened that no trigger tells
+        self._waits: dict[str, Trigger] = {}
+        self._watch: Watch | None = None
+        if any(style not in ONCE for trader in traders.values() for style in trader.styles):
+            from tickmesh.nodes.executor import triggers  # compiled; styles of one order wait for nothing
+
+            self._watch = triggers.Watch(state, reads)
+
+    # When styles are asked
+
+    def begin_list(self, events: list[Event]) -> None:
+        """A new list of events begins."""
+        if self._watch is not None:
+            self._watch.begin_list(events)
+
+    def notice(self, subject: str) -> None:
+        """Something has happened to an instrument, "": to any of them, that is neither a quote nor a trade."""
+        if not subject:
+            self._pending |= self.subjects
+        elif subject in self.subjects:
+            self._pending.add(subject)
+
+    def woken(self, index: int) -> Iterable[str]:
+        """The instruments whose styles have to be asked at this event of the list."""
+        fired = self._watch.fired(index) if self._watch is not None else ()
+        if not self._pending:
+            return fired
+        pending, self._pending = self._pending, set()
+        return pending.union(fired)
 
     # A new parent
 
@@ -64,12 +99,15 @@ class Working:
             if self._ordering.order(trader, instrument, event, draft, parent, terms):
                 del book.parents[parent.seq]
                 return
-        elif decision.ended or not view.quote.tradable or not view.rules.takes(view.rules.whole(lots), quote.bid_ticks):
+            if style in ONCE:
+                parent.end("unfilled")  # but for what its order still brings
+        elif not view.quote.tradable or not view.rules.takes(view.rules.whole(lots), quote.bid_ticks):
             del book.parents[parent.seq]
             book.count_refusal("quote" if not view.quote.tradable else "quantity")
             return
         book.turn += 1
         self.subjects.add(event.subject)
+        self._pending.add(event.subject)
         self._news.append((event.subject, trader.name, parent, ParentState.begun))
 
     # What there is
@@ -78,12 +116,16 @@ class Working:
         """Asks the styles of all parents on these instruments, by name of instrument, then of strategy."""
         for subject in sorted(subjects):
             instrument = self._state.instruments[subject]
+            wait = Trigger()
             for name in sorted(instrument.books):
-                book = instrument.books[name]
-                for parent in tuple(book.parents.values()):
-                    self._work(subject, instrument, self._traders[name], parent, event)
+                for parent in tuple(instrument.books[name].parents.values()):
+                    wait = wait.either(self._work(subject, instrument, self._traders[name], parent, event))
+            self._waits[subject] = wait
             if not any(book.parents for book in instrument.books.values()):
                 self.subjects.discard(subject)
+                del self._waits[subject]
+        if self._watch is not None:
+            self._watch.arm(self._waits)
 
     def publish_news(self, event: Event) -> None:
         """Publishes the records of the parents that have begun or ended with this event."""
@@ -126,11 +168,8 @@ class Working:
         decision = self._decide(parent, view)
         if reason and (decision.place is not None or decision.then):
             self._pause(book, parent, reason)
-            return wait
+            return wait.either(decision.wait)
         wait = wait.either(decision.wait)
-        if decision.ended:
-            parent.end(decision.ended)
-            return self._wind_up(subject, instrument, trader.name, parent, children, event)
         if decision.cancel:
             if decision.then == "reprice":
                 take_reprice(parent, view)
@@ -146,6 +185,7 @@ class Working:
                 return wait.no_later(parent.retry_ns)
             parent.reprices += parent.repricing and decision.place.order_type == OrderType.LIMIT_MAKER
             parent.repricing = False
+            self._pending.add(subject)  # a parent of another strategy may have been netted
             if parent.shadow:
                 return self._work(subject, instrument, trader, parent, event)
         return wait
@@ -172,7 +212,7 @@ class Working:
             parent.end("stopped")
         elif parent.refused >= REFUSED_MAX:
             parent.end("rejected")
-        elif now_ns >= parent.deadline_ns and parent.style not in ONCE:
+        elif now_ns >= parent.deadline_ns:
             parent.end("deadline")
         elif not children and parent.placed and not _takes(instrument, parent):
             parent.end("remainder")
@@ -182,7 +222,7 @@ class Working:
         event: Event,
     ) -> Trigger:  # fmt: skip
         """Cancels what an ended parent has resting; when nothing of it can come any more it is over."""
-        if children and (parent.style not in ONCE or parent.why != "unfilled"):
+        if parent.style not in ONCE:  # those have their own time
             self._cancel(subject, instrument, children, event)
         orders = instrument.shadow_orders if parent.shadow else instrument.orders
         if any(order.client_order_id in orders for order in children):

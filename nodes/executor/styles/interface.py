@@ -47,7 +47,7 @@ class Trigger(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """What a style says: one order to make, or orders to cancel, or why it is over; and what it waits for then.
+    """What a style says: one order to make, or orders to cancel; and what it waits for then.
 
     `then`: what is to follow a cancel: "reprice" (the same at another price), "take" (at the market), "" (nothing).
     """
@@ -55,7 +55,6 @@ class Advice(NamedTuple):
     place: Draft | None = None
     cancel: tuple[Order, ...] = ()
     then: str = ""
-    ended: str = ""
     wait: Trigger = Trigger()
 
 
@@ -79,6 +78,11 @@ def any_change(quote: Quote) -> Trigger:
     return Trigger(
         bid_low=quote.bid_ticks - 1, bid_high=quote.bid_ticks + 1, ask_low=quote.ask_ticks - 1, ask_high=quote.ask_ticks + 1
     )
+
+
+def any_quote() -> Trigger:
+    """Waits for the next quote, whatever it is."""
+    return Trigger(bid_high=0)
 
 
 def missing_lots(parent: Parent, view: View) -> int:

@@ -4,7 +4,7 @@ from tickmesh.bus.schema import OrderType, TimeInForce
 from tickmesh.nodes.executor.drafts import Draft
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.parents import Parent
-from tickmesh.nodes.executor.styles.interface import Advice, Trigger, View, any_change, missing_lots, worst_price
+from tickmesh.nodes.executor.styles.interface import Advice, Trigger, View, any_change, any_quote, missing_lots, worst_price
 from tickmesh.nodes.executor.styles.taking import take
 
 MINUTE_NS = 60_000_000_000
@@ -23,7 +23,7 @@ def post_only(parent: Parent, view: View) -> Advice:
     if not lots:
         return Advice(wait=wait)
     if not view.quote.tradable:
-        return Advice(wait=wait.either(any_change(view.quote)))
+        return Advice(wait=wait.either(any_quote()))
     price = post_price(parent, view)
     draft = Draft(parent.side, int(OrderType.LIMIT_MAKER), int(TimeInForce.GTC), price, lots, price)
     return Advice(place=draft, wait=wait)
@@ -47,7 +47,7 @@ def _follow(parent: Parent, view: View, child: Order) -> Advice:
     if child.outstanding_lots > max(parent.due_lots - parent.filled_lots, 0):
         return Advice(cancel=(child,))  # the target asks for less than it
     if not view.quote.tradable:
-        return Advice(wait=any_change(view.quote))
+        return Advice(wait=any_quote())
     side, price = parent.side, child.price_ticks
     near = view.quote.bid_ticks if side > 0 else view.quote.ask_ticks
     if (near - price) * side <= 0:  # nobody is better
