@@ -147,7 +147,9 @@ def build_step(scenario: Scenario, style: str) -> Step:
         StrategySettings,
     )  # fmt: skip
     instruments = (InstrumentSettings(symbol=scenario.symbol, venue=scenario.venue),)
-    mesh = Mesh(instruments=instruments, executor=ExecutorSettings(orders_per_s=1000.0), strategies=(strategy,))
+    # a book that stands still for a while is no reason to wait: quiet instruments are among these
+    executor = ExecutorSettings(orders_per_s=1000.0, stale_ms=window_ms)
+    mesh = Mesh(instruments=instruments, executor=executor, strategies=(strategy,))
     return Step(Config(mesh, NO_FOLDER), "")
 
 
