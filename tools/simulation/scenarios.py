@@ -25,7 +25,7 @@ from tickmesh.tools.simulation.markets import (
     replayed_usdm,
     spot_frames,
 )
-from tickmesh.tools.simulation.trial import MODEL, ParentOutcome, Terms, Trial
+from tickmesh.tools.simulation.trial import MODEL, ParentOutcome, Trial, TrialTerms
 from tickmesh.tools.simulation.usdm_capture import read_usdm_line
 
 SECOND = 1_000_000_000
@@ -156,5 +156,5 @@ def build_step(scenario: Scenario, style: str) -> Step:
 def run(scenario: Scenario, style: str, begins: tuple[int, ...], frames: list[RecordedFrame], seed: int) -> list[ParentOutcome]:
     """One pass of a style through a scenario: the outcome of each parent, in order."""
     market = build_market(scenario, frames, seed, begins[-1])
-    terms = Terms(begins, scenario.window_s * SECOND, scenario.taker_fee)
+    terms = TrialTerms(begins, scenario.window_s * SECOND, scenario.taker_fee)
     return Trial(market, build_step(scenario, style), mantissa(scenario.quantity), terms).run()
