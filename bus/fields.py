@@ -175,6 +175,7 @@ _STATED: dict[Kind, dict[str, FieldLook]] = {
         "order_id": _number("order_id"),
     },
     Kind.balance: {name: FieldLook(name, Form.amount, scale="scale") for name in ("free", "locked")},
+    Kind.funding: {"amount": FieldLook("amount", Form.amount, scale="scale")},
     Kind.clock: {"correction_ns": FieldLook("correction_ns", Form.span)},
     Kind.coverage: {**_STREAM, "era": _number("era")},
     Kind.line: {

@@ -40,6 +40,7 @@ class Kind(IntEnum):
     command = 21
     shadow = 22
     parent = 23
+    funding = 24
 
 
 class Flag(IntFlag):
@@ -53,10 +54,11 @@ class Flag(IntFlag):
 
 
 class Action(IntEnum):
-    """What an intent asks the venue for: to place an order, or to cancel one."""
+    """What an intent asks the venue for: to place an order, to cancel one, or to reduce the quantity of one in its place."""
 
     NEW = 1
     CANCEL = 2
+    AMEND = 3
 
 
 class OrderType(IntEnum):
@@ -87,6 +89,7 @@ class Status(IntEnum):
     Rejected = 7
     Expired = 8
     Unknown = 9
+    PendingReplace = 10
 
 
 class ParentState(IntEnum):
@@ -354,6 +357,17 @@ PARENT = np.dtype(
     ]
 )
 
+FUNDING = np.dtype(
+    [
+        ("asset", "S16"),
+        ("amount", "<i8"),
+        ("transaction_id", "<i8"),
+        ("venue_ns", "<i8"),
+        ("scale", "<i4"),
+        ("reserved", "<u4"),
+    ]
+)
+
 # A msgpack kind's "record" is one byte of the packed map.
 MSGPACK = np.dtype("u1")
 
@@ -381,6 +395,7 @@ DTYPES: dict[Kind, np.dtype] = {
     Kind.command: MSGPACK,
     Kind.shadow: SHADOW,
     Kind.parent: PARENT,
+    Kind.funding: FUNDING,
 }
 
 # Old files are read by their own description; this one is written into every new file and hello.

@@ -59,6 +59,7 @@ TABLE: dict[Kind, TopicRow] = {
         TopicRow(Kind.update, Lane.order, ("session",), ("executor", "session", "recorder")),
         TopicRow(Kind.fill, Lane.order, ("session",), ("executor", "session", "recorder")),
         TopicRow(Kind.balance, Lane.order, ("session",), ("session", "recorder")),
+        TopicRow(Kind.funding, Lane.order, ("session",), ("executor", "session", "recorder")),
         TopicRow(
             Kind.clock,
             Lane.system,
@@ -89,6 +90,11 @@ LANE_OF_KIND: dict[int, Lane] = {int(kind): row.lane for kind, row in TABLE.item
 def lanes_of(kinds: tuple[Kind, ...]) -> frozenset[Lane]:
     """The lanes that carry these kinds: a reader of them subscribes to all of these."""
     return frozenset(TABLE[kind].lane for kind in kinds)
+
+
+def account_of(venue: str) -> str:
+    """The subject of what an account at a venue holds: binance.account."""
+    return f"{venue}.account"
 
 
 def topic(kind: int, subject: str) -> str:

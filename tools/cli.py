@@ -263,7 +263,7 @@ def run_model(
 def check_model(
     file: Annotated[str, typer.Argument(help="A model's file, or the name of a kernel of this mesh.")],
     parameter: Annotated[list[str] | None, typer.Option("--set", help="A parameter: half_life_ms=200. Again for more.")] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds until it is taken to be stuck.")] = 120.0,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds of processor time until it is taken to be stuck.")] = 120.0,
     json: Json = False,
 ) -> None:
     """Try a model on made events, in a process of its own and with the bounds of all arrays checked.

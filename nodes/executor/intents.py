@@ -1,4 +1,4 @@
-"""The events an executor publishes: intents to send an order that risk has approved, or to cancel one that was sent."""
+"""The events an executor publishes: intents to send an order that risk has approved, to cancel or reduce one that was sent."""
 
 from typing import NamedTuple
 
@@ -37,6 +37,11 @@ def build_intent(approved: Approved, place: IntentPlace) -> bytearray:
 def build_cancel(order: Order, place: IntentPlace) -> bytearray:
     """The intent event that asks to cancel an order. It adds nothing to the position: risk is not asked, and it has no end."""
     return _event(place, order.client_order_id.encode(), Action.CANCEL, order.side, order.order_type, 0, 0, 0, 0)
+
+
+def build_amend(order: Order, lots: int, place: IntentPlace) -> bytearray:
+    """The intent event that asks to reduce an order to `lots` in its place. It only takes away: as a cancel it has no end."""
+    return _event(place, order.client_order_id.encode(), Action.AMEND, order.side, order.order_type, 0, 0, lots, 0)
 
 
 def _event(

@@ -27,12 +27,13 @@ from tickmesh.nodes.executor.working import Working
 from tickmesh.nodes.orders.states import FINAL
 
 READS = (
-    Kind.instrument, Kind.trade, Kind.quote, Kind.gap, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.clock, Kind.run,
-    Kind.command,
+    Kind.instrument, Kind.trade, Kind.quote, Kind.gap, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.funding,
+    Kind.clock, Kind.run, Kind.command,
 )  # fmt: skip
 WRITES = (Kind.intent, Kind.command, Kind.shadow, Kind.parent)
 
-UNASKED = frozenset(int(kind) for kind in (Kind.instrument, Kind.intent, Kind.update, Kind.fill))  # taken of any instrument
+# Taken of any instrument
+UNASKED = frozenset(int(kind) for kind in (Kind.instrument, Kind.intent, Kind.update, Kind.fill, Kind.funding))
 
 # What a style may depend on beside quotes, trades and time: of the same instrument, or of any.
 TELLING_ALL = frozenset((int(Kind.intent), int(Kind.command)))
@@ -47,6 +48,7 @@ UPDATE = record_struct(
     "filled_lots",
 )  # fmt: skip
 FILL = record_struct(Kind.fill, "client_order_id", "side", "trade_id", "price_ticks", "quantity_lots", "fee", "fee_asset")
+FUNDING = record_struct(Kind.funding, "asset", "amount", "scale")
 
 
 def code_hash() -> str:
@@ -81,6 +83,7 @@ class Step:
             int(Kind.signal): self._on_signal,
             int(Kind.update): self._on_update,
             int(Kind.fill): self._on_fill,
+            int(Kind.funding): self._on_funding,
             int(Kind.intent): self._on_intent,
             int(Kind.instrument): self._on_instrument,
         }
@@ -182,13 +185,14 @@ class Step:
         for intent_id, target, action, *terms, _, strategy, parent_seq in INTENT.iter_unpack(event.body):
             client_order_id = _text(intent_id)
             if event.producer == self.name:
-                kept = "" if action == Action.CANCEL else event.subject
+                kept = event.subject if action == Action.NEW else ""
                 self.state.forget_unpublished(event.cause_seq, event.k, kept)
-            if action == Action.CANCEL:
-                if (cancelled := self.state.find_order(instrument, _text(target))) is not None:
-                    self.state.remember_cancel(client_order_id, cancelled)
+            if action != Action.NEW:
+                if (asked := self.state.find_order(instrument, _text(target))) is not None:
+                    self.state.remember_request(client_order_id, asked)
+                    asked.amend_lots = terms[-1] if action == Action.AMEND else asked.amend_lots
                 continue
-            self.state.cancel_ids.pop(client_order_id, None)  # other settings would have cancelled something there
+            self.state.request_ids.pop(client_order_id, None)  # other settings would have cancelled something there
             order = self.state.find_order(instrument, client_order_id)
             if order is not None and not order.confirmed and order.terms != tuple(terms):
                 del instrument.orders[client_order_id]  # the same place in the log, other settings
@@ -202,7 +206,10 @@ class Step:
     def _on_update(self, instrument: InstrumentState, event: Event) -> None:
         for raw_id, order_id, status, *terms, filled in UPDATE.iter_unpack(event.body):
             client_order_id = _text(raw_id)
-            if client_order_id in self.state.cancel_ids:
+            if (asked := self.state.request_ids.get(client_order_id)) is not None:
+                order = self.state.find_order(instrument, asked)
+                if order is not None and order.amend_lots:
+                    self._ordering.cancel_unamended(event.subject, order, event.seq_ns)
                 continue  # a refused cancel leaves the order as it is; the next one is due in time
             order = self.state.find_order(instrument, client_order_id)
             if order is None:
@@ -210,7 +217,8 @@ class Step:
                     continue
                 order = self._adopt(event, client_order_id, ("", 0), *terms)
             order.confirmed = True
-            self.state.apply_update(instrument, order, status, filled, order_id)
+            if self.state.apply_update(instrument, order, status, filled, order_id, terms[-1]):
+                self._ordering.cancel_unamended(event.subject, order, event.seq_ns)
 
     def _adopt(
         self, event: Event, client_order_id: str, whose: tuple[str, int], side: int, order_type: int, force: int, price: int,
@@ -231,6 +239,10 @@ class Step:
     def _on_fill(self, instrument: InstrumentState, event: Event) -> None:
         for raw_id, side, trade_id, price, lots, fee, asset in FILL.iter_unpack(event.body):
             self.state.apply_fill(event.subject, _text(raw_id), trade_id, side, price, lots, fee, _text(asset))
+
+    def _on_funding(self, instrument: InstrumentState, event: Event) -> None:
+        for asset, amount, scale in FUNDING.iter_unpack(event.body):
+            self.state.apply_funding(event.subject, _text(asset), amount * 10**scale)
 
     def _mark(self, seq: int, now_ns: int) -> None:
         """Keeps one mark that is older than stale_ns, if there is one, and those after it."""

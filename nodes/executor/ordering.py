@@ -11,7 +11,7 @@ from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor import risk, shadow
 from tickmesh.nodes.executor.drafts import Draft, Quote, build_draft
 from tickmesh.nodes.executor.exposure import Exposures
-from tickmesh.nodes.executor.intents import Answers, IntentPlace, build_cancel, build_intent
+from tickmesh.nodes.executor.intents import Answers, IntentPlace, build_amend, build_cancel, build_intent
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.parents import Parent
 from tickmesh.nodes.executor.risk import Approved, MarketView, Refused, Scope
@@ -57,20 +57,38 @@ class Ordering:
     def _net(
         self, trader: Trader, instrument: InstrumentState, draft: Draft, subject: str, event: Event, market: MarketView
     ) -> Draft | None:
-        """What is left of an order when what other strategies have resting on the other side makes way; None for nothing."""
-        side = draft.side
+        """What is left of an order when what other strategies have resting on the other side makes way; None for nothing.
+
+        Of what rests so much makes way as is asked for, the oldest first. The last one is reduced in its place, if it can be
+        and its rest is worth an order; else all of it is cancelled.
+        """
+        side, missing = draft.side, draft.quantity_lots
         opposite = [
             order for order in instrument.orders.values()
             if order.side == -side and order.resting and order.strategy in self._traders and order.strategy != trader.name
             and not order.cancels
         ]  # fmt: skip
-        self.cancel_now(subject, opposite, event.seq_ns)
-        netted = sum(order.outstanding_lots for order in opposite)
         for order in opposite:
-            if (parent := instrument.book(order.strategy).parents.get(order.parent_seq)) is not None:
-                parent.net(order.outstanding_lots)
-        lots = market.rules.whole(max(draft.quantity_lots - netted, 0)) if netted else draft.quantity_lots
-        return draft._replace(quantity_lots=lots) if not netted or market.rules.takes(lots, market.quote.bid_ticks) else None
+            if missing <= 0:
+                return None
+            parent = instrument.book(order.strategy).parents.get(order.parent_seq)
+            lots = market.rules.whole(order.quantity_lots - missing)
+            if order.amendable and market.rules.takes(lots - order.filled_lots, order.price_ticks):
+                place = self._answers.place(event, subject, self._state.log_id, order.strategy, 0, order.parent_seq)
+                self._ask(instrument, order, build_amend(order, lots, place), place.client_order_id, event.seq_ns)
+                order.amend_lots = lots
+                self._state.amends += 1
+                if parent is not None:
+                    parent.net(order.quantity_lots - lots)
+                return None
+            self.cancel_now(subject, (order,), event.seq_ns)
+            missing -= order.unasked_lots
+            if parent is not None:
+                parent.net(order.unasked_lots)
+        if not opposite:
+            return draft
+        left = market.rules.whole(max(missing, 0))
+        return draft._replace(quantity_lots=left) if market.rules.takes(left, market.quote.bid_ticks) else None
 
     def order(
         self, trader: Trader, instrument: InstrumentState, event: Event, draft: Draft, parent: Parent, terms: ChildTerms
@@ -186,6 +204,12 @@ class Ordering:
             order.cancel_ns = now_ns
             self._state.schedule(subject, now_ns)
 
+    def cancel_unamended(self, subject: str, order: Order, now_ns: int) -> None:
+        """An amendment was refused, or not done: all of the order makes way instead of a part."""
+        order.amend_lots = 0
+        if not order.final:
+            self.cancel_now(subject, (order,), now_ns)
+
     def cancel_due(self, event: Event) -> None:
         """Orders beyond their time, in whatever state: a cancel makes the session find out. Again, ever more rarely."""
         state, now_ns = self._state, event.seq_ns
@@ -201,10 +225,7 @@ class Ordering:
                     order.cancels += 1
                     order.cancel_ns = now_ns + pause_ns
                     place = self._answers.place(event, subject, state.log_id, order.strategy, 0, order.parent_seq)
-                    self._publish(instrument, order.strategy, build_cancel(order, place))
-                    if self._messages is not None:
-                        self._messages.take(now_ns)
-                    state.remember_cancel(place.client_order_id, order)
+                    self._ask(instrument, order, build_cancel(order, place), place.client_order_id, now_ns)
                     state.cancels += 1
                 if order.cancel_ns > now_ns:
                     state.schedule(subject, order.cancel_ns)
@@ -230,6 +251,13 @@ class Ordering:
                 instrument.flatten_ns = event.seq_ns + self.ttl_ns
                 place = self._answers.place(event, event.subject, self._state.log_id, name, event.seq_ns + self.stale_ns)
                 self._send(instrument, answer, place, event, event.seq_ns + self.ttl_ns)
+
+    def _ask(self, instrument: InstrumentState, order: Order, intent: bytearray, request_id: str, now_ns: int) -> None:
+        """Publishes a cancel or an amendment of an order."""
+        self._publish(instrument, order.strategy, intent)
+        if self._messages is not None:
+            self._messages.take(now_ns)
+        self._state.remember_request(request_id, order)
 
     def _publish(self, instrument: InstrumentState, strategy: str, intent: bytearray) -> None:
         self._answers.add(intent)
