@@ -6,6 +6,7 @@
 import argparse
 import importlib
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -33,4 +34,5 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # folders and processes of a benchmark end with it
     sys.exit(main(sys.argv[1:]))

@@ -25,7 +25,7 @@ from tickmesh.tools.simulation.markets import (
     replayed_usdm,
     spot_frames,
 )
-from tickmesh.tools.simulation.trial import MODEL, ParentOutcome, Terms, Trial
+from tickmesh.tools.simulation.trial import MODEL, ParentOutcome, Trial, TrialTerms
 from tickmesh.tools.simulation.usdm_capture import read_usdm_line
 
 SECOND = 1_000_000_000
@@ -147,12 +147,14 @@ def build_step(scenario: Scenario, style: str) -> Step:
         StrategySettings,
     )  # fmt: skip
     instruments = (InstrumentSettings(symbol=scenario.symbol, venue=scenario.venue),)
-    mesh = Mesh(instruments=instruments, executor=ExecutorSettings(orders_per_s=1000.0), strategies=(strategy,))
+    # a book that stands still for a while is no reason to wait: quiet instruments are among these
+    executor = ExecutorSettings(orders_per_s=1000.0, stale_ms=window_ms)
+    mesh = Mesh(instruments=instruments, executor=executor, strategies=(strategy,))
     return Step(Config(mesh, NO_FOLDER), "")
 
 
 def run(scenario: Scenario, style: str, begins: tuple[int, ...], frames: list[RecordedFrame], seed: int) -> list[ParentOutcome]:
     """One pass of a style through a scenario: the outcome of each parent, in order."""
     market = build_market(scenario, frames, seed, begins[-1])
-    terms = Terms(begins, scenario.window_s * SECOND, scenario.taker_fee)
+    terms = TrialTerms(begins, scenario.window_s * SECOND, scenario.taker_fee)
     return Trial(market, build_step(scenario, style), mantissa(scenario.quantity), terms).run()

@@ -26,7 +26,7 @@ SETTLE_EVERY = 64  # steps of a market between two times that what it would send
 RESOLVED_NS = 12_000_000_000  # an order of unknown outcome is proven absent: recv_window and absence_margin of [session]
 
 
-class Terms(NamedTuple):
+class TrialTerms(NamedTuple):
     """What is the same in all runs that are compared. Times in ns from the beginning of the market."""
 
     begins_ns: tuple[int, ...]  # of each parent
@@ -62,7 +62,7 @@ class _Working:
 class Trial:
     """A market, an executor's step, and a session between both."""
 
-    def __init__(self, market: SimulatedMarket, step: Step, quantity: int, terms: Terms):
+    def __init__(self, market: SimulatedMarket, step: Step, quantity: int, terms: TrialTerms):
         """`quantity`: of each parent, at 10^−8 of the base; the step's settings order as much."""
         self._market, self._terms, self._quantity = market, terms, quantity
         self._venue = market.venue

@@ -5,15 +5,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from tickmesh.bus.schema import Action, Status
+from tickmesh.bus.schema import Action, OrderType, Status, TimeInForce
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.exchange.market.market import VenueMarket
 from tickmesh.nodes.exchange.orders.desk import Desk
 from tickmesh.nodes.exchange.orders.margin_desk import MarginDesk
 from tickmesh.nodes.exchange.orders.margin_records import MarginOrder, MarginTrade
 from tickmesh.nodes.exchange.orders.orders import OwnOrder, OwnTrade
-from tickmesh.nodes.exchange.protocol import Params, VenueError
-from tickmesh.nodes.venues.binance_orders import UNKNOWN_OUTCOME, build_order_request
+from tickmesh.nodes.exchange.protocol import Params, VenueError, decimal_text
 
 STATUSES = {
     "NEW": Status.New, "PARTIALLY_FILLED": Status.PartiallyFilled, "FILLED": Status.Filled, "CANCELED": Status.Canceled,
@@ -88,9 +87,8 @@ class UsdmDesk:
 
     def place(self, params: Mapping[str, object], now_ms: int) -> MarginOrder:
         """Places an order; a post-only one is GTX there. Raises VenueError; nothing has happened then."""
-        params = {name: value for name, value in params.items() if name != "newOrderRespType"}
         if params["type"] == "LIMIT_MAKER":
-            params |= {"type": "LIMIT", "timeInForce": "GTX"}
+            params = {**params, "type": "LIMIT", "timeInForce": "GTX"}
         return self._desk.enter(self._desk.check(Params(params)), now_ms).order
 
     def cancel(self, params: Mapping[str, object], now_ms: int) -> None:
@@ -117,12 +115,13 @@ class SimulatedVenue:
 
     def carry_out(self, intent: np.void, now_ms: int) -> VenueError | None:
         """Sends what an intent asks for to the market; gives the venue's refusal, if it refused."""
-        _, params = build_order_request(intent, self.instrument)
         try:
             if intent["action"] == Action.CANCEL:
-                self._desk.cancel(params, now_ms)
+                target = intent["target_id"].decode()
+                self._desk.cancel({"symbol": self.instrument.symbol, "origClientOrderId": target}, now_ms)
                 return None
-            order = self._desk.place(params, now_ms)
+            assert intent["action"] == Action.NEW, "one strategy alone nets with nobody, so nothing is amended"
+            order = self._desk.place(order_params(intent, self.instrument.symbol), now_ms)
         except VenueError as error:
             return error
         self._open[order.client_id] = order
@@ -153,6 +152,20 @@ class SimulatedVenue:
         ]  # fmt: skip
 
 
+def order_params(intent: np.void, symbol: str) -> dict[str, object]:
+    """A new order as the exchange's desks read it. Prices and quantities of the intent are at 10^−8, as the exchange's own."""
+    kind = OrderType(intent["order_type"])
+    params: dict[str, object] = {
+        "symbol": symbol, "side": "BUY" if intent["side"] > 0 else "SELL", "type": kind.name,
+        "quantity": decimal_text(int(intent["quantity_lots"])), "newClientOrderId": intent["client_order_id"].decode(),
+    }  # fmt: skip
+    if kind != OrderType.MARKET:
+        params["price"] = decimal_text(int(intent["price_ticks"]))
+    if kind == OrderType.LIMIT:
+        params["timeInForce"] = TimeInForce(intent["time_in_force"]).name
+    return params
+
+
 def lost(error: VenueError) -> bool:
     """Whether a refusal leaves open what became of the order: it is asked for then."""
-    return error.status >= 500 or error.code in UNKNOWN_OUTCOME
+    return error.status >= 500

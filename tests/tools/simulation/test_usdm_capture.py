@@ -6,7 +6,7 @@ import pytest
 
 from tickmesh.tools.simulation.markets import replayed_usdm
 from tickmesh.tools.simulation.scenarios import FEES, SCENARIOS, build_step
-from tickmesh.tools.simulation.trial import Terms, Trial
+from tickmesh.tools.simulation.trial import Trial, TrialTerms
 from tickmesh.tools.simulation.usdm_capture import read_usdm_line
 
 SECOND = 1_000_000_000
@@ -55,7 +55,7 @@ def test_what_met_no_order_of_the_book_is_no_trade():
 def test_orders_pay_the_fees_of_usdm(style, share):
     scenario = next(one for one in SCENARIOS if one.name == "btc-usdm")
     market = replayed_usdm("BTCUSDT", frames(), FEES)
-    terms = Terms((5 * SECOND,), 10 * SECOND, scenario.taker_fee)
+    terms = TrialTerms((5 * SECOND,), 10 * SECOND, scenario.taker_fee)
     (outcome,) = Trial(market, build_step(scenario, style), 10_000_000, terms).run()
     assert outcome.side == 1 and outcome.filled == outcome.wanted == 0.1
     assert outcome.fees == pytest.approx(outcome.filled_value * share)
