@@ -26,8 +26,11 @@ from tickmesh.nodes.orders.states import FINAL
 
 READS = (
     Kind.instrument, Kind.quote, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.clock, Kind.run, Kind.command,
+    Kind.health,
 )  # fmt: skip
 WRITES = (Kind.intent, Kind.command, Kind.shadow)
+
+SESSION = "session"
 
 UNASKED = frozenset(int(kind) for kind in (Kind.instrument, Kind.intent, Kind.update, Kind.fill))  # taken of any instrument
 
@@ -100,6 +103,9 @@ class Step:
                     handler(instrument, event)
             elif event.kind == Kind.run:
                 self._on_run(event)
+            elif event.kind == Kind.health:
+                if event.producer == SESSION:
+                    state.session.read_health(event.map(), now_ns)
             elif event.kind == Kind.command:
                 self._control.on_command(event)
             elif event.kind in UNASKED:

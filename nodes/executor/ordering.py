@@ -43,6 +43,7 @@ class Ordering:
             for name, trader in traders.items()
         }
         per_s = limits.messages_per_s
+        self._pause_ns, self._skew_max_ms = int(limits.lost_pause_s * 1000) * MS, limits.clock_skew_max_ms
         self._messages = risk.build_rate(state.messages, per_s, "message_rate") if per_s else None
 
     # A signal
@@ -79,6 +80,8 @@ class Ordering:
             return "kill_switch"
         if live and not self._state.stopping.keys().isdisjoint((trader.name, ACCOUNT)):
             return "stopping"
+        if live and (reason := self._state.session.refusal(event.seq_ns, self._pause_ns, self._skew_max_ms)):
+            return reason
         if live and any(not o.confirmed and o.strategy == trader.name for o in instrument.orders.values()):
             return "unconfirmed"  # one at a time is under way to the log
         return ""

@@ -11,6 +11,7 @@ from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.profit import LossWatch, fee_cost
 from tickmesh.nodes.executor.risk import Bucket
 from tickmesh.nodes.executor.rules import InstrumentRules
+from tickmesh.nodes.executor.session_word import SessionWord
 from tickmesh.nodes.executor.styles import Quote
 from tickmesh.nodes.orders import fills, states
 
@@ -112,6 +113,7 @@ class ExecutorState(msgspec.Struct):
     messages: Bucket = msgspec.field(default_factory=Bucket)  # of orders and cancels together
     strategies: dict[str, StrategyStatus] = {}  # those of mesh.toml, as they have been switched
     kill: KillStatus = msgspec.field(default_factory=KillStatus)
+    session: SessionWord = msgspec.field(default_factory=SessionWord)
     losses: LossWatch = msgspec.field(default_factory=LossWatch)  # of the account
     stopping: dict[str, Stopping] = {}  # by scope: a limit is breached, and the command that says so is not in the log yet
     tightened: dict[str, dict[str, str]] = {}  # by scope: limit → value

@@ -77,6 +77,13 @@ class Rest:
 
         Raises RestError, RestLimited (also without asking, while the venue wants us to wait) or RestUnreachable.
         """
+        return await self._ask("GET", base, path, query)
+
+    async def delete(self, base: str, path: str, query: str) -> bytes:
+        """As `get`, for a DELETE. Whether one that got no answer did something is not known."""
+        return await self._ask("DELETE", base, path, query)
+
+    async def _ask(self, method: str, base: str, path: str, query: str | Mapping[str, object]) -> bytes:
         if (wait := self.waits.current(base, self._address)) is not None:
             raise RestLimited(429, 0, f"not asked, as the server wishes: {wait.why}", wait.left_s)
         if self._session is None:
@@ -87,7 +94,7 @@ class Rest:
         try:
             # encoded=True: a signed text has to arrive as it was signed
             tls = trust(self._ca) if url.startswith("https:") else True
-            async with self._session.get(URL(url, encoded=True), allow_redirects=False, ssl=tls) as answer:
+            async with self._session.request(method, URL(url, encoded=True), allow_redirects=False, ssl=tls) as answer:
                 body = await answer.content.read(BODY_BYTES_MAX + 1)
                 while len(body) <= BODY_BYTES_MAX and (more := await answer.content.read(BODY_BYTES_MAX)):
                     body += more

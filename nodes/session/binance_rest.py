@@ -1,7 +1,8 @@
 """Signed questions about one Binance spot account over REST. "Trading endpoints", "Account endpoints" of the API pages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.net.budget import RequestBudget
@@ -24,11 +25,20 @@ OPEN_WEIGHT, OPEN_WEIGHT_ALL = 6, 80  # of one symbol; of the whole account
 TRADES_WEIGHT, TRADES_WEIGHT_OF_ORDER = 20, 5
 ACCOUNT_WEIGHT = 20
 ALL_ORDERS_WEIGHT = 20
+CANCEL_WEIGHT = 1
 
 
 def open_orders_weight(instruments: int) -> int:
     """What the question after the open orders of so many instruments costs: one by one, or all of the account at once."""
     return min(instruments * OPEN_WEIGHT, OPEN_WEIGHT_ALL)
+
+
+class OpenOrder(NamedTuple):
+    """An order that is open at the venue, whoever's: as much as it takes to cancel it."""
+
+    symbol: str
+    order_id: int
+    client_order_id: str
 
 
 class BinanceAccount:
@@ -56,10 +66,15 @@ class BinanceAccount:
         self.endpoints = Endpoints("", "")
 
     async def _get(self, path: str, weight: int, **parameters: object) -> bytes:
+        return await self._ask(self.rest.get, path, weight, parameters)
+
+    async def _ask(
+        self, method: Callable[[str, str, str], Awaitable[bytes]], path: str, weight: int, parameters: Mapping[str, object]
+    ) -> bytes:
         await self.budget.spend(weight)
         query = signing.signed_query(parameters, self._sign, self._venue_time.now_ms(), self._recv_window_ms)
         try:
-            return await self.rest.get(self.endpoints.rest, path, query)
+            return await method(self.endpoints.rest, path, query)
         except RestError as error:
             if error.code == venue.WRONG_TIME:
                 self._venue_time.wrong()
@@ -108,6 +123,21 @@ class BinanceAccount:
         rows = [order for body in bodies for order in venue.decode_orders(body)]
         known = [(order, instrument) for order in rows if (instrument := instrument_of(order.symbol)) is not None]
         return [venue.report_of_order(order, instrument) for order, instrument in known], len(rows) - len(known)
+
+    async def every_open_order(self) -> list[OpenOrder]:
+        """What is open on the account, ours or not, of any symbol."""
+        rows = venue.decode_orders(await self._get("/api/v3/openOrders", OPEN_WEIGHT_ALL))
+        return [OpenOrder(row.symbol, row.orderId, row.clientOrderId) for row in rows]
+
+    async def cancel(self, symbol: str, order_id: int) -> bool:
+        """Cancels one order by the venue's id of it; False when the venue answers that it is over, or was never there."""
+        try:
+            await self._ask(self.rest.delete, "/api/v3/order", CANCEL_WEIGHT, {"symbol": symbol, "orderId": order_id})
+        except RestError as error:
+            if error.code not in (venue.NO_SUCH_ORDER, venue.CANCEL_REJECTED):
+                raise
+            return False
+        return True
 
     async def orders_from(self, instrument: Instrument, order_id: int) -> list[Report]:
         """The orders of an instrument, open or over, with a venue's id ≥ `order_id`: one page, in the order of their ids."""

@@ -48,6 +48,7 @@ class AnswerError(DecimalError):
 
 UNKNOWN_OUTCOME = frozenset({-1000, -1001, -1006, -1007, -1008})
 NO_SUCH_ORDER = -2013
+CANCEL_REJECTED = -2011  # "Unknown order sent.": it is over, or was never there
 NO_SUCH_SYMBOL = -1121
 WRONG_TIME = -1021  # our timestamp is too old, or ahead of the venue's clock: nothing was done
 DUPLICATE = "Duplicate order sent."
