@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-ALL = ("bus", "tick_to_order", "decode", "kernels", "archive", "bars", "exchange", "capture")
+ALL = ("bus", "tick_to_order", "kill_switch", "decode", "kernels", "archive", "bars", "exchange", "capture")
 
 
 def main(names: list[str]) -> int:

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tickmesh.bus.clock import follow, now_ns
-from tickmesh.bus.config import Config
 from tickmesh.bus.names import KILL_SWITCH_FILE, OPERATOR
 from tickmesh.nodes.orders.commands import KillSwitch, content_of
 from tickmesh.nodes.sentinel.kill_switch import CANCELLER
-from tickmesh.nodes.sentinel.latch import WATCHED
-from tickmesh.nodes.sentinel.vitals import SEQUENCER
 from tickmesh.tools import terminal, trading
 from tickmesh.tools.commanding import publish_command
-from tickmesh.tools.log_window import SECOND, LogWindow, read_window
+from tickmesh.tools.log_window import SECOND, read_window
+from tickmesh.tools.paused import lost, paused_because
 from tickmesh.tools.running import living
 
 LOGGED_S = 3.0  # the sequencer takes a command in milliseconds; one that does not is not waited for in an emergency
@@ -70,27 +68,6 @@ def state() -> terminal.JsonObject:
         **known, "file": file, "file_why": path.read_text(errors="replace").strip() if file else "",
         "open": open_orders if counted else None, "lost": lost(config, window, now_ns()),
     }  # fmt: skip
-
-
-def lost(config: Config, window: LogWindow, now: int) -> dict[str, float]:
-    """Who is not heard of, for how many seconds, so that trading is paused. 0: for longer than the log is read back."""
-    if config.mode == "capture" or not config.executor.enabled:
-        return {}
-    pause_s = config.risk.lost_pause_s
-    age_s = window.age_s(now)
-    if age_s is None or age_s >= pause_s:
-        return {SEQUENCER: round(age_s or 0.0, 1)}
-    ages = {name: (now - window.health[name].seq_ns) / SECOND if name in window.health else 0.0 for name in WATCHED}
-    return {name: round(age, 1) for name, age in ages.items() if not 0 < age < pause_s}
-
-
-def paused_because(lost_now: Mapping[str, float], latch_s: float) -> list[str]:
-    """A sentence of each that is lost."""
-    then = f"; after {latch_s:g} s the kill switch is on" if latch_s else ""
-    return [
-        f"{name} {f'has not been heard of for {age_s:.0f} s' if age_s else 'has not been heard of lately'}{then}"
-        for name, age_s in lost_now.items()
-    ]
 
 
 def show_switched(result: terminal.JsonObject) -> None:

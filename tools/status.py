@@ -26,6 +26,7 @@ from tickmesh.tools import started_with, verdict
 from tickmesh.tools.blocked import blocked
 from tickmesh.tools.episodes import episodes
 from tickmesh.tools.log_window import SECOND, LogWindow, Topic, read_window
+from tickmesh.tools.paused import lost, paused_because
 from tickmesh.tools.running import last_line, living, ready_ns
 from tickmesh.tools.table import hand_written, process_names, wanted_names
 from tickmesh.tools.terminal import Failure, JsonObject
@@ -38,6 +39,7 @@ TRADING = (
     "instruments", "positions", "strategies", "kill_switch", "tightened", "unlisted_orders", "fees", "profit", "fills",
     "open_orders", "signals", "intents", "cancels", "refused",
 )  # fmt: skip
+SEEN_BY_SESSION = ("foreign", "adopted", "contradictions", "unknowns", "clock_skew_ms")
 HOUR_NS = 3600 * SECOND
 ANSWER_S = 2.0  # supervisord answers in milliseconds, and a person waits for us
 
@@ -94,6 +96,8 @@ def status() -> JsonObject:
         "instruments": seen.instruments,
         "replay": replay_progress(window),
         "trading": trading(window),
+        "session": session_counts(window),
+        "paused": paused_because(lost(config, window, now), config.risk.lost_latch_s),
         "told_to_wait": seen.waits,
         "alerts": [one.as_json(now) for one in troubles if one.goes_on(now) or one in over],
         "topics": [_topic(name, topic, window, now) for name, topic in sorted(window.topics.items())],
@@ -119,7 +123,7 @@ def _nothing(config: Config) -> JsonObject:
     return {
         "running": False, "verdict": verdict.DOWN, "reasons": [reason._asdict() for reason in reasons],
         "supervisord": "is not there", "mode": config.mode, "source": config.source, **nothing,
-        "replay": None, "trading": None, "log": {}, "disk": {}, "blocked": [],
+        "replay": None, "trading": None, "session": None, "paused": [], "log": {}, "disk": {}, "blocked": [],
     }  # fmt: skip
 
 
@@ -186,6 +190,14 @@ def trading(window: LogWindow) -> JsonObject | None:
         return None
     beat = window.health["executor"].map()
     return {name: beat[name] for name in TRADING if name in beat}
+
+
+def session_counts(window: LogWindow) -> JsonObject | None:
+    """What the session has seen at the venue beside what it did; None where it has said nothing lately."""
+    if "session" not in window.health:
+        return None
+    beat = window.health["session"].map()
+    return {name: beat[name] for name in SEEN_BY_SESSION if name in beat}
 
 
 def disk_room(config: Config) -> JsonObject:

@@ -8,12 +8,12 @@ import msgspec
 class SessionWord(msgspec.Struct):
     """When the session was heard of last (log time), and how far the venue's clock was ahead of the mesh's then, in ms."""
 
-    heard_ns: int = 0  # 0: never; a session that was never there has lost nothing, and what it is sent expires
+    beat_ns: int = 0  # 0: never; a session that was never there has lost nothing, and what it is sent expires
     clock_skew_ms: float = 0.0
 
     def read_health(self, health: dict[str, Any], seq_ns: int) -> None:
         """Takes in a health event of the session."""
-        self.heard_ns = seq_ns
+        self.beat_ns = seq_ns
         self.clock_skew_ms = float(health.get("clock_skew_ms", 0.0))
 
     def refusal(self, now_ns: int, pause_ns: int, skew_max_ms: float) -> str:
@@ -22,6 +22,6 @@ class SessionWord(msgspec.Struct):
         paused      the session has not been heard of for `pause_ns`, or the log stood still for so long
         clock_skew  the clocks differ by more than `skew_max_ms` (0: however much): what is stale cannot be told
         """
-        if self.heard_ns and now_ns - self.heard_ns > pause_ns:
+        if self.beat_ns and now_ns - self.beat_ns > pause_ns:
             return "paused"
         return "clock_skew" if skew_max_ms and abs(self.clock_skew_ms) > skew_max_ms else ""

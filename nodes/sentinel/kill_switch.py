@@ -43,7 +43,7 @@ class KillSwitchKeeper:
         self._patience_ms = risk.session_patience_ms
         self._latched = ""  # why this one has thrown the switch; in memory too, for a disk that takes no file
         self._process: subprocess.Popen[bytes] | None = None
-        self._told = 0  # the episode of which an alert was raised, by its beginning
+        self._alerted = 0  # the episode of which an alert was raised, by its beginning
         ctx.counters.setdefault("emergency_cancels", 0)
 
     def take(self, event: Event) -> None:
@@ -102,7 +102,7 @@ class KillSwitchKeeper:
             self._ctx.publish([encode(Kind.command, self._ctx.name, content)])
 
     def _start(self) -> None:
-        if self._told != self._watch.since_ns:
+        if self._alerted != self._watch.since_ns:
             why = f"the kill switch has been on for {self._patience_ms} ms, and nobody says that no order is open"
             self._alert("critical", why, "orders of this mesh are cancelled at the venue by a connection of its own")
         self._ctx.counters["emergency_cancels"] += 1
@@ -120,7 +120,7 @@ class KillSwitchKeeper:
         with contextlib.suppress(ValueError):
             outcome = json.loads(said)
         cancelled, left = int(outcome.get("cancelled", 0)), int(outcome.get("left", -1))
-        first, self._told = self._told != self._watch.since_ns, self._watch.since_ns
+        first, self._alerted = self._alerted != self._watch.since_ns, self._watch.since_ns
         if left:
             still = f"{left} are still open" if left > 0 else "what is open is not known"
             why = f"{cancelled} orders were cancelled at the venue, and {still}: {outcome.get('why') or 'it died'}"
