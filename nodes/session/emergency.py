@@ -8,6 +8,7 @@ logged after: by an alert of the sentinel that has started it, and by the sessio
 
 import asyncio
 import contextlib
+import math
 import os
 import resource
 import sys
@@ -61,9 +62,11 @@ class EmergencyCanceller:
         self._venue_time = VenueTime()
         self._settle_s = config.session.recv_window_ms / 1000
         self._addresses = VenueAddresses(config, adapter_of(ORDER_VENUE), 1)
+        budget = budget_of(config, adapter_of(ORDER_VENUE), SHARE)
+        budget.used_weight_max = math.inf  # whoever else has used the address's weight: it is the venue's to refuse a cancel
         self._venue = BinanceAccount(
             credentials, config.session.recv_window_ms, REQUEST_S, self._venue_time,
-            budget_of(config, adapter_of(ORDER_VENUE), SHARE), self._addresses.ca, Waits(config, NAME, venue=ORDER_VENUE),
+            budget, self._addresses.ca, Waits(config, NAME, venue=ORDER_VENUE),
         )  # fmt: skip
         self._account = Account(adopts_all=config.session.foreign == "adopt")
         self._turn = asyncio.Semaphore(AT_ONCE)
@@ -134,7 +137,8 @@ def main() -> int:
         outcome = asyncio.run(cancel_everything(load()))
     except (ConfigError, NodeFault) as error:
         outcome = EmergencyOutcome(why=str(error))
-    print(msgspec.json.encode(outcome).decode(), flush=True)
+    with contextlib.suppress(BrokenPipeError):  # whoever has started it is gone
+        print(msgspec.json.encode(outcome).decode(), flush=True)
     said = f"{outcome.cancelled} cancelled at the venue"
     if outcome.left:
         left = f"{outcome.left} of ours are still open" if outcome.left > 0 else "what is open there is not known"
