@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tickmesh.tools import command_line, terminal, trading_commands
+from tickmesh.tools import account_commands, command_line, terminal, trading_commands
 
 commands = command_line.command_group("Runs, shows, checks and replays this folder's mesh.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -353,6 +353,7 @@ def export(
 
 
 trading_commands.add_to(commands)
+account_commands.add_to(commands)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ STATES: dict[str, StrategyState] = {"on": "live", "off": "off", "shadow": "shado
 
 def switch(name: str, state: str, why: str) -> terminal.JsonObject:
     """Switches a strategy; gives what `--json` prints. Raises terminal.Failure."""
-    config = _trading_config()
+    config = trading_config()
     names = [one.name for one in config.strategies]
     if name not in names:
         raise terminal.UsageFailure(f"mesh.toml has no strategy {name!r}; there: {', '.join(names) or 'none'}")
@@ -25,7 +25,7 @@ def switch(name: str, state: str, why: str) -> terminal.JsonObject:
 
 def tighten(scope: str, limit: str, value: str) -> terminal.JsonObject:
     """Tightens a limit of a strategy or of the account. Raises terminal.Failure."""
-    config = _trading_config()
+    config = trading_config()
     scopes = [ACCOUNT, *(one.name for one in config.strategies)]
     if scope not in scopes:
         raise terminal.UsageFailure(f"there is nothing {scope!r} that has limits; there: {', '.join(scopes)}")
@@ -39,7 +39,7 @@ def kill_switch(on: bool, why: str) -> terminal.JsonObject:
 
     Raises terminal.Failure.
     """
-    config = _trading_config()
+    config = trading_config()
     path = config.run_dir / KILL_SWITCH_FILE
     try:
         if on:
@@ -54,7 +54,7 @@ def kill_switch(on: bool, why: str) -> terminal.JsonObject:
 
 def state_of_kill_switch() -> terminal.JsonObject:
     """Looks up the kill switch by the executor's newest health, and the file. Raises terminal.Failure where none says."""
-    config = _trading_config()
+    config = trading_config()
     counted = _counted(config)
     switch: terminal.JsonObject = counted["kill_switch"]
     return switch | {"file": (config.run_dir / KILL_SWITCH_FILE).exists()}
@@ -62,12 +62,13 @@ def state_of_kill_switch() -> terminal.JsonObject:
 
 def positions() -> terminal.JsonObject:
     """What the executor's newest health says of positions and profit: by strategy, by instrument, and in all."""
-    counted = _counted(_trading_config())
+    counted = _counted(trading_config())
     names = ("strategies", "positions", "fees", "profit", "kill_switch", "tightened", "open_orders", "fills")
     return {name: counted[name] for name in names}
 
 
-def _trading_config() -> Config:
+def trading_config() -> Config:
+    """The settings of a mesh that trades. Raises terminal.Failure for one that does not."""
     config = terminal.config()
     if config.mode == "capture" or not config.executor.enabled:
         raise terminal.Failure("this mesh does not trade: its mode is 'capture', or executor.enabled is false, in mesh.toml")

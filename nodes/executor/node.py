@@ -137,6 +137,8 @@ class Step:
             self._ordering.follow_shadows(instrument, event)
         if self._flattens and self.state.kill.on and instrument.involved:
             self._ordering.flatten(instrument, event)
+        elif instrument.closing:
+            self._control.close(instrument, event)
 
     def _on_signal(self, instrument: InstrumentState, event: Event) -> None:
         (value,) = SIGNAL.unpack_from(event.raw, -SIGNAL.size)  # the last one
@@ -163,7 +165,8 @@ class Step:
             if order is None:
                 order = self._adopt(event, client_order_id, _text(strategy), *terms)
             order.confirmed = True
-            if order.resting and self._control.stopped(order.strategy):  # it was on its way when the strategy was stopped
+            stopped = order.recalled or order.strategy in instrument.closing or self._control.stopped(order.strategy)
+            if order.resting and stopped:  # it was on its way
                 self._ordering.cancel_now(event.subject, (order,), event.seq_ns)
 
     def _on_update(self, instrument: InstrumentState, event: Event) -> None:

@@ -1,7 +1,7 @@
 """From a signal to an order: what a strategy wants, what of it nets with another one's, and what risk lets pass. No I/O."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from operator import itemgetter
 
 from tickmesh.bus.schema import Status
@@ -9,16 +9,17 @@ from tickmesh.bus.settings_trading import ACCOUNT, ExecutorSettings, RiskSetting
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor import risk, shadow, styles
 from tickmesh.nodes.executor.exposure import Exposures
-from tickmesh.nodes.executor.intents import Answers, IntentPlace, build_cancel, build_intent
+from tickmesh.nodes.executor.intents import Answers, IntentPlace, build_cancel, build_intent, is_own_id
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.risk import Approved, MarketView, Refused, Scope
 from tickmesh.nodes.executor.rules import InstrumentRules
 from tickmesh.nodes.executor.signals import RANGE
-from tickmesh.nodes.executor.state import Book, ExecutorState, InstrumentState
+from tickmesh.nodes.executor.state import Book, Closing, ExecutorState, InstrumentState
 from tickmesh.nodes.executor.styles import Draft, Quote
 from tickmesh.nodes.executor.traders import MS, AccountLimits, Trader
 
 CANCEL_AGAIN_MAX = 5  # the pause between two cancels of one order doubles so many times
+CLOSE_AGAIN_NS = 1_000_000_000  # at least so long between two orders that close positions of one instrument
 MARKS = 16  # how finely the age of a signal's cause is known: stale_ms ÷ 16
 
 
@@ -77,6 +78,8 @@ class Ordering:
             return "stale_signal"
         if live and self._state.kill.on:
             return "kill_switch"
+        if live and instrument.closing:
+            return "closing"
         if live and not self._state.stopping.keys().isdisjoint((trader.name, ACCOUNT)):
             return "stopping"
         if live and any(not o.confirmed and o.strategy == trader.name for o in instrument.orders.values()):
@@ -226,7 +229,7 @@ class Ordering:
                     continue
                 if order.cancel_ns <= now_ns and not order.confirmed:
                     order.cancel_ns = now_ns + self.ttl_ns  # not in the log yet: nobody can have sent it
-                elif order.cancel_ns <= now_ns and self._is_ours(order):
+                elif order.cancel_ns <= now_ns and self.is_ours(order):
                     pause_ns = max(self.ttl_ns, self._intent_ttl_ns) << min(order.cancels, CANCEL_AGAIN_MAX)
                     order.cancels += 1
                     order.cancel_ns = now_ns + pause_ns
@@ -239,27 +242,48 @@ class Ordering:
                 if order.cancel_ns > now_ns:
                     state.schedule(subject, order.cancel_ns)
 
-    def _is_ours(self, order: Order) -> bool:
+    def is_ours(self, order: Order) -> bool:
         """Somebody's own orders on this account count in the exposure, but are theirs to cancel."""
-        return bool(self._state.log_id) and order.client_order_id[:1] == "t" and order.client_order_id[17:18] == "-"
+        return bool(self._state.log_id) and is_own_id(order.client_order_id)
 
-    def flatten(self, instrument: InstrumentState, event: Event) -> None:
-        """Closes the positions of strategies on an instrument with market orders, once no order is open there."""
-        rules = instrument.rules
+    def flatten(self, instrument: InstrumentState, event: Event, closing: Mapping[str, Closing] | None = None) -> list[str]:
+        """Closes positions on an instrument with market orders, each once none of its strategy's orders is open there.
+
+        `closing`: of these strategies, and it is written there why one is not closed yet; None: of all. Gives those that are
+        closed, as far as the venue takes an order.
+        """
+        rules, subject = instrument.rules, event.subject
         if rules is None or not self._state.log_id or event.seq_ns < instrument.flatten_ns:
-            return
-        if any(self._is_ours(order) for order in instrument.orders.values()):
-            return
-        quote = Quote(*instrument.quote)
+            return []
+        quote, closed = Quote(*instrument.quote), []
         market = MarketView(quote, instrument.quote_ns, event.seq_ns, self.stale_ns, rules)
-        for name in sorted(instrument.books):
-            lots = _closable(event.subject, instrument.books[name], rules)
-            draft = styles.build_draft("market", -1 if lots > 0 else 1, quote, rules.whole(abs(lots)))
-            answer = risk.check(draft, market, (), instrument.orders.values(), name, ())
-            if isinstance(answer, Approved):
-                instrument.flatten_ns = event.seq_ns + self.ttl_ns
-                place = self._answers.place(event, event.subject, self._state.log_id, name, event.seq_ns + self.stale_ns)
-                self._send(instrument, answer, place, event, self.ttl_ns)
+        ours = [order for order in instrument.orders.values() if self.is_ours(order)]
+        for name in sorted(instrument.books if closing is None else closing):
+            lots = closable(subject, instrument.book(name), rules)
+            side, wanted = -1 if lots > 0 else 1, rules.whole(abs(lots))
+            in_way = [o for o in ours if closing is None or o.strategy == name or (wanted and o.side != side and o.resting)]
+            if in_way:
+                self.cancel_now(subject, (o for o in in_way if o.resting and o.confirmed and not o.cancels), event.seq_ns)
+                why = f"{len(in_way)} orders are open that would meet it"
+            elif not wanted or (quote.tradable and not rules.takes(wanted, quote.bid_ticks)):
+                closed.append(name)
+                continue
+            else:
+                draft = styles.build_draft("market", side, quote, wanted)
+                answer = risk.check(draft, market, (), instrument.orders.values(), name, ())
+                why = self._close(instrument, answer, event, name)
+            if closing is not None:
+                closing[name].why = why
+        return closed
+
+    def _close(self, instrument: InstrumentState, answer: Approved | Refused, event: Event, name: str) -> str:
+        """Sends an order that closes a position, if risk approves; gives what is waited for now."""
+        if isinstance(answer, Refused):
+            return f"an order to close it is refused: {answer.reason}"
+        instrument.flatten_ns = event.seq_ns + min(self.ttl_ns, CLOSE_AGAIN_NS)
+        place = self._answers.place(event, event.subject, self._state.log_id, name, event.seq_ns + self.stale_ns)
+        self._send(instrument, answer, place, event, self.ttl_ns)
+        return "an order that closes it is under way"
 
     def _publish(self, instrument: InstrumentState, strategy: str, intent: bytearray) -> None:
         self._answers.add(intent)
@@ -267,7 +291,7 @@ class Ordering:
         instrument.book(strategy).intents += 1
 
 
-def _closable(subject: str, book: Book, rules: InstrumentRules) -> int:
+def closable(subject: str, book: Book, rules: InstrumentRules) -> int:
     """The position that can be closed, signed: what fees in the base currency have taken of it is not there."""
     symbol = subject.partition(".")[2]
     taken = sum(fee for asset, fee in book.position.fees.items() if symbol.startswith(asset))

@@ -28,6 +28,7 @@ class Order(msgspec.Struct):
     confirmed: bool = False  # its intent has been read in the log
     cancels: int = 0  # how often a cancel has been asked for
     cancel_ns: int = 0  # when the next cancel is due
+    recalled: bool = False  # a person had it cancelled before its intent was read
     strategy: str = ""  # whose it is; empty: nobody's, as orders placed by hand or by a version of before
 
     @property
