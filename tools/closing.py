@@ -37,7 +37,7 @@ def cancel(order: str, instrument: str, strategy: str, why: str, timeout_s: floa
     subject = _full_name(config, instrument)
     command = CancelOrders(OPERATOR, order, subject, strategy, why)
     seq = publish_command(config, command)
-    follower = Follower(config, seq)
+    follower = AccountFollower(config, seq)
     rows = [row for row in follower.history.open_rows(wanted) if order in ("", row.order.client_order_id)]
     ours = [row for row in rows if is_own_id(row.order.client_order_id)]
     left = follower.wait(lambda: [row for row in ours if not row.order.final], timeout_s)
@@ -54,7 +54,7 @@ def flatten(instrument: str, strategy: str, why: str, timeout_s: float) -> termi
     wanted = _scope(config, instrument, strategy)
     command = Flatten(OPERATOR, _full_name(config, instrument), strategy, why)
     seq = publish_command(config, command)
-    follower = Follower(config, seq)
+    follower = AccountFollower(config, seq)
     begun = _held(follower.history, wanted)
     open_now = {(row.subject, row.order.strategy) for row in follower.history.open_rows(wanted)}
     pairs = sorted(open_now | {pair for pair, lots in begun.items() if lots})
@@ -79,7 +79,7 @@ def flatten(instrument: str, strategy: str, why: str, timeout_s: float) -> termi
     return {"seq": seq, **content_of(command), "ok": not remaining, "why_not": why_not, "positions": rows}
 
 
-class Follower:
+class AccountFollower:
     """The account as the log has it at a command, and from there on."""
 
     def __init__(self, config: Config, seq: int):
