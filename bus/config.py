@@ -48,7 +48,7 @@ from tickmesh.bus.settings import (
     VenueSettings,
 )  # fmt: skip
 from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings, resolved
-from tickmesh.bus.trading_rules import contradictions_of_trading, traded_by
+from tickmesh.bus.trading_rules import contradictions_of_mode, contradictions_of_trading, traded_by
 
 
 class ConfigError(ValueError):
@@ -362,5 +362,4 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     for name, one in populated.items():
         if one.follows not in ("", *leaders) or one.follows == name:
             yield f"exchange.population.{name}.follows", one.follows, f"another of {leaders}"
-    if mesh.mode in ("paper", "live"):
-        yield "mode", mesh.mode, "'sim' or 'capture' in this version; paper and live trading are not built yet"
+    yield from contradictions_of_mode(mesh)

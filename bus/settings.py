@@ -32,7 +32,9 @@ from tickmesh.bus.setting_types import (
 )
 from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings
 
-Mode = Literal["sim", "capture", "paper", "live"]
+Mode = Literal["sim", "capture", "paper", "testnet", "live"]
+LOCAL_ORDERS = ("sim", "paper")  # modes whose orders the local exchange fills
+REAL_ORDERS = ("testnet", "live")  # modes whose orders go to a venue
 LineFormat = Literal["human", "json"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 LOCAL_VENUES = ("binance", "binance_usdm")  # whose dialects the local exchange speaks, in mode sim
@@ -220,7 +222,9 @@ class ExchangeSettings(Section, frozen=True):
     # Of what the exchange remembers of everything it did: about a day of the default market
     ledger_bytes_max: MebibyteOrMore = 1 << 30
     queue: Literal["risk_averse", "probability_power", "probability_log"] = "risk_averse"  # our orders in a replayed book
-    entry_ms: LatencyMs = 0.0  # latency of our orders in a replayed book: until the exchange has them
+    # Mode paper: nothing from the venue for so long, and new orders are refused
+    stale_s: PositiveSeconds = 10.0
+    entry_ms: LatencyMs = 0.0  # latency of our orders in a replayed book, and on paper: until the exchange has them
     response_ms: LatencyMs = 0.0  # until we have its answer
     latencies: str = ""  # a file of measured ones instead: rows of entry_ms,response_ms (drawn) or time_ns,entry_ms,response_ms
     ping_s: PositiveSeconds = 20.0  # server pings, as the venue

@@ -47,6 +47,25 @@ def contradictions_of_trading(mesh: Mesh, subjects: list[str]) -> Iterator[tuple
     yield from _mixed_money(mesh)
 
 
+LIVE_LIMITS = ("order_notional_max", "notional_max", "daily_loss_max")  # of [risk]: without them no order leaves for a venue
+
+
+def contradictions_of_mode(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
+    """What a mode that trades on a real venue's market cannot do without."""
+    if mesh.mode in ("sim", "capture"):
+        return
+    traded = [one for strategy in mesh.strategies for one in traded_by(resolved(strategy, mesh.executor), mesh.instruments)]
+    if not traded:
+        allowed = f"a mode with orders beside a traded instrument of {ORDER_VENUE} (the first, or [executor] instruments)"
+        yield "mode", mesh.mode, allowed
+    if mesh.exchange.replay:
+        yield "exchange.replay", list(mesh.exchange.replay), f"none in mode {mesh.mode}: captures are replayed in mode 'sim'"
+    if mesh.mode != "paper":
+        for name in LIVE_LIMITS:
+            if not getattr(mesh.risk, name):
+                yield f"risk.{name}", "", f"an amount, in mode {mesh.mode}: {', '.join(LIVE_LIMITS)} bound what can be lost"
+
+
 def _mixed_money(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     """Limits of money that is added up over instruments of several quote currencies, or of another one."""
     scopes: list[tuple[str, Limits, tuple[StrategySettings, ...]]] = [("risk", mesh.risk, mesh.strategies)]

@@ -18,7 +18,8 @@ FILES = {
 # Every other file in nodes/ but node.py is pure: it is given what it needs, time too, and gives back what follows.
 IO = (
     "__main__", "exchange/server/callers", "exchange/server/faults", "exchange/server/files", "exchange/server/ledger",
-    "exchange/server/pace", "exchange/server/rest", "exchange/server/running", "exchange/server/sockets",
+    "exchange/server/pace", "exchange/server/paper", "exchange/server/rest", "exchange/server/running",
+    "exchange/server/sockets",
     "exchange/server/tls", "feed/connection", "feed/line", "feed/pacing", "feed/publishing", "feed/rest_requests",
     "feed/upkeep", "feed/watching", "model/trial", "models/cache", "models/loading", "net/budget", "net/endpoints",
     "net/exchange_address",

@@ -20,7 +20,7 @@ from tickmesh.nodes.venues.parsing.names import nearest, squeezed
 from tickmesh.nodes.venues.table import adapter_of
 from tickmesh.tools.laying import lay, made
 from tickmesh.tools.running import running_processes
-from tickmesh.tools.sources import recording
+from tickmesh.tools.sources import recording, source_of
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
 from tickmesh.tools.wanted import OFFERED, VenueAnswer, Wanted, ask, chosen, names_of, paired
 
@@ -49,6 +49,27 @@ CAPTURE = """
 
 # [log]
 # format = "human"                # lines in run/logs; or "json", one object a line
+"""
+PAPER = """
+# Models, the executor and [[strategies]] are as in mode sim; the first instrument of binance is traded (docs/trading.md).
+# [executor]
+# instruments = ["binance.*"]     # what is traded; orders are those of Binance spot
+# order_notional = "60"           # of the quote currency
+
+# [risk]                          # the same as it would be with money
+# notional_max = "2000"
+# daily_loss_max = "50"
+
+# [exchange]                      # where orders are filled: on paper, here
+# balances = {{ USDT = "10000" }}   # what the account begins with
+# queue = "risk_averse"           # how a resting order moves up in its queue; or "probability_power", "probability_log"
+# entry_ms = 5.0                  # how long an order takes to the venue
+# response_ms = 5.0               # and the answer back
+# fees = "spot"                   # the venue's schedule
+
+# [venues.{venue}]
+# ws = ["{ws}"]
+# rest = ["{rest}"]
 """
 SIM = """
 # Nodes that the sequencer's process runs itself: fewest hops, least latency, least isolation. Compare both in README.md.
@@ -115,7 +136,7 @@ def init(
             force = typer.confirm("mesh.toml has settings of its own. Replace it (it stays as mesh.toml.old)?", err=True)
     else:
         raise UsageFailure("which venue? Give --venue and --instruments, or call it on a terminal, where it asks")
-    source = source or source_of(mode, instruments)
+    source = source or source_of(mode, (one.venue for one in instruments))
     text = text_of(mode, source, instruments)
     kept = _write(root / "mesh.toml", text, replaces, force)
     return {
@@ -130,16 +151,12 @@ def init(
     }
 
 
-def source_of(mode: str, instruments: Sequence[InstrumentSettings]) -> str:
-    """The name of the folder under data/, where none is given: the venues' names; "sim" for the local exchange's market."""
-    return "sim" if mode == "sim" else "-".join(sorted({one.venue for one in instruments}))
-
-
 def text_of(mode: str, source: str, instruments: Sequence[InstrumentSettings]) -> str:
     """The content of mesh.toml: short, every line explained."""
     meant = {
         "capture": 'real venues are recorded: no account, no orders; "sim": the local exchange\'s market',
         "sim": 'the local exchange\'s market, with orders; "capture": real venues are recorded',
+        "paper": "real venues' data; orders are filled here, against their live book: no account, no money",
     }
     lines = [
         HEAD,
@@ -154,6 +171,8 @@ def text_of(mode: str, source: str, instruments: Sequence[InstrumentSettings]) -
     if mode == "sim":
         return "\n".join(lines) + "\n" + SIM
     adapter = adapter_of(instruments[0].venue)
+    if mode == "paper":
+        return "\n".join(lines) + "\n" + PAPER.format(venue=adapter.VENUE, ws=adapter.WS[0], rest=adapter.REST[0])
     none = _explained("models = []", 'no signals; or [{ name = "imbalance", kernel = "book_imbalance" }]: docs/research.md')
     return "\n".join((*lines, "", none)) + "\n" + CAPTURE.format(venue=adapter.VENUE, ws=adapter.WS[0], rest=adapter.REST[0])
 
@@ -226,7 +245,7 @@ def _questions(mode: str, source: str) -> tuple[str, list[InstrumentSettings], s
         instruments += [one for one in _instruments(venue, mode) if one not in instruments]
         if mode == "sim" or not typer.confirm("another venue?", default=False, err=True):
             break
-    usual = source or source_of(mode, instruments)
+    usual = source or source_of(mode, (one.venue for one in instruments))
     return mode, instruments, str(typer.prompt("name of the folder under data/", default=usual, err=True))
 
 

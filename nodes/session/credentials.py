@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.process import NodeFault
-from tickmesh.bus.settings import ORDER_VENUE
+from tickmesh.bus.settings import LOCAL_ORDERS, ORDER_VENUE
 from tickmesh.nodes.venues.binance_signing import KeyUnusable, Signer, ed25519_signer, hmac_signer
 
 KEY, SECRET, PRIVATE_KEY = "TICKMESH_API_KEY", "TICKMESH_API_SECRET", "TICKMESH_PRIVATE_KEY"  # in the environment
@@ -39,13 +39,13 @@ def read_credentials(config: Config) -> Credentials:
     """The credentials of the mesh's account. Raises CredentialsUnusable.
 
     `[session] key_file` names a TOML file with `api_key` and either `secret` (HMAC) or `private_key` (Ed25519, PEM). Without
-    one the mode decides: sim signs as `[exchange]` says, every other mode by the environment.
+    one the mode decides: sim signs as `[exchange]` says, every other by the environment. On paper no person's key is read.
     """
     named = config.session.key_file
-    if named:
+    if named and config.mode != "paper":
         path = config.root / named
         return _credentials(_read_file(path), str(path))
-    if config.mode == "sim":
+    if config.mode in LOCAL_ORDERS:
         return Credentials(config.exchange.api_key, hmac_signer(config.exchange.api_secret), local=True)
     variables = {"api_key": KEY, "secret": SECRET, "private_key": PRIVATE_KEY}
     found = {name: os.environ.get(variable, "") for name, variable in variables.items()}
