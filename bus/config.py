@@ -28,6 +28,7 @@ from msgspec.inspect import (
 )  # fmt: skip
 
 from tickmesh.bus.names import SUBJECT_BYTES
+from tickmesh.bus.order_addresses import venues_of
 from tickmesh.bus.patterns import matching, some
 from tickmesh.bus.settings import (
     DEFAULT_MODELS,
@@ -211,7 +212,7 @@ def load(root: Path | None = None, overrides: dict[str, Any] | None = None, chos
         mesh = msgspec.convert(tree, Mesh)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_sentence(error, tree)}") from None
-    mesh = msgspec.structs.replace(mesh, models=_with_defaults(mesh))
+    mesh = msgspec.structs.replace(mesh, models=_with_defaults(mesh), venues=venues_of(mesh))
     for key, seen, allowed in _contradictions(mesh):
         raise ConfigError(f"{path}: {key} = {seen!r} is impossible; allowed: {allowed}")
     return Config(mesh, root)

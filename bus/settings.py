@@ -120,6 +120,8 @@ class VenueSettings(Section, frozen=True):
 
     ws: tuple[WebsocketAddress, ...] = ()
     rest: tuple[RestAddress, ...] = ()
+    ws_api: tuple[WebsocketAddress, ...] = ()  # where orders go; the next one after each failure
+    rest_api: tuple[RestAddress, ...] = ()  # where the account is asked, and orders go while no socket can be had
     ca: str = ""  # a file of certificates (PEM) to trust beside the system's, of a proxy for instance; beside mesh.toml
     weight_per_minute: Count = 0  # what it allows this address, or what is left beside other programs; 0: as the adapter says
 
@@ -202,6 +204,7 @@ class ExchangeSettings(Section, frozen=True):
     quotes_per_s: Annotated[float, Meta(gt=0, le=5000)] = 60.0
     api_key: str = "local-key"  # the local venue's only account: not a secret
     api_secret: str = "local-secret"
+    key_withdraws: bool = False  # what it says of the key's rights: for trying what a session does about it
     # A second key of that account, Ed25519: the file (PEM) of its public half, from the mesh's folder; its private half signs
     ed25519_public_key: str = ""
     ed25519_api_key: str = "local-ed25519-key"

@@ -60,7 +60,11 @@ def contradictions_of_mode(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
         yield "mode", mesh.mode, allowed
     if mesh.exchange.replay:
         yield "exchange.replay", list(mesh.exchange.replay), f"none in mode {mesh.mode}: captures are replayed in mode 'sim'"
-    if mesh.mode != "paper":
+    if mesh.mode == "paper":
+        for venue, one in mesh.venues.items():
+            if one.ws_api or one.rest_api:
+                yield f"venues.{venue}", [*one.ws_api, *one.rest_api], "no ws_api, no rest_api: on paper no order leaves"
+    else:
         for name in LIVE_LIMITS:
             if not getattr(mesh.risk, name):
                 yield f"risk.{name}", "", f"an amount, in mode {mesh.mode}: {', '.join(LIVE_LIMITS)} bound what can be lost"

@@ -26,7 +26,7 @@ IO = (
     "net/failures", "net/rest", "net/trust", "net/venue_clock", "net/waits", "net/websocket", "recorder/days",
     "runner/alone", "runner/history", "runner/hosted_steps", "runner/hosting", "runner/stalls", "runner/step",
     "runner/warm", "sentinel/processes", "sentinel/silence", "sentinel/supervisord", "session/binance_rest",
-    "session/credentials",
+    "session/confirmation", "session/credentials", "session/permissions",
     "session/publishing", "session/reconciliation", "session/requests", "session/sending", "session/venue_connection",
     "supervision/groups", "supervision/presence",
 )  # fmt: skip

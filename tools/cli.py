@@ -34,6 +34,8 @@ def up(
     mode: Annotated[
         Literal["capture", "paper"], typer.Option(help="Of a --venue. paper: orders are filled here, on its market.")
     ] = "capture",
+    live: Annotated[bool, typer.Option("--live", help="Ask to confirm that orders go to a real venue.")] = False,
+    confirm: Annotated[str, typer.Option(help="Confirm it: the venue's name, for testnet with that word.")] = "",
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the mesh to be seen working.")] = 120.0,
     json: Json = False,
 ) -> None:
@@ -65,7 +67,9 @@ def up(
         raise terminal.UsageFailure(f"what is {files[0]} for? Captures are given with --capture FILE")
     if speed is not None and not captures:
         raise terminal.UsageFailure("--speed is the speed of a replay; give its --capture FILE too")
-    result = command.up(captures, 1.0 if speed is None else speed, timeout, terminal.announcer(json), wanted, source, mode)
+    result = command.up(
+        captures, 1.0 if speed is None else speed, timeout, terminal.announcer(json), wanted, source, mode, live, confirm
+    )
     terminal.print_json(result) if json else show(result)
     if result.get("failed") or result.get("not_running"):
         raise typer.Exit(1)

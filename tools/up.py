@@ -30,6 +30,7 @@ from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import laying, recording, reload, sources, started_with, table
 from tickmesh.tools.check_model import check_models
+from tickmesh.tools.confirming import require_confirmation
 from tickmesh.tools.log_window import read_window
 from tickmesh.tools.own_events import OwnEvents
 from tickmesh.tools.running import alone, await_end_of_others, check_still_there, last_line, living, running_processes
@@ -59,12 +60,14 @@ def up(
     wanted: Wanted | None = None,
     source: str = "",
     mode: Mode = "capture",
+    live: bool = False,
+    confirm: str = "",
 ) -> JsonObject:
     """Starts the mesh and waits until it is seen working; gives what `--json` prints. Raises Failure with what is missing.
 
     Where it is up already, what has changed in mesh.toml is applied. `announce` is given what a person should know before.
     `wanted`: instruments of real venues to record, into `source` or, where that is "", into the folder of the venues' names;
-    in mode paper orders are filled on their market.
+    in mode paper orders are filled on their market. `live`, `confirm`: as tools/confirming.py has them.
     """
     root = find_root()
     for folder in (root / "run", root / "run" / "logs"):
@@ -74,6 +77,7 @@ def up(
         if (running := running_processes(root, timeout_s)) is not None:
             if wanted:
                 return _record_others(load(root), wanted, source, mode, running, timeout_s, announce)
+            require_confirmation(load(root), live, confirm, starts=False)
             return _already(load(root), captures, running, timeout_s, announce)
         if not (root / "supervisor.conf").is_file():
             raise Failure(f"{root} has no supervisor.conf; it belongs beside mesh.toml")
@@ -91,6 +95,7 @@ def up(
         await_end_of_others(root, max(timeout_s - (time.monotonic() - begun), 1.0))
         check_before_start(config)
         sources.check_market(config)
+        require_confirmation(config, live, confirm)
         check_table(config, announce)
         started_with.remember(config)
         reload.forget_interrupted(root)

@@ -88,6 +88,7 @@ class Core:
         self.unknown: set[str] = set()  # markets that the exchange denies to have (a fault)
         self.marks: dict[str, MarkPrice] = {}  # of contracts, by symbol
         self.venue, self.usdm = self._spot(), self._usdm(lines)
+        self.venue.key_withdraws = self.settings.key_withdraws
         self.venues: dict[str, VenueDoor] = {SPOT: self.venue, USDM: self.usdm}
         self.desk, self.margin = self.venue.desk, self.usdm.desk
         self.expired_keys: list[tuple[str, str]] = []  # of the futures account's events, each with its last event

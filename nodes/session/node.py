@@ -20,7 +20,7 @@ from tickmesh.bus.clock import now_ns
 from tickmesh.bus.file_lock import FileLock, FileLocked
 from tickmesh.bus.instruments import DecidedInstruments
 from tickmesh.bus.log import LogReader
-from tickmesh.bus.process import Context, EventSubscription, NodeFault
+from tickmesh.bus.process import Context, EventSubscription, NodeFault, Stopped
 from tickmesh.bus.schema import Kind, Status
 from tickmesh.bus.segments import LogReleased, segments
 from tickmesh.bus.settings import ORDER_VENUE
@@ -33,6 +33,7 @@ from tickmesh.nodes.net.rest import RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.net.waits import Waits
 from tickmesh.nodes.runner.history import history
+from tickmesh.nodes.session import confirmation
 from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.binance_rest import BinanceAccount
 from tickmesh.nodes.session.credentials import Credentials, account_locks, read_credentials
@@ -96,7 +97,7 @@ class Session:
         self.sender = IntentSender(self.account, self.requests, self.publisher, self.unresolved, self.count)
         self.connection = VenueConnection(
             ctx, self.account, self.venue, self.venue_time, self.requests, self.publisher, self.reconciler,
-            self.sender, self.unresolved,
+            self.sender, self.unresolved, key,
         )  # fmt: skip
 
     def requests_counted(self) -> dict[str, Any]:
@@ -269,6 +270,10 @@ def lock(path: Path) -> FileLock:
 async def run(ctx: Context) -> None:
     """Runs a session until the context stops. Raises what a bug raises; what venues and networks do is survived."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would have the key in it
+    if confirmation.is_needed(ctx.config) and not confirmation.is_confirmed(ctx.config):
+        why = f"mode is {ctx.config.mode}, and nobody has confirmed that orders go to the venue by these settings"
+        ctx.alert("critical", "not_confirmed", why, "no order is sent; `mesh up --live` confirms, and starts it")
+        raise Stopped(why)
     credentials = read_credentials(ctx.config)
     held = [lock(path) for path in account_locks(ctx.config, credentials)]
     session = Session(ctx, credentials)

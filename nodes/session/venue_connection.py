@@ -6,15 +6,17 @@ import msgspec
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.operator_log import log_line
-from tickmesh.bus.process import Context
+from tickmesh.bus.process import Context, Stopped
 from tickmesh.bus.schema import Status
-from tickmesh.bus.settings import ORDER_VENUE
+from tickmesh.bus.settings import LOCAL_ORDERS, ORDER_VENUE
 from tickmesh.nodes.net import endpoints, exchange_address, refusals, websocket
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.rest import RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
+from tickmesh.nodes.session import permissions
 from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.binance_rest import BinanceAccount
+from tickmesh.nodes.session.credentials import Credentials
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.reconciliation import Reconciler
 from tickmesh.nodes.session.requests import OrderRequests, PendingRequest
@@ -43,6 +45,7 @@ class VenueConnection:
         reconciler: Reconciler,
         sender: IntentSender,
         unresolved: asyncio.Event,
+        key: Credentials,
     ):
         self._ctx = ctx
         self._settings = ctx.config.session
@@ -55,13 +58,14 @@ class VenueConnection:
         self._sender = sender
         self._unresolved = unresolved
         self._subscribed = asyncio.Event()
+        self._key, self._key_checked, self._attempts = key, False, -1
         self._count = ctx.counters
 
     async def keep_connected(self) -> None:
         """Connects again whenever the connection is lost, ever more slowly while that fails."""
         backoff = Backoff(self._settings.backoff_s)
         while True:
-            where = self._rest.endpoints = await exchange_address.wait(self._ctx.config, name=self._ctx.name)
+            where = self._rest.endpoints = await self._next_endpoints()
             try:
                 await self._one_connection(where, backoff)
             except (
@@ -77,9 +81,33 @@ class VenueConnection:
             )
             await asyncio.sleep(wait_s)
 
+    async def _next_endpoints(self) -> exchange_address.Endpoints:
+        """The local exchange's, or of a real venue's order side the next ones: each attempt takes another."""
+        config = self._ctx.config
+        if config.mode in LOCAL_ORDERS:
+            return await exchange_address.wait(config, name=self._ctx.name)
+        stated = config.venues[ORDER_VENUE]
+        self._attempts += 1
+        rest, ws = (some[self._attempts % len(some)] for some in (stated.rest_api, stated.ws_api))
+        return exchange_address.Endpoints(rest.rstrip("/"), ws.rstrip("/"))
+
+    async def _check_key(self, where: exchange_address.Endpoints) -> None:
+        """Asks once what the key may do, where the venue tells. Raises Stopped, after an alert, for one that is not used."""
+        if self._ctx.config.mode != "live" or self._key_checked:
+            return
+        now_ms = self._venue_time.now_ms()
+        rights = await permissions.rights_of(self._rest.rest, where.rest, self._key, now_ms, self._settings.recv_window_ms)
+        if why := permissions.refusal(rights):
+            self._ctx.alert(
+                "critical", "key_not_used", why, "no order is sent; change the key at the venue, then start the session"
+            )
+            raise Stopped(why)
+        self._key_checked = True
+
     async def _one_connection(self, where: exchange_address.Endpoints, backoff: Backoff) -> None:
         if not self._venue_time.known:
             await self._venue_time.measure(self._rest.time_ns)
+        await self._check_key(where)
         ca, waits = endpoints.ca_of(self._ctx.config, ORDER_VENUE), self._rest.rest.waits
         connection = await websocket.connect(
             f"{where.ws}{venue.WS_PATH}", self._on_frames, self._settings.stale_s, ca=ca, waits=waits
