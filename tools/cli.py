@@ -83,7 +83,7 @@ def init(
     venue: Annotated[list[str] | None, VENUE] = None,
     instruments: Annotated[list[str] | None, INSTRUMENTS] = None,
     mode: Annotated[
-        Literal["capture", "paper", "sim"] | None,
+        Literal["capture", "paper", "testnet", "live", "sim"] | None,
         typer.Option(help="capture: real venues (the default); paper: with orders filled here; sim: the local exchange."),
     ] = None,
     source: Annotated[str, typer.Option(help="Folder of what is recorded, under data/; else the venues' names.")] = "",

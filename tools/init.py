@@ -15,7 +15,7 @@ import typer
 
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.files import write_file
-from tickmesh.bus.settings import LOCAL_VENUES, InstrumentSettings, Mesh
+from tickmesh.bus.settings import LOCAL_VENUES, REAL_ORDERS, InstrumentSettings, Mesh
 from tickmesh.nodes.venues.parsing.names import nearest, squeezed
 from tickmesh.nodes.venues.table import adapter_of
 from tickmesh.tools.laying import lay, made
@@ -49,6 +49,21 @@ CAPTURE = """
 
 # [log]
 # format = "human"                # lines in run/logs; or "json", one object a line
+"""
+REAL = """
+[executor]                        # who orders
+instruments = ["binance.*"]       # what is traded; orders are those of Binance spot
+order_notional = "20"             # of the quote currency, each order
+
+[risk]                            # these three have to be stated
+order_notional_max = "50"         # of one order
+notional_max = "200"              # of all positions, long or short, added up; beyond it no order is made
+daily_loss_max = "10"             # beyond it the kill switch is on
+
+[session]                         # who speaks to the venue
+key_file = "key.toml"             # mode 0600: api_key, and secret (HMAC) or private_key (Ed25519); "": from the environment
+
+# Which strategies, and in which way: [[strategies]], docs/strategies.md
 """
 PAPER = """
 # Models, the executor and [[strategies]] are as in mode sim; the first instrument of binance is traded (docs/trading.md).
@@ -157,6 +172,8 @@ def text_of(mode: str, source: str, instruments: Sequence[InstrumentSettings]) -
         "capture": 'real venues are recorded: no account, no orders; "sim": the local exchange\'s market',
         "sim": 'the local exchange\'s market, with orders; "capture": real venues are recorded',
         "paper": "real venues' data; orders are filled here, against their live book: no account, no money",
+        "testnet": "data and orders of Binance's testnet: a key of it, no money",
+        "live": "real venues' data, and orders with REAL MONEY: docs/trading.md before `mesh up --live`",
     }
     lines = [
         HEAD,
@@ -171,6 +188,8 @@ def text_of(mode: str, source: str, instruments: Sequence[InstrumentSettings]) -
     if mode == "sim":
         return "\n".join(lines) + "\n" + SIM
     adapter = adapter_of(instruments[0].venue)
+    if mode in REAL_ORDERS:
+        return "\n".join(lines) + "\n" + REAL
     if mode == "paper":
         return "\n".join(lines) + "\n" + PAPER.format(venue=adapter.VENUE, ws=adapter.WS[0], rest=adapter.REST[0])
     none = _explained("models = []", 'no signals; or [{ name = "imbalance", kernel = "book_imbalance" }]: docs/research.md')
@@ -238,10 +257,11 @@ def _asking_config() -> Config:
 def _questions(mode: str, source: str) -> tuple[str, list[InstrumentSettings], str]:
     """(mode, instruments, source) by questions on the terminal."""
     err.print("mesh init: which market is it to be? Enter takes what stands in brackets.")
-    mode = _choice("capture: record real venues; sim: the local exchange's market", ("capture", "sim"), mode)
+    what = "capture: record real venues; paper: and fill orders here; sim: the local exchange's market"
+    mode = _choice(what, ("capture", "paper", "sim") if mode not in REAL_ORDERS else (mode,), mode)
     instruments: list[InstrumentSettings] = []
     while True:
-        venue = _choice(f"venue ({', '.join(OFFERED)})", OFFERED, "binance") if mode == "capture" else LOCAL_VENUES[0]
+        venue = _choice(f"venue ({', '.join(OFFERED)})", OFFERED, "binance") if mode != "sim" else LOCAL_VENUES[0]
         instruments += [one for one in _instruments(venue, mode) if one not in instruments]
         if mode == "sim" or not typer.confirm("another venue?", default=False, err=True):
             break
@@ -250,7 +270,7 @@ def _questions(mode: str, source: str) -> tuple[str, list[InstrumentSettings], s
 
 
 def _instruments(venue: str, mode: str) -> list[InstrumentSettings]:
-    names, unasked = names_of(_asking_config(), venue) if mode == "capture" else ([], "")
+    names, unasked = names_of(_asking_config(), venue) if mode != "sim" else ([], "")
     if unasked:
         err.print(f"{venue} cannot be asked which it has: {unasked}. Names are taken as they are.", markup=False)
     elif names:
