@@ -28,6 +28,7 @@ from msgspec.inspect import (
 )  # fmt: skip
 
 from tickmesh.bus.names import SUBJECT_BYTES
+from tickmesh.bus.order_addresses import venues_of
 from tickmesh.bus.patterns import matching, some
 from tickmesh.bus.settings import (
     DEFAULT_MODELS,
@@ -49,7 +50,7 @@ from tickmesh.bus.settings import (
     VenueSettings,
 )  # fmt: skip
 from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings, resolved
-from tickmesh.bus.trading_rules import contradictions_of_trading, traded_by
+from tickmesh.bus.trading_rules import contradictions_of_mode, contradictions_of_trading, traded_by
 
 
 class ConfigError(ValueError):
@@ -212,7 +213,7 @@ def load(root: Path | None = None, overrides: dict[str, Any] | None = None, chos
         mesh = msgspec.convert(tree, Mesh)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_sentence(error, tree)}") from None
-    mesh = msgspec.structs.replace(mesh, models=_with_defaults(mesh))
+    mesh = msgspec.structs.replace(mesh, models=_with_defaults(mesh), venues=venues_of(mesh))
     for key, seen, allowed in _contradictions(mesh):
         raise ConfigError(f"{path}: {key} = {seen!r} is impossible; allowed: {allowed}")
     return Config(mesh, root)
@@ -364,5 +365,4 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     for name, one in populated.items():
         if one.follows not in ("", *leaders) or one.follows == name:
             yield f"exchange.population.{name}.follows", one.follows, f"another of {leaders}"
-    if mesh.mode in ("paper", "live"):
-        yield "mode", mesh.mode, "'sim' or 'capture' in this version; paper and live trading are not built yet"
+    yield from contradictions_of_mode(mesh)

@@ -309,7 +309,7 @@ class Context:
         self._unwritten = json.dumps(ready).ljust(READY_BYTES)  # one of a longer pid can be written over a shorter one
         self._write_ready()
         mesh = os.environ.get(MESH, "")
-        content = {"node": self.name, "pid": os.getpid(), "mesh": mesh, "schema": SCHEMA_HASH, **more}
+        content = {"node": self.name, "pid": os.getpid(), "mesh": mesh, "schema": SCHEMA_HASH, "mode": self.config.mode, **more}
         with contextlib.suppress(OutboxFull):
             self.publish([encode(Kind.run, self.name, content)])
         facts = ", ".join(f"{key} {value}" for key, value in more.items() if isinstance(value, int | str))

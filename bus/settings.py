@@ -32,11 +32,14 @@ from tickmesh.bus.setting_types import (
 )
 from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings
 
-Mode = Literal["sim", "capture", "paper", "live"]
+Mode = Literal["sim", "capture", "paper", "testnet", "live"]
+LOCAL_ORDERS = ("sim", "paper")  # modes whose orders the local exchange fills
+REAL_ORDERS = ("testnet", "live")  # modes whose orders go to a venue
 LineFormat = Literal["human", "json"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 LOCAL_VENUES = ("binance", "binance_usdm")  # whose dialects the local exchange speaks, in mode sim
 ORDER_VENUES = ("binance", "binance_usdm")  # venues that a session can send orders to; others are captured only
+REAL_VENUE = "binance"  # where the modes paper, live and testnet trade, in this version
 
 
 class InstrumentSettings(Section, frozen=True):
@@ -202,6 +205,7 @@ class ExchangeSettings(Section, frozen=True):
     quotes_per_s: Annotated[float, Meta(gt=0, le=5000)] = 60.0
     api_key: str = "local-key"  # the local venue's only account: not a secret
     api_secret: str = "local-secret"
+    key_withdraws: bool = False  # what it says of the key's rights: for trying what a session does about it
     # A second key of that account, Ed25519: the file (PEM) of its public half, from the mesh's folder; its private half signs
     ed25519_public_key: str = ""
     ed25519_api_key: str = "local-ed25519-key"
@@ -222,7 +226,9 @@ class ExchangeSettings(Section, frozen=True):
     # Of what the exchange remembers of everything it did: about a day of the default market
     ledger_bytes_max: MebibyteOrMore = 1 << 30
     queue: Literal["risk_averse", "probability_power", "probability_log"] = "risk_averse"  # our orders in a replayed book
-    entry_ms: LatencyMs = 0.0  # latency of our orders in a replayed book: until the exchange has them
+    # Mode paper: nothing from the venue for so long, and new orders are refused
+    stale_s: PositiveSeconds = 10.0
+    entry_ms: LatencyMs = 0.0  # latency of our orders in a replayed book, and on paper: until the exchange has them
     response_ms: LatencyMs = 0.0  # until we have its answer
     latencies: str = ""  # a file of measured ones instead: rows of entry_ms,response_ms (drawn) or time_ns,entry_ms,response_ms
     ping_s: PositiveSeconds = 20.0  # server pings, as the venue

@@ -43,16 +43,16 @@ EVERY = ("*",)
 TABLE: dict[Kind, TopicRow] = {
     row.kind: row
     for row in (
-        TopicRow(Kind.instrument, Lane.order, ("feed",), ("model", "executor", "session", "recorder")),
+        TopicRow(Kind.instrument, Lane.order, ("feed",), ("model", "executor", "session", "exchange", "recorder")),
         TopicRow(
             Kind.trade,
             Lane.market,
             ("feed", "backfill"),
-            ("model", "executor", "backfill", "recorder"),
+            ("model", "executor", "backfill", "exchange", "recorder"),
             stale_after_ns=60 * SECOND,
         ),
-        TopicRow(Kind.quote, Lane.market, ("feed",), ("model", "executor", "recorder"), stale_after_ns=30 * SECOND),
-        TopicRow(Kind.depth, Lane.market, ("feed",), ("model", "recorder"), stale_after_ns=30 * SECOND),
+        TopicRow(Kind.quote, Lane.market, ("feed",), ("model", "executor", "exchange", "recorder"), stale_after_ns=30 * SECOND),
+        TopicRow(Kind.depth, Lane.market, ("feed",), ("model", "exchange", "recorder"), stale_after_ns=30 * SECOND),
         TopicRow(Kind.gap, Lane.market, ("sequencer", "backfill"), ("model", "executor", "backfill", "recorder")),
         TopicRow(Kind.signal, Lane.order, ("model",), ("executor", "recorder")),
         TopicRow(Kind.intent, Lane.order, ("executor",), ("session", "executor", "recorder")),

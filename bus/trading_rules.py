@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from tickmesh.bus.patterns import matching, some
-from tickmesh.bus.settings import ORDER_VENUES, InstrumentSettings, Mesh
+from tickmesh.bus.settings import ORDER_VENUES, REAL_VENUE, InstrumentSettings, Mesh
 from tickmesh.bus.settings_trading import Limits, StrategySettings, resolved
 
 
@@ -50,6 +50,31 @@ def contradictions_of_trading(mesh: Mesh, subjects: list[str]) -> Iterator[tuple
             yield f"session.accounts.{venue}", venue, f"a venue where orders can be sent: {', '.join(ORDER_VENUES)}"
     yield from _impossible_execution(mesh)
     yield from _mixed_money(mesh)
+
+
+LIVE_LIMITS = ("order_notional_max", "notional_max", "daily_loss_max")  # of [risk]: without them no order leaves for a venue
+
+
+def contradictions_of_mode(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
+    """What a mode that trades on a real venue's market cannot do without."""
+    if mesh.mode in ("sim", "capture"):
+        return
+    traded = [one for strategy in mesh.strategies for one in traded_by(resolved(strategy, mesh.executor), mesh.instruments)]
+    if not traded:
+        allowed = f"a mode with orders beside a traded instrument of {REAL_VENUE} (the first, or [executor] instruments)"
+        yield "mode", mesh.mode, allowed
+    if elsewhere := [one.subject for one in traded if one.venue != REAL_VENUE]:
+        yield "mode", mesh.mode, f"mode sim beside traded {', '.join(elsewhere)}: the other modes trade at {REAL_VENUE} alone"
+    if mesh.exchange.replay:
+        yield "exchange.replay", list(mesh.exchange.replay), f"none in mode {mesh.mode}: captures are replayed in mode 'sim'"
+    if mesh.mode == "paper":
+        for venue, one in mesh.venues.items():
+            if one.ws_api or one.rest_api:
+                yield f"venues.{venue}", [*one.ws_api, *one.rest_api], "no ws_api, no rest_api: on paper no order leaves"
+    else:
+        for name in LIVE_LIMITS:
+            if not getattr(mesh.risk, name):
+                yield f"risk.{name}", "", f"an amount, in mode {mesh.mode}: {', '.join(LIVE_LIMITS)} bound what can be lost"
 
 
 def _impossible_execution(mesh: Mesh) -> Iterator[tuple[str, object, str]]:

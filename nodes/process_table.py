@@ -14,7 +14,7 @@ import msgspec
 
 from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.patterns import matching
-from tickmesh.bus.settings import InstrumentSettings, VenueSettings
+from tickmesh.bus.settings import LOCAL_ORDERS, REAL_ORDERS, InstrumentSettings, VenueSettings
 from tickmesh.nodes.feed import line_names
 from tickmesh.nodes.orders.accounts import account_venues, session_of_venue, venue_of_session
 from tickmesh.nodes.venues.table import ADAPTERS
@@ -114,6 +114,8 @@ def idle_because(config: Config, node: str, instance: str) -> str:
         return "hosted by the sequencer (host in mesh.toml)"
     if node in TRADING and config.mode == "capture":
         return "mode is 'capture' in mesh.toml: real venues, and no orders"
+    if node == "exchange" and config.mode in REAL_ORDERS:
+        return f"mode is {config.mode!r} in mesh.toml: orders go to the venue"
     if node == "feed":
         return line_names.idle_because(config, instance)
     if node == "backfill" and not config.backfill.enabled:
@@ -130,7 +132,7 @@ def idle_because(config: Config, node: str, instance: str) -> str:
 def nodes_of(config: Config) -> Iterator[tuple[str, str]]:
     """(node, instance) of everything that this mesh is made of, hosted or not, in the order in which data flows."""
     trades = config.mode != "capture"
-    if config.mode == "sim":
+    if config.mode in LOCAL_ORDERS:
         yield "exchange", ""
     yield "sequencer", ""
     yield "recorder", ""

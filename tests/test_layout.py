@@ -18,15 +18,16 @@ FILES = {
 # Every other file in nodes/ but node.py is pure: it is given what it needs, time too, and gives back what follows.
 IO = (
     "__main__", "exchange/server/callers", "exchange/server/faults", "exchange/server/files", "exchange/server/ledger",
-    "exchange/server/pace", "exchange/server/rest", "exchange/server/running", "exchange/server/sockets",
+    "exchange/server/pace", "exchange/server/paper", "exchange/server/rest", "exchange/server/running",
+    "exchange/server/sockets",
     "exchange/server/tls", "feed/connection", "feed/line", "feed/pacing", "feed/publishing", "feed/rest_requests",
     "feed/upkeep", "feed/watching", "model/trial", "models/cache", "models/loading", "net/budget", "net/endpoints",
     "net/exchange_address",
     "net/failures", "net/rest", "net/trust", "net/venue_clock", "net/waits", "net/websocket", "recorder/days",
     "runner/alone", "runner/history", "runner/hosted_steps", "runner/hosting", "runner/stalls", "runner/step",
     "runner/warm", "sentinel/kill_switch", "sentinel/processes", "sentinel/silence", "sentinel/supervisord", "session/asking",
-    "session/credentials", "session/emergency", "session/publishing", "session/reconciliation", "session/requests",
-    "session/rest_orders", "session/sending", "session/venue_connection",
+    "session/confirmation", "session/credentials", "session/emergency", "session/permissions", "session/publishing",
+    "session/reconciliation", "session/requests", "session/rest_orders", "session/sending", "session/venue_connection",
     "supervision/groups", "supervision/presence",
 )  # fmt: skip
 MACHINE = {

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tickmesh.tools import command_line, terminal, trading_commands
+from tickmesh.tools import account_commands, command_line, terminal, trading_commands
 
 commands = command_line.command_group("Runs, shows, checks and replays this folder's mesh.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -31,6 +31,11 @@ def up(
     venue: Annotated[list[str] | None, VENUE] = None,
     instruments: Annotated[list[str] | None, INSTRUMENTS] = None,
     source: Annotated[str, typer.Option(help="Folder of that recording under data/; else the venues' names.")] = "",
+    mode: Annotated[
+        Literal["capture", "paper"], typer.Option(help="Of a --venue. paper: orders are filled here, on its market.")
+    ] = "capture",
+    live: Annotated[bool, typer.Option("--live", help="Ask to confirm that orders go to a real venue.")] = False,
+    confirm: Annotated[str, typer.Option(help="Confirm it: the venue's name, for testnet with that word.")] = "",
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the mesh to be seen working.")] = 120.0,
     json: Json = False,
 ) -> None:
@@ -42,9 +47,12 @@ def up(
 
     mesh up --venue binance --instruments BTCUSDT --venue kraken --instruments BTC/USD,ETH/USD
 
+    mesh up --venue binance --instruments BTCUSDT --mode paper
+
     Exit code 3: the mesh is up, and a model cannot run or not all of it is recorded yet; why is printed.
     """
     from tickmesh.tools import up as command
+    from tickmesh.tools.up_shown import show
     from tickmesh.tools.wanted import paired
 
     wanted = paired(venue or [], instruments or [])
@@ -52,13 +60,17 @@ def up(
         raise terminal.UsageFailure("--venue records a real venue, --capture replays files: one of them at a time")
     if source and not wanted:
         raise terminal.UsageFailure("--source names the folder of a recording; give its --venue and --instruments too")
+    if mode != "capture" and not wanted:
+        raise terminal.UsageFailure("--mode is of a --venue; without one mesh.toml says it")
     captures = [*(capture or []), *(files or [])]
     if files and not capture:
         raise terminal.UsageFailure(f"what is {files[0]} for? Captures are given with --capture FILE")
     if speed is not None and not captures:
         raise terminal.UsageFailure("--speed is the speed of a replay; give its --capture FILE too")
-    result = command.up(captures, 1.0 if speed is None else speed, timeout, terminal.announcer(json), wanted, source)
-    terminal.print_json(result) if json else command.show(result)
+    result = command.up(
+        captures, 1.0 if speed is None else speed, timeout, terminal.announcer(json), wanted, source, mode, live, confirm
+    )
+    terminal.print_json(result) if json else show(result)
     if result.get("failed") or result.get("not_running"):
         raise typer.Exit(1)
     if result.get("not_recording") or result.get("models_stopped"):
@@ -71,7 +83,8 @@ def init(
     venue: Annotated[list[str] | None, VENUE] = None,
     instruments: Annotated[list[str] | None, INSTRUMENTS] = None,
     mode: Annotated[
-        Literal["capture", "sim"] | None, typer.Option(help="capture: real venues (the default); sim: the local exchange.")
+        Literal["capture", "paper", "testnet", "live", "sim"] | None,
+        typer.Option(help="capture: real venues (the default); paper: with orders filled here; sim: the local exchange."),
     ] = None,
     source: Annotated[str, typer.Option(help="Folder of what is recorded, under data/; else the venues' names.")] = "",
     force: Annotated[
@@ -375,6 +388,7 @@ def export(
 
 
 trading_commands.add_to(commands)
+account_commands.add_to(commands)
 
 
 def main() -> None:

@@ -15,12 +15,12 @@ import typer
 
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.files import write_file
-from tickmesh.bus.settings import LOCAL_VENUES, InstrumentSettings, Mesh
+from tickmesh.bus.settings import LOCAL_VENUES, REAL_ORDERS, InstrumentSettings, Mesh
 from tickmesh.nodes.venues.parsing.names import nearest, squeezed
 from tickmesh.nodes.venues.table import adapter_of
 from tickmesh.tools.laying import lay, made
 from tickmesh.tools.running import running_processes
-from tickmesh.tools.sources import recording
+from tickmesh.tools.sources import recording, source_of
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
 from tickmesh.tools.wanted import OFFERED, VenueAnswer, Wanted, ask, chosen, names_of, paired
 
@@ -49,6 +49,42 @@ CAPTURE = """
 
 # [log]
 # format = "human"                # lines in run/logs; or "json", one object a line
+"""
+REAL = """
+[executor]                        # who orders
+instruments = ["binance.*"]       # what is traded; orders are those of Binance spot
+order_notional = "20"             # of the quote currency, each order
+
+[risk]                            # these three have to be stated
+order_notional_max = "50"         # of one order
+notional_max = "200"              # of all positions, long or short, added up; beyond it no order is made
+daily_loss_max = "10"             # beyond it the kill switch is on
+
+[session]                         # who speaks to the venue
+key_file = "key.toml"             # mode 0600: api_key, and secret (HMAC) or private_key (Ed25519); "": from the environment
+
+# Which strategies, and in which way: [[strategies]], docs/strategies.md
+"""
+PAPER = """
+# Models, the executor and [[strategies]] are as in mode sim; the first instrument of binance is traded (docs/trading.md).
+# [executor]
+# instruments = ["binance.*"]     # what is traded; orders are those of Binance spot
+# order_notional = "60"           # of the quote currency
+
+# [risk]                          # the same as it would be with money
+# notional_max = "2000"
+# daily_loss_max = "50"
+
+# [exchange]                      # where orders are filled: on paper, here
+# balances = {{ USDT = "10000" }}   # what the account begins with
+# queue = "risk_averse"           # how a resting order moves up in its queue; or "probability_power", "probability_log"
+# entry_ms = 5.0                  # how long an order takes to the venue
+# response_ms = 5.0               # and the answer back
+# fees = "spot"                   # the venue's schedule
+
+# [venues.{venue}]
+# ws = ["{ws}"]
+# rest = ["{rest}"]
 """
 SIM = """
 # Nodes that the sequencer's process runs itself: fewest hops, least latency, least isolation. Compare both in README.md.
@@ -115,7 +151,7 @@ def init(
             force = typer.confirm("mesh.toml has settings of its own. Replace it (it stays as mesh.toml.old)?", err=True)
     else:
         raise UsageFailure("which venue? Give --venue and --instruments, or call it on a terminal, where it asks")
-    source = source or source_of(mode, instruments)
+    source = source or source_of(mode, (one.venue for one in instruments))
     text = text_of(mode, source, instruments)
     kept = _write(root / "mesh.toml", text, replaces, force)
     return {
@@ -130,16 +166,14 @@ def init(
     }
 
 
-def source_of(mode: str, instruments: Sequence[InstrumentSettings]) -> str:
-    """The name of the folder under data/, where none is given: the venues' names; "sim" for the local exchange's market."""
-    return "sim" if mode == "sim" else "-".join(sorted({one.venue for one in instruments}))
-
-
 def text_of(mode: str, source: str, instruments: Sequence[InstrumentSettings]) -> str:
     """The content of mesh.toml: short, every line explained."""
     meant = {
         "capture": 'real venues are recorded: no account, no orders; "sim": the local exchange\'s market',
         "sim": 'the local exchange\'s market, with orders; "capture": real venues are recorded',
+        "paper": "real venues' data; orders are filled here, against their live book: no account, no money",
+        "testnet": "data and orders of Binance's testnet: a key of it, no money",
+        "live": "real venues' data, and orders with REAL MONEY: docs/trading.md before `mesh up --live`",
     }
     lines = [
         HEAD,
@@ -154,6 +188,10 @@ def text_of(mode: str, source: str, instruments: Sequence[InstrumentSettings]) -
     if mode == "sim":
         return "\n".join(lines) + "\n" + SIM
     adapter = adapter_of(instruments[0].venue)
+    if mode in REAL_ORDERS:
+        return "\n".join(lines) + "\n" + REAL
+    if mode == "paper":
+        return "\n".join(lines) + "\n" + PAPER.format(venue=adapter.VENUE, ws=adapter.WS[0], rest=adapter.REST[0])
     none = _explained("models = []", 'no signals; or [{ name = "imbalance", kernel = "book_imbalance" }]: docs/research.md')
     return "\n".join((*lines, "", none)) + "\n" + CAPTURE.format(venue=adapter.VENUE, ws=adapter.WS[0], rest=adapter.REST[0])
 
@@ -219,19 +257,20 @@ def _asking_config() -> Config:
 def _questions(mode: str, source: str) -> tuple[str, list[InstrumentSettings], str]:
     """(mode, instruments, source) by questions on the terminal."""
     err.print("mesh init: which market is it to be? Enter takes what stands in brackets.")
-    mode = _choice("capture: record real venues; sim: the local exchange's market", ("capture", "sim"), mode)
+    what = "capture: record real venues; paper: and fill orders here; sim: the local exchange's market"
+    mode = _choice(what, ("capture", "paper", "sim") if mode not in REAL_ORDERS else (mode,), mode)
     instruments: list[InstrumentSettings] = []
     while True:
-        venue = _choice(f"venue ({', '.join(OFFERED)})", OFFERED, "binance") if mode == "capture" else LOCAL_VENUES[0]
+        venue = _choice(f"venue ({', '.join(OFFERED)})", OFFERED, "binance") if mode != "sim" else LOCAL_VENUES[0]
         instruments += [one for one in _instruments(venue, mode) if one not in instruments]
         if mode == "sim" or not typer.confirm("another venue?", default=False, err=True):
             break
-    usual = source or source_of(mode, instruments)
+    usual = source or source_of(mode, (one.venue for one in instruments))
     return mode, instruments, str(typer.prompt("name of the folder under data/", default=usual, err=True))
 
 
 def _instruments(venue: str, mode: str) -> list[InstrumentSettings]:
-    names, unasked = names_of(_asking_config(), venue) if mode == "capture" else ([], "")
+    names, unasked = names_of(_asking_config(), venue) if mode != "sim" else ([], "")
     if unasked:
         err.print(f"{venue} cannot be asked which it has: {unasked}. Names are taken as they are.", markup=False)
     elif names:

@@ -17,6 +17,7 @@ from tickmesh.bus.names import STEPS
 from tickmesh.nodes.process_table import hosted, name_of, processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Silent, Supervisord
 from tickmesh.tools import changed_models, started_with, table
+from tickmesh.tools.confirming import require_confirmation
 from tickmesh.tools.reload_plan import FIRST, Change, ReloadPlan, fixed_changes, plan
 from tickmesh.tools.running import alone, last_line, ready_pid, running_processes, silent_words
 from tickmesh.tools.sources import chosen_otherwise
@@ -62,6 +63,8 @@ def apply(
     `starts_stopped`: whether what does not run is started, too, though an operator has stopped it.
     """
     begun = time.monotonic()
+    if not dry_run:
+        require_confirmation(config, starts=False)
     root, wanted = config.root, processes(config)
     with _supervisord(root) as client:
         rows = client.table()

@@ -10,7 +10,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.files import write_file
 from tickmesh.bus.patterns import matching
-from tickmesh.bus.settings import InstrumentSettings, ModelSettings
+from tickmesh.bus.settings import InstrumentSettings, Mode, ModelSettings
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.exchange.server.files import CaptureFiles
 from tickmesh.nodes.venues.table import adapter_of
@@ -29,8 +29,14 @@ from tickmesh.tools.wanted import VenueAnswer, Wanted, ask, chosen
 
 ENDED = "ended"  # the exchange leaves this file in its folder when a replay has come to its end
 NAME_MAX = 40
-MARKET = "market"  # file of a source's folder: "exchange" or "venues"
-MARKETS = {"exchange": "the local exchange", "venues": "real venues"}
+MARKET = "market"  # file of a source's folder: whose market its log has, and who fills its orders
+MARKETS = {
+    "exchange": "the local exchange", "venues": "real venues", "paper": "real venues with orders filled on paper",
+    "testnet": "a venue's testnet", "live": "real venues with real orders",
+}  # fmt: skip
+MARKET_OF: dict[Mode, str] = {"sim": "exchange", "capture": "venues", "paper": "paper", "testnet": "testnet", "live": "live"}
+# A recording without orders may go on with them, and what has orders may go on without: the mode of a folder's orders stays
+GOES_ON = {("venues", "paper"), ("venues", "live"), ("paper", "venues"), ("live", "venues")}
 
 
 def overrides_path(root: Path) -> Path:
@@ -82,16 +88,32 @@ def hosted_words(config: Config) -> list[str]:
     return [word for word in config.host if word in ("model", "executor", "session") or re.fullmatch(r"feed-\d+", word)]
 
 
-def venues_choice(root: Path, wanted: Wanted, source: str) -> tuple[JsonObject, list[VenueAnswer]]:
+def venues_choice(root: Path, wanted: Wanted, source: str, mode: Mode = "capture") -> tuple[JsonObject, list[VenueAnswer]]:
     """(what differs from mesh.toml where the wanted instruments are recorded, what the venues say of them): it asks them.
 
-    `source`: its name; "": the venues' names. Raises Failure with the names that a venue does not know.
+    `source`: its name; "": the venues' names, and the mode where orders are filled. In a mode with orders models and what is
+    traded are those of mesh.toml. Raises Failure with the names that a venue does not know.
     """
-    source = source or "-".join(sorted(wanted))
+    source = source or source_of(mode, wanted)
     as_written = [InstrumentSettings(adapter_of(venue).spell(name), venue) for venue, names in wanted.items() for name in names]
     host = hosted_words(load(root))
     answers = ask(load(root, overrides=recording(source, list(dict.fromkeys(as_written)), host)), wanted)
-    return recording(source, chosen(answers), host), answers
+    choice = recording(source, chosen(answers), host)
+    return (choice if mode == "capture" else _with_orders(root, choice, mode, chosen(answers))), answers
+
+
+def source_of(mode: str, venues: Iterable[str]) -> str:
+    """The folder under data/ of these venues in a mode, where none is named."""
+    names = "-".join(sorted(set(venues)))
+    return "sim" if mode == "sim" else names if mode == "capture" else f"{names}-{mode}"
+
+
+def _with_orders(root: Path, choice: JsonObject, mode: Mode, instruments: list[InstrumentSettings]) -> JsonObject:
+    """A recording's choice with the models and orders of mesh.toml, as far as they match these instruments."""
+    usual = load(root, chosen=False)
+    traded = [one for one in usual.executor.instruments if matching([one], instruments)]
+    models = [_narrowed(model, instruments) for model in usual.models]
+    return {**choice, "mode": mode, "models": models, "executor": {"instruments": traded}}
 
 
 def use_choice(root: Path, choice: JsonObject) -> Config:
@@ -142,16 +164,16 @@ def check_market(config: Config) -> None:
     The first run writes into the folder which of the two it is for.
     """
     path = config.source_dir / MARKET
-    market = "venues" if config.mode == "capture" else "exchange"
+    market = MARKET_OF[config.mode]
     found = path.read_text().strip() if path.is_file() else ""
     if not found and market == "venues" and (config.source_dir / "log").exists():
         found = "exchange"  # of a version that wrote no such file, and recorded no venue
-    if found not in ("", market):
+    if found not in ("", market) and (found, market) not in GOES_ON:
         raise Failure(
             f"{config.data}/{config.source} has the market of {MARKETS[found]}, and this is to be that of {MARKETS[market]}: "
             f"give it a folder of its own (source in mesh.toml, or --source NAME)"
         )
-    if not found:
+    if not found or (found == "venues" and market != found):
         config.source_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_file(path, f"{market}\n".encode())
 

@@ -7,6 +7,14 @@ from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.terminal import JsonObject, out
 from tickmesh.tools.verdict import DOWN, HEALTHY, LOOP_RESTARTS, Finding, is_trouble
 
+MODES = {
+    "sim": "Mode sim: the local exchange's market and orders; no money.",
+    "capture": "Mode capture: real venues are recorded; no orders.",
+    "paper": "Mode paper: a real venue's market; orders are filled here, on paper; no money.",
+    "testnet": "Mode testnet: market and orders of a venue's testnet; no money.",
+    "live": "Mode LIVE: orders go to a real venue, with real money.",
+}
+
 
 def show(result: JsonObject) -> None:
     """Prints the status for a person."""
@@ -119,5 +127,6 @@ def _show_running(result: JsonObject) -> None:
     log = result["log"]
     out.print(
         f"\nlog: {log['last_seq']} events, {log['rate']:g}/s, on disk up to {log['durable_seq']}, "
-        f"archived up to {log['archived_seq']}; mode {result['mode']}, source {result['source']}"
+        f"archived up to {log['archived_seq']}; source {result['source']}"
     )
+    out.print(MODES[result["mode"]], style="bold")

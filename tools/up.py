@@ -21,6 +21,7 @@ from tickmesh.bus.config import Config, find_root, load
 from tickmesh.bus.log import LogReader, Tail
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
+from tickmesh.bus.settings import LOCAL_ORDERS, Mode
 from tickmesh.bus.space import free_of, refusal
 from tickmesh.bus.wire import events
 from tickmesh.nodes.exchange.market.survey import Survey
@@ -29,14 +30,16 @@ from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import laying, recording, reload, sources, started_with, table
 from tickmesh.tools.check_model import check_models
+from tickmesh.tools.confirming import require_confirmation
 from tickmesh.tools.log_window import read_window
 from tickmesh.tools.own_events import OwnEvents
 from tickmesh.tools.running import alone, await_end_of_others, check_still_there, last_line, living, running_processes
-from tickmesh.tools.seen import seen_sentence, show_capture
+from tickmesh.tools.seen import show_capture
 from tickmesh.tools.start import start_supervisord
 from tickmesh.tools.status import silent_instruments
-from tickmesh.tools.terminal import Failure, JsonObject, err, interrupted, out
-from tickmesh.tools.wanted import VenueAnswer, Wanted
+from tickmesh.tools.terminal import Failure, JsonObject, err, interrupted
+from tickmesh.tools.up_shown import show_answers
+from tickmesh.tools.wanted import Wanted
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
 TRADING = (Kind.intent, Kind.fill)
@@ -56,11 +59,15 @@ def up(
     announce: Callable[[str], None],
     wanted: Wanted | None = None,
     source: str = "",
+    mode: Mode = "capture",
+    live: bool = False,
+    confirm: str = "",
 ) -> JsonObject:
     """Starts the mesh and waits until it is seen working; gives what `--json` prints. Raises Failure with what is missing.
 
     Where it is up already, what has changed in mesh.toml is applied. `announce` is given what a person should know before.
-    `wanted`: instruments of real venues to record, into `source` or, where that is "", into the folder of the venues' names.
+    `wanted`: instruments of real venues to record, into `source` or, where that is "", into the folder of the venues' names;
+    in mode paper orders are filled on their market. `live`, `confirm`: as tools/confirming.py has them.
     """
     root = find_root()
     for folder in (root / "run", root / "run" / "logs"):
@@ -69,7 +76,8 @@ def up(
     with alone(root, timeout_s):
         if (running := running_processes(root, timeout_s)) is not None:
             if wanted:
-                return _record_others(load(root), wanted, source, running, timeout_s, announce)
+                return _record_others(load(root), wanted, source, mode, running, timeout_s, announce)
+            require_confirmation(load(root), live, confirm, starts=False)
             return _already(load(root), captures, running, timeout_s, announce)
         if not (root / "supervisor.conf").is_file():
             raise Failure(f"{root} has no supervisor.conf; it belongs beside mesh.toml")
@@ -79,7 +87,7 @@ def up(
             config, survey = sources.use_captures(root, captures, speed)
             show_capture(survey.summary())
         elif wanted:
-            choice, answers = sources.venues_choice(root, wanted, source)
+            choice, answers = sources.venues_choice(root, wanted, source, mode)
             show_answers(answers)
             config = sources.use_choice(root, choice)
         else:
@@ -87,6 +95,7 @@ def up(
         await_end_of_others(root, max(timeout_s - (time.monotonic() - begun), 1.0))
         check_before_start(config)
         sources.check_market(config)
+        require_confirmation(config, live, confirm)
         check_table(config, announce)
         started_with.remember(config)
         reload.forget_interrupted(root)
@@ -131,14 +140,15 @@ def _record_others(
     config: Config,
     wanted: Wanted,
     source: str,
+    mode: Mode,
     running: Sequence[ProcessInfo],
     timeout_s: float,
     announce: Callable[[str], None],
 ) -> JsonObject:
     """Records these instruments from now on, instead of those that the running mesh records into the same source."""
     root = config.root
-    choice, answers = sources.venues_choice(root, wanted, source)
-    if config.mode != "capture" or config.source != choice["source"]:
+    choice, answers = sources.venues_choice(root, wanted, source, mode)
+    if config.mode != mode or config.source != choice["source"]:
         raise Failure(
             f"the mesh is up with source {config.source!r}, and this would be {choice['source']!r}: `mesh down` first, "
             f"or give --source {config.source} where it is to go on there"
@@ -182,7 +192,7 @@ def check_before_start(config: Config) -> None:
             f"the disk of {config.source_dir} has {free} free; at least {FREE_BYTES_MIN} bytes and {FREE_INODES_MIN} inodes "
             "are needed"
         )
-    if (port := config.exchange.port) and config.mode == "sim":
+    if (port := config.exchange.port) and config.mode in LOCAL_ORDERS:
         with socket.socket() as probe_socket:
             probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -294,7 +304,7 @@ def required_kinds(config: Config, survey: Survey | None = None, bad_models: Col
     if survey:
         return tuple(kind for kind in MARKET if kind.name in survey.kinds())
     able = [model for model in config.models if model.name not in bad_models]
-    if not able or config.mode == "capture":
+    if not able or config.mode != "sim":
         return MARKET
     models_trade = any(
         {one.subject for one in config.traded_by(strategy)}.intersection(config.subjects(model.instruments))
@@ -347,49 +357,3 @@ def _what_is_missing(config: Config, missing: list[str], client: Supervisord) ->
             said = last_line(config.root, process["name"])
             lines.append(f"  {process['name']}: {process['statename']}, last said: {said}")
     return "\n".join([*lines, f"  logs: {config.root / 'run' / 'logs'}"])
-
-
-def show(result: JsonObject) -> None:
-    """Prints for a person that the mesh is up, and what to do next."""
-    if "seen" in result:
-        recording.show(result)
-        _show_next(
-            ("quote", "depth") if any(row["first_s"] for row in result["seen"]) else (), "`mesh up` with the same options"
-        )
-        return
-    if result["already"]:
-        out.print(f"tickmesh is up already, source {result['source']}.")
-        reload.show(result)
-        return
-    out.print(f"tickmesh is up after {result['seconds']} s, source {result['source']}.")
-    out.print(seen_sentence(result["rates"], result["counts"]), markup=False)
-    for subject, why in result["not_trading"].items():
-        hint = "" if subject == "all" else " (executor.order_notional, order_quantity, position_max)"
-        out.print(f"The executor cannot trade {subject}: {why}{hint}", style="bold", markup=False)
-    for one in result["instruments"]:
-        out.print(f"{one['instrument']}: {one['why']}", style="bold", markup=False)
-    _show_next(("quote", "signal", "fill …"), "`mesh up`")
-
-
-def _show_next(topics: Sequence[str], again: str) -> None:
-    """Prints commands to go on with; `topics`: some that there are, `again`: the command that goes on after a stop."""
-    look = (".venv/bin/tap trade", f"trades as they come (tap {', tap '.join(topics)}; --rate for rates)")
-    out.print("Next:")
-    for command, what in (
-        look if topics else (".venv/bin/tap alert", "alerts as they come"),
-        (".venv/bin/mesh status", "processes and topics"),
-        (".venv/bin/supervisorctl -c supervisor.conf status", "start, stop, restart single processes"),
-        (".venv/bin/mesh verify", "log, recent store and archive, checked against each other"),
-        (".venv/bin/mesh down", f"stop; {again} goes on where it was"),
-    ):
-        out.print(f"  {command:<52} {what}")
-
-
-def show_answers(answers: Sequence[VenueAnswer]) -> None:
-    """Prints for a person what venues said before anything was started: on stderr, so that `--json` is alone on stdout."""
-    for answer in answers:
-        if answer.unasked:
-            err.print(f"{answer.venue} cannot be asked for its instruments: {answer.unasked}.", style="bold", markup=False)
-            err.print(f"  Recording begins without that check, of {', '.join(answer.symbols)}.", markup=False)
-        for symbol, word in answer.halted.items():
-            err.print(f"{answer.venue}.{symbol} is not traded now: the venue says {word}.", style="bold", markup=False)

@@ -20,6 +20,7 @@ from tickmesh.nodes.exchange.market.instruments import (
     quantity_max,
     spec,
 )
+from tickmesh.nodes.exchange.market.logged_market import LoggedMarket
 from tickmesh.nodes.exchange.market.mark_price import MarkPrice
 from tickmesh.nodes.exchange.market.market import Market, VenueMarket, stream_head
 from tickmesh.nodes.exchange.market.matching import UpdateIds
@@ -87,6 +88,7 @@ class Core:
         self.unknown: set[str] = set()  # markets that the exchange denies to have (a fault)
         self.marks: dict[str, MarkPrice] = {}  # of contracts, by symbol
         self.venue, self.usdm = self._spot(), self._usdm(lines)
+        self.venue.key_withdraws = self.settings.key_withdraws
         self.venues: dict[str, VenueDoor] = {SPOT: self.venue, USDM: self.usdm}
         self.desk, self.margin = self.venue.desk, self.usdm.desk
         self.expired_keys: list[tuple[str, str]] = []  # of the futures account's events, each with its last event
@@ -172,6 +174,13 @@ class Core:
             markets[symbol] = RecordedMarket(known, snapshot_ahead, config.exchange.trades_kept, queue)
         return cls(config, markets, lines)
 
+    @classmethod
+    def logged(cls, config: Config, markets: Mapping[str, LoggedMarket], lines: list[StateLine]) -> "Core":
+        """Builds an exchange whose market is a real venue's, as the log has it: orders are filled on paper."""
+        core = cls(config, markets, lines)
+        core._restore_recorded()
+        return core
+
     def replay_to(self, lines: Iterable[str], depths: dict[str, str] | None = None) -> Replay:
         """Replays lines that clients had before a restart, without sending anything. `depths`: see Replay."""
         replay = Replay(self.recorded_markets, depths)
@@ -179,13 +188,17 @@ class Core:
             replay.pass_line(line, 0)
             for market in self.recorded_markets.values():
                 market.ledger_rows.clear()  # it is in the ledger already, or was never sent
+        self._restore_recorded()
+        return replay
+
+    def _restore_recorded(self) -> None:
+        """Gives recorded markets, which stand where they are to go on, what our orders had taken, and ids to go on with."""
         own = max((t.trade_id for t in self.desk.trades), default=0)
         for number, market in enumerate(self.recorded_markets.values()):
             # ids of one symbol must not clash; each has its own million millions
             market.next_trade = max(own + 1, OWN_TRADES_FROM + number * 10**12)
             market.consumed.restore(self._taken.get(market.spec.symbol, []), market.book.shown)
             market.ledger_rows = market.standing_rows()
-        return replay
 
     def start(self, now_ms: float) -> None:
         """Puts our open orders back into their books, and the synthetic population around them."""

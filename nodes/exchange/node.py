@@ -16,10 +16,12 @@ from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes.exchange.api.routes import BASES, MARKET, PRIVATE, PUBLIC
 from tickmesh.nodes.exchange.market.instruments import SPOT, USDM
+from tickmesh.nodes.exchange.market.logged_market import READS as LOGGED
 from tickmesh.nodes.exchange.server.callers import refuse_other_sites
 from tickmesh.nodes.exchange.server.faults import install_faults, run_faults
 from tickmesh.nodes.exchange.server.files import ExchangeFiles
 from tickmesh.nodes.exchange.server.pace import run_derived, run_market
+from tickmesh.nodes.exchange.server.paper import PaperMarket
 from tickmesh.nodes.exchange.server.rest import RestHandler
 from tickmesh.nodes.exchange.server.running import RunningExchange
 from tickmesh.nodes.exchange.server.sockets import MESSAGE_BYTES_MAX, SocketHandlers, announce_shutdown, close, keep_alive
@@ -27,7 +29,7 @@ from tickmesh.nodes.exchange.server.tls import server_context
 from tickmesh.nodes.net import exchange_address
 
 __all__ = ["HELP", "READS", "WRITES", "ExchangeFiles", "run"]
-READS: tuple[Kind, ...] = ()
+READS = LOGGED  # in mode paper, where the market is what the log has of a real venue
 WRITES: tuple[Kind, ...] = ()
 
 HELP = """The local venue: a real exchange server on loopback that speaks the dialects of Binance spot and USD-M.
@@ -72,24 +74,28 @@ ccxt:    B, W = "http://127.0.0.1:PORT", "ws://127.0.0.1:PORT"
                             "ws": {"spot": W + "/ws", "margin": W + "/ws", "ws-api": {"spot": W + "/ws-api/v3"}}}}})
 
 Market:  synthetic (seed, trades_per_s, quotes_per_s), or `replay = ["capture.gz", …]` with speed (0 = as fast as its
-         clients take it) and lines (connections that must have subscribed before it starts).
+         clients take it) and lines (connections that must have subscribed before it starts). In mode paper it is a real
+         venue's, as the mesh's log has it: docs/trading.md.
 """
 
 
 async def run(ctx: Context) -> None:
     """Runs the exchange until it is stopped. ConfigError when it cannot begin, or can no longer write its state."""
+    paper = PaperMarket(ctx) if ctx.config.mode == "paper" else None
+    if paper is not None and not await paper.rebuild():
+        return
     try:
-        running = RunningExchange(ctx)
+        running = RunningExchange(ctx, paper.markets if paper is not None else None)
     except OSError as error:
         raise ConfigError(f"the exchange cannot keep its state in {ctx.config.exchange_dir}: {error}") from None
     try:
         install_faults(running)
         runner = await listen(running)
-        ctx.ready(market="replay" if running.capture else "synthetic")
+        ctx.ready(market=running.market)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(run_market(running)),
+                    group.create_task(paper.run(running) if paper is not None else run_market(running)),
                     group.create_task(run_upkeep(running)),
                     group.create_task(run_faults(running)),
                     group.create_task(run_derived(running)),

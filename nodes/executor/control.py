@@ -8,9 +8,20 @@ from tickmesh.bus.settings_trading import ACCOUNT
 from tickmesh.bus.wire import Event, encode
 from tickmesh.nodes.executor.intents import Answers
 from tickmesh.nodes.executor.ordering import Ordering
-from tickmesh.nodes.executor.state import ExecutorState, Stopping
+from tickmesh.nodes.executor.state import Closing, ExecutorState, InstrumentState, Stopping
 from tickmesh.nodes.executor.traders import AccountLimits, Trader, limit_error
-from tickmesh.nodes.orders.commands import Command, KillSwitch, SetLimit, SwitchStrategy, content_of, read_command
+from tickmesh.nodes.orders.commands import (
+    CancelOrders,
+    Command,
+    Flatten,
+    KillSwitch,
+    SetLimit,
+    SwitchStrategy,
+    content_of,
+    read_command,
+)
+
+CLOSE_NS = 30_000_000_000  # a person who has positions closed is told by then why one is not
 
 
 class TradingControl:
@@ -57,6 +68,10 @@ class TradingControl:
             self._switch(command, event)
         elif isinstance(command, SetLimit):
             self._tighten(command)
+        elif isinstance(command, CancelOrders):
+            self._cancel(command, event)
+        elif isinstance(command, Flatten):
+            self._flatten(command, event)
         else:
             self._kill(command, event)
 
@@ -87,6 +102,39 @@ class TradingControl:
             kill.on, kill.since_ns, kill.by, kill.why = False, event.seq_ns, command.by, command.why
             self._state.losses.begin_anew(self._ordering.exposures.profit(None))
 
+    def _cancel(self, command: CancelOrders, event: Event) -> None:
+        """Orders that are on their way to the log are cancelled as soon as they are in it."""
+        for subject, instrument in self._state.instruments.items():
+            if command.instrument not in ("", subject):
+                continue
+            if not command.order:
+                self._ordering.recall_parents(instrument, command.strategy)
+            for order in instrument.orders.values():
+                named = command.order in ("", order.client_order_id) and command.strategy in ("", order.strategy)
+                if named and not order.final:
+                    order.recalled = True
+                    self._ordering.recall_parent(instrument, order)
+                    self._ordering.cancel_now(subject, (order,) if order.confirmed else (), event.seq_ns)
+
+    def _flatten(self, command: Flatten, event: Event) -> None:
+        """Until the positions are closed nothing else is ordered there; after CLOSE_NS it is given up."""
+        self._cancel(CancelOrders(command.by, "", command.instrument, command.strategy), event)
+        for subject, instrument in self._state.instruments.items():
+            if command.instrument not in ("", subject):
+                continue
+            for name, book in instrument.books.items():
+                if command.strategy in ("", name) and (book.position.lots or self._has_orders(instrument, name)):
+                    instrument.closing[name] = Closing(event.seq_ns + CLOSE_NS)
+                    instrument.flatten_ns = 0
+
+    def _has_orders(self, instrument: InstrumentState, strategy: str) -> bool:
+        return any(one.strategy == strategy and self._ordering.is_ours(one) for one in instrument.orders.values())
+
+    def close(self, instrument: InstrumentState, event: Event) -> None:
+        """Goes on with closing positions of an instrument, on its quote."""
+        for name in self._ordering.flatten(instrument, event, instrument.closing):
+            del instrument.closing[name]
+
     def _cancel_all(self, event: Event, strategy: str) -> None:
         """Every order of a strategy, "": of all, is cancelled now."""
         for subject, instrument in self._state.instruments.items():
@@ -107,6 +155,8 @@ class TradingControl:
         before = set(state.stopping)
         for instrument in state.instruments.values():
             instrument.mark_ticks = instrument.mark()
+            if instrument.closing:
+                instrument.closing = {k: one for k, one in instrument.closing.items() if event.seq_ns < one.until_ns}
         for name, trader in self._traders.items():
             status, gained = state.strategies[name], profit(name)
             status.losses.follow(gained, event.seq_ns)

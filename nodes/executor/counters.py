@@ -36,6 +36,7 @@ def executor_counters(state: ExecutorState, listed: Set[str], exposures: Exposur
         "positions": positions,
         "strategies": {name: _of_strategy(state, exposures, name) for name in names},
         "kill_switch": {"on": kill.on, "since_ns": kill.since_ns, "by": kill.by, "why": kill.why},
+        "closing": _closing(state),
         "tightened": {scope: values for scope, values in state.tightened.items() if values},
         "unlisted_orders": unlisted,
         "fees": _fees(fees),
@@ -49,6 +50,12 @@ def executor_counters(state: ExecutorState, listed: Set[str], exposures: Exposur
         "refused": dict(refused),
         "commands_refused": state.commands_refused,
     }
+
+
+def _closing(state: ExecutorState) -> dict[str, dict[str, str]]:
+    """Positions that a person has closed: instrument → strategy → why one is not closed yet."""
+    waiting = {subject: one.closing for subject, one in state.instruments.items() if one.closing}
+    return {subject: {name: one.why for name, one in closing.items()} for subject, closing in waiting.items()}
 
 
 def _refused(instrument: InstrumentState) -> Counter[str]:

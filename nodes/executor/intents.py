@@ -28,6 +28,11 @@ class IntentPlace(NamedTuple):
         return f"t{self.log_id}-{self.cause_seq:x}-{self.k}"
 
 
+def is_own_id(client_order_id: str) -> bool:
+    """Whether a client order id is of the form that meshes give: `t<log id>-…`."""
+    return client_order_id[:1] == "t" and client_order_id[17:18] == "-"
+
+
 def build_intent(approved: Approved, place: IntentPlace) -> bytearray:
     """The intent event that asks for a new order. It takes what `risk.check` approved; there is no other way to make one."""
     side, order_type, force, price_ticks, lots, _ = approved.draft

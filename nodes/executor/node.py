@@ -168,6 +168,8 @@ class Step:
                 self._working.notice(event.subject)
         if self._flattens and self.state.kill.on and instrument.involved:
             self._ordering.flatten(instrument, event)
+        elif instrument.closing:
+            self._control.close(instrument, event)
 
     def _on_trade(self, instrument: InstrumentState, event: Event) -> None:
         """Of what was fetched later, or never met the book, nothing counts."""
@@ -205,7 +207,8 @@ class Step:
             if order is None:
                 order = self._adopt(event, client_order_id, (_text(strategy), parent_seq), *terms)
             order.confirmed = True
-            if order.resting and self._control.stopped(order.strategy):  # it was on its way when the strategy was stopped
+            stopped = order.recalled or order.strategy in instrument.closing or self._control.stopped(order.strategy)
+            if order.resting and stopped:  # it was on its way
                 self._ordering.cancel_now(event.subject, (order,), event.seq_ns)
 
     def _on_update(self, instrument: InstrumentState, event: Event) -> None:

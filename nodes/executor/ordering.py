@@ -1,7 +1,7 @@
 """From a draft to an order: what of it nets with another strategy's, what risk lets pass, and when it is cancelled. No I/O."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -11,16 +11,17 @@ from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor import risk, shadow
 from tickmesh.nodes.executor.drafts import Draft, Quote, build_draft
 from tickmesh.nodes.executor.exposure import Exposures
-from tickmesh.nodes.executor.intents import Answers, IntentPlace, build_amend, build_cancel, build_intent
+from tickmesh.nodes.executor.intents import Answers, IntentPlace, build_amend, build_cancel, build_intent, is_own_id
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.parents import Parent
 from tickmesh.nodes.executor.risk import Approved, MarketView, Refused, Scope
 from tickmesh.nodes.executor.rules import InstrumentRules
-from tickmesh.nodes.executor.state import Book, ExecutorState, InstrumentState
+from tickmesh.nodes.executor.state import Book, Closing, ExecutorState, InstrumentState
 from tickmesh.nodes.executor.traders import MS, AccountLimits, Trader
 from tickmesh.nodes.orders.accounts import session_name
 
 CANCEL_AGAIN_MAX = 5  # the pause between two cancels of one order doubles so many times
+CLOSE_AGAIN_NS = 1_000_000_000  # at least so long between two orders that close positions of one instrument
 MARKS = 16  # how finely the age of a signal's cause is known: stale_ms ÷ 16
 
 
@@ -230,7 +231,7 @@ class Ordering:
                     continue
                 if order.cancel_ns <= now_ns and not order.confirmed:
                     order.cancel_ns = now_ns + self.ttl_ns  # not in the log yet: nobody can have sent it
-                elif order.cancel_ns <= now_ns and self._is_ours(order):
+                elif order.cancel_ns <= now_ns and self.is_ours(order):
                     pause_ns = max(self.ttl_ns, self._intent_ttl_ns) << min(order.cancels, CANCEL_AGAIN_MAX)
                     order.cancels += 1
                     order.cancel_ns = now_ns + pause_ns
@@ -240,27 +241,60 @@ class Ordering:
                 if order.cancel_ns > now_ns:
                     state.schedule(subject, order.cancel_ns)
 
-    def _is_ours(self, order: Order) -> bool:
-        """Somebody's own orders on this account count in the exposure, but are theirs to cancel."""
-        return bool(self._state.log_id) and order.client_order_id[:1] == "t" and order.client_order_id[17:18] == "-"
+    def recall_parents(self, instrument: InstrumentState, strategy: str) -> None:
+        """Ends what a strategy, "": any, is working on an instrument: a person had its orders cancelled."""
+        for name, book in instrument.books.items():
+            for parent in book.parents.values() if strategy in ("", name) else ():
+                if not parent.shadow:
+                    parent.end("recalled")
 
-    def flatten(self, instrument: InstrumentState, event: Event) -> None:
-        """Closes the positions of strategies on an instrument with market orders, once no order is open there."""
-        rules = instrument.rules
+    def recall_parent(self, instrument: InstrumentState, order: Order) -> None:
+        """Ends the parent of an order, likewise: its style would order again."""
+        if (parent := instrument.book(order.strategy).parents.get(order.parent_seq)) is not None:
+            parent.end("recalled")
+
+    def is_ours(self, order: Order) -> bool:
+        """Somebody's own orders on this account count in the exposure, but are theirs to cancel."""
+        return bool(self._state.log_id) and is_own_id(order.client_order_id)
+
+    def flatten(self, instrument: InstrumentState, event: Event, closing: Mapping[str, Closing] | None = None) -> list[str]:
+        """Closes positions on an instrument with market orders, each once none of its strategy's orders is open there.
+
+        `closing`: of these strategies, and it is written there why one is not closed yet; None: of all. Gives those that are
+        closed, as far as the venue takes an order.
+        """
+        rules, subject = instrument.rules, event.subject
         if rules is None or not self._state.log_id or event.seq_ns < instrument.flatten_ns:
-            return
-        if any(self._is_ours(order) for order in instrument.orders.values()):
-            return
-        quote = Quote(*instrument.quote)
+            return []
+        quote, closed = Quote(*instrument.quote), []
         market = MarketView(quote, instrument.quote_ns, event.seq_ns, self.stale_ns, rules)
-        for name in sorted(instrument.books):
-            lots = _closable(event.subject, instrument.books[name], rules)
-            draft = build_draft("market", -1 if lots > 0 else 1, quote, rules.whole(abs(lots)))
-            answer = risk.check(draft, market, (), instrument.orders.values(), name, ())
-            if isinstance(answer, Approved):
-                instrument.flatten_ns = event.seq_ns + self.ttl_ns
-                place = self._answers.place(event, event.subject, self._state.log_id, name, event.seq_ns + self.stale_ns)
-                self._send(instrument, answer, place, event, event.seq_ns + self.ttl_ns)
+        ours = [order for order in instrument.orders.values() if self.is_ours(order)]
+        for name in sorted(instrument.books if closing is None else closing):
+            lots = closable(subject, instrument.book(name), rules)
+            side, wanted = -1 if lots > 0 else 1, rules.whole(abs(lots))
+            in_way = [o for o in ours if closing is None or o.strategy == name or (wanted and o.side != side and o.resting)]
+            if in_way:
+                self.cancel_now(subject, (o for o in in_way if o.resting and o.confirmed and not o.cancels), event.seq_ns)
+                why = f"{len(in_way)} orders are open that would meet it"
+            elif not wanted or (quote.tradable and not rules.takes(wanted, quote.bid_ticks)):
+                closed.append(name)
+                continue
+            else:
+                draft = build_draft("market", side, quote, wanted)
+                answer = risk.check(draft, market, (), instrument.orders.values(), name, ())
+                why = self._close(instrument, answer, event, name)
+            if closing is not None:
+                closing[name].why = why
+        return closed
+
+    def _close(self, instrument: InstrumentState, answer: Approved | Refused, event: Event, name: str) -> str:
+        """Sends an order that closes a position, if risk approves; gives what is waited for now."""
+        if isinstance(answer, Refused):
+            return f"an order to close it is refused: {answer.reason}"
+        instrument.flatten_ns = event.seq_ns + min(self.ttl_ns, CLOSE_AGAIN_NS)
+        place = self._answers.place(event, event.subject, self._state.log_id, name, event.seq_ns + self.stale_ns)
+        self._send(instrument, answer, place, event, event.seq_ns + self.ttl_ns)
+        return "an order that closes it is under way"
 
     def _ask(self, instrument: InstrumentState, order: Order, intent: bytearray, request_id: str, now_ns: int) -> None:
         """Publishes a cancel or an amendment of an order."""
@@ -275,7 +309,7 @@ class Ordering:
         instrument.book(strategy).intents += 1
 
 
-def _closable(subject: str, book: Book, rules: InstrumentRules) -> int:
+def closable(subject: str, book: Book, rules: InstrumentRules) -> int:
     """The position that can be closed, signed: what fees in the base currency have taken of it is not there."""
     symbol = subject.partition(".")[2]
     taken = sum(fee for asset, fee in book.position.fees.items() if symbol.startswith(asset))

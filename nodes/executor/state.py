@@ -46,6 +46,13 @@ class Book(msgspec.Struct):
         return next((parent for parent in self.parents.values() if parent.working), None)
 
 
+class Closing(msgspec.Struct):
+    """A person has a strategy's position closed, until this time (log time) at most; `why` it is not closed yet."""
+
+    until_ns: int
+    why: str = "no quote has come"
+
+
 class InstrumentState(msgspec.Struct):
     """What an executor knows of one instrument from the log: definition, quote, orders, position, and what it has refused."""
 
@@ -60,6 +67,7 @@ class InstrumentState(msgspec.Struct):
     books: dict[str, Book] = {}  # by strategy
     due_ns: int = 0  # when the next cancel is due; 0: none
     flatten_ns: int = 0  # before then its positions are not closed again
+    closing: dict[str, Closing] = {}  # by strategy: nothing else is ordered here meanwhile
     involved: bool = False  # the account has, or has had, an order or a fill on it
 
     @property

@@ -59,6 +59,8 @@ class Wishes:
             return "stale_signal"
         if live and self._state.kill.on:
             return "kill_switch"
+        if live and instrument.closing:
+            return "closing"
         if live and not self._state.stopping.keys().isdisjoint((trader.name, ACCOUNT)):
             return "stopping"
         if live and (reason := self._ordering.session_refusal(event.subject, event.seq_ns)):

@@ -210,6 +210,8 @@ class Working:
             parent.end("filled")
         elif status.state != ("shadow" if parent.shadow else "live") or (self._state.kill.on and not parent.shadow):
             parent.end("stopped")
+        elif instrument.closing and not parent.shadow:
+            parent.end("closing")
         elif parent.refused >= REFUSED_MAX:
             parent.end("rejected")
         elif now_ns >= parent.deadline_ns:

@@ -35,7 +35,26 @@ class KillSwitch(msgspec.Struct, tag_field="command", tag="kill_switch", frozen=
     why: str = ""
 
 
-Command = SwitchStrategy | SetLimit | KillSwitch
+class CancelOrders(msgspec.Struct, tag_field="command", tag="cancel", frozen=True):
+    """Open orders are cancelled: the one of this client order id, else those of an instrument and a strategy; "": of any."""
+
+    by: str
+    order: str = ""
+    instrument: str = ""
+    strategy: str = ""
+    why: str = ""
+
+
+class Flatten(msgspec.Struct, tag_field="command", tag="flatten", frozen=True):
+    """Orders of an instrument and a strategy ("": of any) are cancelled, and their positions closed by market orders."""
+
+    by: str
+    instrument: str = ""
+    strategy: str = ""
+    why: str = ""
+
+
+Command = SwitchStrategy | SetLimit | KillSwitch | CancelOrders | Flatten
 
 
 def content_of(command: Command) -> dict[str, Any]:

@@ -10,10 +10,19 @@ def remember_fill(known: dict[str, int], client_order_id: str, trade_id: int, ke
 
     Beyond `kept_max` fills the one that was added first is forgotten.
     """
-    name = f"{client_order_id}/{trade_id}"
+    name = _name(client_order_id, trade_id)
     if name in known:
         return False
     known[name] = trade_id
     if len(known) > kept_max:
         del known[next(iter(known))]
     return True
+
+
+def is_known_fill(known: dict[str, int], client_order_id: str, trade_id: int) -> bool:
+    """Whether `remember_fill` has added it to `known`."""
+    return _name(client_order_id, trade_id) in known
+
+
+def _name(client_order_id: str, trade_id: int) -> str:
+    return f"{client_order_id}/{trade_id}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.process import NodeFault
-from tickmesh.bus.settings import AccountSettings
+from tickmesh.bus.settings import LOCAL_ORDERS, AccountSettings
 from tickmesh.nodes.orders.accounts import session_name
 from tickmesh.nodes.venues.binance_signing import KeyUnusable, ed25519_signer, hmac_signer
 from tickmesh.nodes.venues.order_venue import Signer
@@ -42,13 +42,14 @@ def read_credentials(config: Config, venue: str) -> Credentials:
 
     `[session.accounts.<venue>] key_file`, else `[session] key_file`, names a TOML file with `api_key` and either `secret`
     (HMAC) or `private_key` (Ed25519, PEM). Without one the mode decides: sim signs as `[exchange]` says, every other mode by
-    the environment: by the variables of the venue (TICKMESH_API_KEY_BINANCE_USDM), else by those without its name.
+    the environment: by the variables of the venue (TICKMESH_API_KEY_BINANCE_USDM), else by those without its name. On paper no
+    person's key is read.
     """
     named = config.session.accounts.get(venue, AccountSettings()).key_file or config.session.key_file
-    if named:
+    if named and config.mode != "paper":
         path = config.root / named
         return _credentials(_read_file(path), str(path))
-    if config.mode == "sim":
+    if config.mode in LOCAL_ORDERS:
         return Credentials(config.exchange.api_key, hmac_signer(config.exchange.api_secret), local=True)
     variables = {"api_key": KEY, "secret": SECRET, "private_key": PRIVATE_KEY}
     suffix = f"_{venue.upper()}" if os.environ.get(f"{KEY}_{venue.upper()}") else ""

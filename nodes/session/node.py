@@ -34,6 +34,7 @@ from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.net.waits import Waits
 from tickmesh.nodes.orders.accounts import venue_of_session
 from tickmesh.nodes.runner.history import history
+from tickmesh.nodes.session import confirmation
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.account_state import SessionOrder
 from tickmesh.nodes.session.asking import VenueAccount
@@ -107,7 +108,7 @@ class Session:
         )
         self.connection = VenueConnection(
             ctx, self.account, self.venue, self.venue_time, self.requests, self.publisher, self.reconciler,
-            self.sender, self.unresolved, self.troubles,
+            self.sender, self.unresolved, self.troubles, key,
         )  # fmt: skip
 
     def requests_counted(self) -> dict[str, Any]:
@@ -316,6 +317,10 @@ def lock(path: Path) -> FileLock:
 async def run(ctx: Context) -> None:
     """Runs a session until the context stops. Raises what a bug raises; what venues and networks do is survived."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would have the key in it
+    if confirmation.is_needed(ctx.config) and not confirmation.is_confirmed(ctx.config):
+        why = f"mode is {ctx.config.mode}, and nobody has confirmed that orders go to the venue by these settings"
+        ctx.alert("critical", "not_confirmed", why, "no order is sent; `mesh up --live` confirms, and starts it")
+        raise Stopped(why)
     venue = venue_of_session(ctx.instance)
     try:
         credentials = read_credentials(ctx.config, venue)

@@ -8,15 +8,17 @@ import msgspec
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.operator_log import log_line
-from tickmesh.bus.process import Context
+from tickmesh.bus.process import Context, Stopped
 from tickmesh.bus.schema import Status
 from tickmesh.nodes.net import endpoints, exchange_address, refusals, websocket
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.rest import RestError, RestLimited, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
+from tickmesh.nodes.session import permissions
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.account_state import SessionOrder
 from tickmesh.nodes.session.asking import VenueAccount
+from tickmesh.nodes.session.credentials import Credentials
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.reconciliation import Reconciler
 from tickmesh.nodes.session.requests import OrderRequests, PendingRequest
@@ -50,6 +52,7 @@ class VenueConnection:
         sender: IntentSender,
         unresolved: asyncio.Event,
         troubles: Troubles,
+        key: Credentials,
     ):
         self._ctx = ctx
         self._troubles = troubles
@@ -69,6 +72,7 @@ class VenueConnection:
         self._connected = False  # subscribed and reconciled, since the last attempt to connect began
         self._stream_path: asyncio.Future[str] | None = None  # where user events come, while that is asked for
         self._unfit = ""  # why the account was when it was last looked at
+        self._key, self._key_checked = key, False
         self._count = ctx.counters
 
     async def keep_connected(self) -> None:
@@ -118,6 +122,7 @@ class VenueConnection:
         try:
             if self._unfit or await self._rest.unfit():
                 return
+            await self._check_key(self._rest.endpoints)
             await self._reconciler.reconcile_all()
         except (RestError, RestUnreachable, DecimalError, msgspec.DecodeError) as error:
             self._count["last_error"] = str(error)[:200]
@@ -165,9 +170,23 @@ class VenueConnection:
                 level = "info" if one.over else "critical" if one.target.endswith(".account") else "warning"
                 self._ctx.alert_of(level, one.trouble, one.target, one.why, one.action)
 
+    async def _check_key(self, where: exchange_address.Endpoints) -> None:
+        """Asks once what the key may do, where the venue tells. Raises Stopped, after an alert, for one that is not used."""
+        if self._ctx.config.mode != "live" or self._key_checked:
+            return
+        now_ms = self._venue_time.now_ms()
+        rights = await permissions.rights_of(self._rest.rest, where.rest, self._key, now_ms, self._settings.recv_window_ms)
+        if why := permissions.refusal(rights):
+            self._ctx.alert(
+                "critical", "key_not_used", why, "no order is sent; change the key at the venue, then start the session"
+            )
+            raise Stopped(why)
+        self._key_checked = True
+
     async def _one_connection(self, where: exchange_address.Endpoints, backoff: Backoff) -> None:
         if not self._venue_time.known:
             await self._venue_time.measure(self._rest.time_ns)
+        await self._check_key(where)
         connection = await self._connect(f"{where.ws}{self._venue.WS_PATH}", self._on_frames)
         try:
             self._requests.connection = connection

@@ -156,7 +156,19 @@ def test_other_wrong_values_are_said(tmp_path, text, sentence):
             "[exchange.population.BTCUSDT]\nfollows = 'BTCUSDT'",
             "exchange.population.BTCUSDT.follows = 'BTCUSDT' is impossible; allowed: another of ['BTCUSDT', 'binance.BTCUSDT']",
         ),
-        ("mode = 'live'", "mode = 'live' is impossible; allowed: 'sim' or 'capture' in this version"),
+        ("mode = 'live'", "risk.order_notional_max = '' is impossible; allowed: an amount, in mode live"),
+        (
+            "mode = 'testnet'\n[risk]\norder_notional_max = '60'\nnotional_max = '100'",
+            "risk.daily_loss_max = '' is impossible; allowed: an amount, in mode testnet",
+        ),
+        (
+            "mode = 'paper'\n[[instruments]]\nsymbol = 'BTC/USD'\nvenue = 'kraken'",
+            "mode = 'paper' is impossible; allowed: a mode with orders beside a traded instrument of binance",
+        ),
+        (
+            "mode = 'paper'\n[exchange]\nreplay = ['a.gz']",
+            "exchange.replay = ['a.gz'] is impossible; allowed: none in mode paper: captures are replayed in mode 'sim'",
+        ),
     ],
 )
 def test_rules_between_keys(tmp_path, text, sentence):

@@ -177,8 +177,13 @@ OF_ALL = ("bus.process", "bus.sockets", "bus.operator_log")  # what every proces
 BY_THE_RUNNER = {"log", "host"}  # nodes/__main__.py reads them for every process, and for the sequencer
 # Called by others only, with the rest of whose file they are imported, or no reason to restart: node or "" → {(file, part)}.
 NOT_CALLED = {
-    "": {("storage.query.coverage", "instruments"), ("storage.query.reader", "instruments")},  # subjects, exponents: tools
-    "exchange": {("nodes.exchange.server.pace", "feed")},  # for how many lines its market waits before it begins
+    "": {
+        ("storage.query.coverage", "instruments"),
+        ("storage.query.reader", "instruments"),  # subjects, exponents: tools
+        ("bus.order_addresses", "venues"),  # by the loading of mesh.toml: who uses an address reads [venues] itself
+    },
+    # for how many lines its market waits before it begins; a step's runner, beside the history that is read
+    "exchange": {("nodes.exchange.server.pace", "feed"), ("nodes.runner.step", "checkpoint_s")},
 }
 METHODS = {"models_dir": "paths", "model": "models", "strategies_resolved": "strategies"}  # of Config
 

@@ -70,6 +70,7 @@ class Venue:
         self.down = False
         self.check = check_hmac  # of a payload and its signature
         self.balances = {"USDT": ("5.00000000", "0.00000000")}
+        self.rights = {"enableWithdrawals": False, "enableSpotAndMarginTrading": True}  # of the key
 
     def view(self, order):
         """An order as the venue answers it."""
@@ -235,6 +236,8 @@ class Venue:
         query = dict(parse_qsl(request.query_string))
         unsigned, _, signature = request.query_string.rpartition("&signature=")
         self.check(unsigned, unquote(signature))
+        if path == "/sapi/v1/account/apiRestrictions":
+            return web.json_response(self.rights)
         return self.answer_question(path, query)
 
     def answer_question(self, path, query):

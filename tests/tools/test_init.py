@@ -57,13 +57,14 @@ def venue(folder: Path, halted: str = "") -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("mode", ["capture", "sim"])
+@pytest.mark.parametrize("mode", ["capture", "sim", "paper", "testnet", "live"])
 def test_what_it_writes_says_what_the_flags_say_and_every_line_is_explained(folder, mode):
     done = init.init(["binance"], ["btcusdt,ETH/USDT"], mode, "", False)
     config = load(folder)
-    assert (config.mode, config.source) == (mode, done["source"]) == (mode, "sim" if mode == "sim" else "binance")
+    source = {"sim": "sim", "capture": "binance"}.get(mode, f"binance-{mode}")
+    assert (config.mode, config.source) == (mode, done["source"]) == (mode, source)
     assert [one.subject for one in config.instruments] == ["binance.BTCUSDT", "binance.ETHUSDT"] == done["instruments"]
-    assert len(config.models) == (2 if mode == "sim" else 0)
+    assert len(config.models) == (0 if mode == "capture" else 2)
     if mode == "capture":
         wanted_ = [InstrumentSettings("BTCUSDT"), InstrumentSettings("ETHUSDT")]
         (folder / "mesh.toml").write_text("")
@@ -77,11 +78,17 @@ def test_what_it_writes_says_what_the_flags_say_and_every_line_is_explained(fold
 
 
 def test_what_stands_commented_out_can_stand_there(folder):
-    for mode, one in (("capture", InstrumentSettings("BTC/USD", "kraken")), ("sim", InstrumentSettings("BTCUSDT"))):
+    for mode, one in (
+        ("capture", InstrumentSettings("BTC/USD", "kraken")),
+        ("sim", InstrumentSettings("BTCUSDT")),
+        ("paper", InstrumentSettings("BTCUSDT")),
+    ):
         text = init.text_of(mode, "x", [one])
         (folder / "mesh.toml").write_text(re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.MULTILINE))
         config = load(folder)
-        assert config.log.format == "human" and (config.venues or config.host), "comments became settings"
+        assert config.log.format == "human" and (config.venues or config.host or config.exchange.balances), (
+            "comments became settings"
+        )
 
 
 def test_the_shipped_file_is_replaced_and_one_with_settings_only_by_force_and_both_are_kept(folder):

@@ -118,6 +118,7 @@ _PREVENTED = Operation(
 _ALLOCATIONS = Operation(orders.my_allocations, 20, takes("symbol! startTime endTime fromAllocationId limit orderId"), True)
 _ACCOUNT = Operation(orders.account, 20, takes("omitZeroBalances"), True)
 _COMMISSION = Operation(orders.commission, 20, takes("symbol!"), True)
+_KEY_RIGHTS = Operation(orders.key_rights, 1, takes(), True)
 _ORDER_LIMITS = Operation(order_limits, 40, signed=True)
 
 REST: dict[tuple[str, str], Operation] = {
@@ -159,6 +160,7 @@ REST: dict[tuple[str, str], Operation] = {
     ("GET", "/api/v3/myAllocations"): _ALLOCATIONS,
     ("GET", "/api/v3/account"): _ACCOUNT,
     ("GET", "/api/v3/account/commission"): _COMMISSION,
+    ("GET", "/sapi/v1/account/apiRestrictions"): _KEY_RIGHTS,
     ("GET", "/api/v3/rateLimit/order"): _ORDER_LIMITS,
 }
 WS: dict[str, Operation] = {

@@ -240,6 +240,15 @@ def commission(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     }
 
 
+def key_rights(venue: Venue, params: Params, now_ms: int) -> JsonObject:
+    """`GET /sapi/v1/account/apiRestrictions`: what the account's key may do."""
+    return {
+        "ipRestrict": False, "createTime": now_ms, "enableReading": True, "enableSpotAndMarginTrading": True,
+        "enableWithdrawals": venue.key_withdraws, "enableInternalTransfer": False, "permitsUniversalTransfer": False,
+        "enableVanillaOptions": False, "enableMargin": False, "enableFutures": False,
+    }  # fmt: skip
+
+
 def account(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     """`GET /api/v3/account`: balances and fee rates."""
     maker, taker = (decimal_text(ppm * UNIT // 10**6) for ppm in (venue.desk.maker_ppm, venue.desk.taker_ppm))

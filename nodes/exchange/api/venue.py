@@ -33,6 +33,7 @@ class VenueDoor:
         self._markets = markets
         self.keys: dict[str, ApiKey] = {api_key: HmacKey(api_secret)}
         self.limits = VenueLimits(limits or ExchangeLimits())
+        self.key_withdraws = False  # what it says of the key
 
     @property
     def markets(self) -> Mapping[str, VenueMarket]:

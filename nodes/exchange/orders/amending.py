@@ -22,7 +22,7 @@ def amend(lists: OrderLists, params: Params, now_ms: int) -> tuple[OwnOrder, Own
         raise OVERLOADED
     if order is None or not order.open:
         raise VenueError(AMEND_REJECTED, "Unknown order sent.")
-    if order.symbol in desk.halted:
+    if order.symbol in desk.halted | desk.without_book:
         raise VenueError(AMEND_REJECTED, CLOSED)
     _check(desk, order, quantity)
     client_id = client_id or f"amend{order.id}-{order.amended + 1}"

@@ -43,6 +43,7 @@ class Desk(OrderRecords):
         self.triggers = Triggers()
         self.overloaded = False  # a fault: only market orders get through
         self.halted: set[str] = set()  # faults: symbols that are not traded
+        self.without_book: set[str] = set()  # symbols of which no book is known: no new order, and those that rest stand
         self.unknown: set[str] = set()  # and those that the venue does not know
         self.on_first_fill: Callable[[bool, int], None] = lambda maker, now_ms: None
         self.before_work: Callable[[OwnOrder, int], None] = lambda order, now_ms: (
@@ -62,7 +63,7 @@ class Desk(OrderRecords):
 
         `beside`: other orders that come with it."""
         terms = read_terms(self.market(params), params, OWNER)
-        if terms.market.spec.symbol in self.halted:
+        if terms.market.spec.symbol in self.halted | self.without_book:
             raise VenueError(-2010, CLOSED)
         if self.overloaded and terms.type != "MARKET":
             raise OVERLOADED

@@ -88,7 +88,7 @@ class OrderLists:
         found = self.find(params, "listClientOrderId")
         if found is None or found.symbol != symbol or not self.executing(found):
             raise VenueError(-2011, "Unknown order list sent.")
-        if symbol in desk.halted:
+        if symbol in desk.halted | desk.without_book:
             raise VenueError(-2011, CLOSED)
         cancel_id = cancel_id or f"cancel-list{found.id}"
         return found, self.cancel_list(found, cancel_id, now_ms), cancel_id

@@ -32,8 +32,8 @@ def install_faults(running: RunningExchange) -> None:
     faults.connection_bytes_max = running.settings.client_bytes_max
     faults.market_ms = lambda: running.replay.recv_ns / 1e6 if running.capture else running.now_ms()
     running.faults = faults
-    if running.capture:
-        faults.impossible["anew"] = "a capture has ids of its own"
+    if running.market != "synthetic":
+        faults.impossible["anew"] = "a recorded market has ids of its own"
     _latency(running, faults)
     if not running.settings.faults:
         return
@@ -54,9 +54,9 @@ def install_faults(running: RunningExchange) -> None:
 
 
 def _latency(running: RunningExchange, faults: Faults) -> None:
-    """Sets the time that orders and their answers take in a recorded market, as the settings have it."""
+    """Sets the time that orders and their answers take in a recorded market, or on paper, as the settings have it."""
     exchange = running.settings
-    if not running.capture or not (exchange.latencies or exchange.entry_ms or exchange.response_ms):
+    if running.market == "synthetic" or not (exchange.latencies or exchange.entry_ms or exchange.response_ms):
         return
     model: latency.LatencyModel = latency.ConstantLatency(exchange.entry_ms, exchange.response_ms)
     if exchange.latencies:
@@ -65,7 +65,7 @@ def _latency(running: RunningExchange, faults: Faults) -> None:
             model = latency.read_latencies(path.read_text(), exchange.seed)
         except (OSError, ValueError) as error:
             raise ConfigError(f"exchange.latencies: {path} cannot be read: {error}") from None
-    faults.latency = lambda: model.at(running.replay.recv_ns)
+    faults.latency = lambda: model.at(running.replay.recv_ns if running.capture else int(running.true_ms() * 1e6))
 
 
 def _since_s(where: Path, text: bytes) -> float:

@@ -16,6 +16,7 @@ from tickmesh.nodes.exchange.api.streams import Client, ClientTransport, Hub
 from tickmesh.nodes.exchange.core import Core, Outgoing, era_of
 from tickmesh.nodes.exchange.faults.hooks import FaultHooks
 from tickmesh.nodes.exchange.ledger import LastBook
+from tickmesh.nodes.exchange.market.logged_market import LoggedMarkets
 from tickmesh.nodes.exchange.protocol import JsonObject, VenueError
 from tickmesh.nodes.exchange.server.files import CaptureFiles, ExchangeFiles
 from tickmesh.nodes.exchange.server.ledger import LedgerFiles
@@ -27,8 +28,9 @@ GONE = VenueError(-1016, "This service is no longer available.", 503)
 class RunningExchange:
     """The core with its files and clients: every change is committed to the files, then published."""
 
-    def __init__(self, ctx: Context):
+    def __init__(self, ctx: Context, logged: LoggedMarkets | None = None):
         self.ctx = ctx
+        self.logged = logged  # mode paper: the markets of a real venue
         self.config = ctx.config
         self.settings = self.config.exchange
         self._began_ns = machine_wall_ns() - machine_elapsed_ns()
@@ -48,13 +50,17 @@ class RunningExchange:
         self.down = False  # restarting: the market stands still
         self.failure = ""  # why the exchange can no longer write its state
         try:
-            market = "replay" if self.capture else "synthetic"
-            self.ledger = LedgerFiles(self.config.exchange_dir, market, self.settings.ledger_bytes_max, self.now_ms)
+            self.ledger = LedgerFiles(self.config.exchange_dir, self.market, self.settings.ledger_bytes_max, self.now_ms)
             self._restore()
             self.ledger.books = self.books
         except BaseException:
             self.close()
             raise
+
+    @property
+    def market(self) -> str:
+        """What its market is: synthetic, a replay, or a real venue's, where orders are filled on paper."""
+        return "paper" if self.logged is not None else "replay" if self.capture else "synthetic"
 
     def _read_key(self) -> Ed25519Key | None:
         """The account's Ed25519 key, where the settings name one. ConfigError for a file that holds none."""
@@ -83,6 +89,8 @@ class RunningExchange:
             wanted = self.state.open_position(self.capture.identity())
             self.lines = self.capture.lines()
             self.replay = self.core.replay_to(islice(self.lines, wanted), survey.depths)
+        elif self.logged is not None:
+            self.core = Core.logged(self.config, self.logged.known, lines)
         else:
             assert self.ledger is not None
             last = self.ledger.last_books()
@@ -143,7 +151,7 @@ class RunningExchange:
         """Restores everything from the files, as a new process would; a replay goes on where it is."""
         self.down = False
         now_ms = self.now_ms()
-        if self.capture:
+        if self.capture or self.logged is not None:
             if lose_orders:
                 self.core.lose_orders(now_ms)
             return
@@ -233,7 +241,7 @@ class RunningExchange:
     def progress(self) -> JsonObject:
         """How far the market is, as `GET /tickmesh/v1/replay` gives it."""
         if not self.capture:
-            return {"mode": "synthetic", "position": 0, "frames": self.hub.frames, "ended": False,
+            return {"mode": self.market, "position": 0, "frames": self.hub.frames, "ended": False,
                     "clients": len(self.hub.stream_clients()), "error": ""}  # fmt: skip
         return {
             "mode": "replay",

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.support.exchange_clients import WsApi, configure, limit, served, signed, venue
 from tickmesh.bus.config import ConfigError
 from tickmesh.nodes.exchange.protocol import ws_payload
+from tickmesh.nodes.session.permissions import KeyRights, refusal
 
 SETTINGS = '[exchange]\ned25519_public_key = "public.pem"\ned25519_api_key = "ed-key"\n'
 PUBLIC = {"encoding": Encoding.PEM, "format": PublicFormat.SubjectPublicKeyInfo}
@@ -122,3 +123,18 @@ def test_a_file_without_an_ed25519_key_is_refused_in_a_sentence(tmp_path, conten
 
     with pytest.raises(ConfigError, match="exchange.ed25519_public_key: .*public.pem"):
         asyncio.run(scene())
+
+
+@pytest.mark.parametrize("settings, withdraws", [("", False), ("[exchange]\nkey_withdraws = true\n", True)])
+def test_what_a_key_may_do_is_told_to_who_signs_with_it(tmp_path, settings, withdraws):
+    path = "/sapi/v1/account/apiRestrictions"
+
+    async def scene():
+        async with venue(tmp_path, settings) as (rest, _, _):
+            status, answer = await rest.order("GET", path)
+            assert status == 200 and answer["enableWithdrawals"] is withdraws and answer["enableSpotAndMarginTrading"] is True
+            assert (await rest("GET", path))[0] != 200, "without a signature"
+            kept = KeyRights(**{name: answer[name] for name in KeyRights.__struct_fields__})
+            assert bool(refusal(kept)) is withdraws, "the session understands it"
+
+    asyncio.run(scene())

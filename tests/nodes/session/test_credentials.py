@@ -19,7 +19,7 @@ from tests.support.waiting import until
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
-from tickmesh.bus.settings import Mesh
+from tickmesh.bus.settings import Mesh, SessionSettings
 from tickmesh.nodes.session import node as session
 from tickmesh.nodes.session.credentials import CredentialsUnusable, account_locks, read_credentials
 
@@ -70,8 +70,8 @@ def test_orders_are_signed_with_an_ed25519_key_over_websocket_and_rest(tmp_path)
     scenario(tmp_path, play, started=False, key_file="key.toml")
 
 
-def test_modes_but_sim_take_keys_from_the_environment(tmp_path, monkeypatch):
-    config = Config(Mesh(mode="live"), tmp_path)  # mesh.toml cannot ask for it yet
+def test_modes_with_real_orders_take_keys_from_the_environment(tmp_path, monkeypatch):
+    config = Config(Mesh(mode="live"), tmp_path)
     with pytest.raises(CredentialsUnusable, match="TICKMESH_API_KEY"):
         read_credentials(config, "binance")
     monkeypatch.setenv("TICKMESH_API_KEY", "public")
@@ -80,6 +80,8 @@ def test_modes_but_sim_take_keys_from_the_environment(tmp_path, monkeypatch):
     assert found.api_key == "public" and SECRET not in repr(found) + str(vars(found))
     assert len(found.sign("x")) == 64 and not found.local
     assert read_credentials(config_of(tmp_path), "binance").local, "in mode sim they are not looked at"
+    paper = Mesh(mode="paper", session=SessionSettings(key_file="a-person-s.toml"))
+    assert read_credentials(Config(paper, tmp_path), "binance").local, "nor is a person's file on paper"
     monkeypatch.setenv("TICKMESH_PRIVATE_KEY", pem_of(ed25519.Ed25519PrivateKey.generate()))
     with pytest.raises(CredentialsUnusable, match="one of secret"):
         read_credentials(config, "binance")
