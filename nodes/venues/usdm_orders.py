@@ -28,8 +28,12 @@ from tickmesh.nodes.venues.order_venue import AnswerError, InstrumentOf, IntentE
 WS_PATH = "/ws-fapi/v1"
 KEEP_STREAM_S = 1200.0  # of the 3600 that a listenKey lives: two may fail
 REST_ORDERS = {"order.place": ("POST", "/fapi/v1/order"), "order.cancel": ("DELETE", "/fapi/v1/order")}
-FILTER_CODES = frozenset({-4003, -4004, -4005, -4014, -4016, -4024, -4131, -4164})  # quantities, prices, least worth
 DUPLICATE = -4116  # an open order of this client id stands at the venue
+WRONG_MODE = -4061  # the account has been switched to hedge mode
+CLOSED = -4141  # of a symbol
+BALANCE_CODES = frozenset((-2019, -2027, -2028))  # margin, or what the leverage allows
+# Price, quantity and worth of an order ("Error Codes": 40xx filters), and how far it may be from the mark price
+FILTER_CODES = frozenset((-4001, -4002, -4003, -4004, -4005, -4013, -4014, -4016, -4023, -4024, -4131, -4164))
 LIMIT_MAKER = spot.TYPE_NAMES[OrderType.LIMIT_MAKER]
 
 
@@ -81,8 +85,8 @@ def place(record: np.void, instrument: Instrument) -> OrderRequest:
 
 
 def amend(instrument: Instrument, client_order_id: str, quantity_lots: int) -> OrderRequest:
-    """Raises IntentError: to modify an order here puts it at the end of its price."""
-    raise IntentError("USD-M has no amendment that keeps an order's place")
+    """Raises IntentError: an order that is amended here goes to the end of its queue, so nothing is won by it."""
+    raise IntentError(f"{instrument.subject}: an order of this venue loses its place when it is amended; cancel it instead")
 
 
 def open_stream() -> OrderRequest:
@@ -112,7 +116,13 @@ def proves_nothing_done(status: int, code: int, words: str) -> bool:
 
 
 def trouble(status: int, code: int, words: str) -> Trouble | None:
-    """What a refusal is about that the next order like it would meet too: as on spot, and by codes of its own."""
+    """What a refusal is about that the next order like it would meet too: as on spot, with the codes of futures."""
+    if code == WRONG_MODE:
+        return Trouble.PERMISSION
+    if code == CLOSED:
+        return Trouble.HALTED
+    if code in BALANCE_CODES:
+        return Trouble.BALANCE
     return Trouble.FILTER if code in FILTER_CODES else ws_api.trouble(status, code, words)
 
 

@@ -124,8 +124,8 @@ def test_other_wrong_values_are_said(tmp_path, text, sentence):
         ),
         (
             "[[instruments]]\nsymbol = 'BTC/USD'\nvenue = 'kraken'\n[executor]\ninstruments = ['kraken.*']",
-            "executor.instruments = 'kraken.*' is impossible; allowed: instruments of binance, where orders can be sent in "
-            "this version, as in 'binance.*'; it matches kraken.BTC/USD",
+            "executor.instruments = 'kraken.*' is impossible; allowed: instruments of binance and binance_usdm, where orders "
+            "can be sent, as in 'binance.*'; it matches kraken.BTC/USD",
         ),
         (
             "[exchange.population.BTCUSDT]\nfollows = 'BTCUSDT'",

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from tests.support.places import KNOWN
 from tests.support.session_scene import scenario
 from tests.support.waiting import until
-from tickmesh.bus.config import Config, load
+from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
 from tickmesh.bus.settings import Mesh
@@ -83,6 +83,32 @@ def test_modes_but_sim_take_keys_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("TICKMESH_PRIVATE_KEY", pem_of(ed25519.Ed25519PrivateKey.generate()))
     with pytest.raises(CredentialsUnusable, match="one of secret"):
         read_credentials(config, "binance")
+
+
+def test_each_account_has_a_key_of_its_own_or_that_of_all(tmp_path, monkeypatch):
+    """Named in [session.accounts.…] or by a variable with the venue's name; a lock of its own either way."""
+    key_file(tmp_path, api_key="all", secret=SECRET)
+    (tmp_path / "key.toml").rename(tmp_path / "all.toml")
+    key_file(tmp_path, api_key="futures", secret=SECRET)
+    session_of = {"key_file": "all.toml", "accounts": {"binance_usdm": {"key_file": "key.toml"}}}
+    config = config_of(tmp_path, session=session_of)
+    found = {venue: read_credentials(config, venue) for venue in ("binance", "binance_usdm")}
+    assert {venue: key.api_key for venue, key in found.items()} == {"binance": "all", "binance_usdm": "futures"}
+    shared = config_of(tmp_path, session={"key_file": "all.toml"})
+    locks = [account_locks(shared, read_credentials(shared, venue), venue) for venue in found]
+    assert not set(locks[0]) & set(locks[1]), "one key, two accounts: neither keeps the other out"
+    with pytest.raises(ConfigError, match="session.accounts.kraken.*where orders can be sent: binance, binance_usdm"):
+        config_of(tmp_path, session={"accounts": {"kraken": {"key_file": "key.toml"}}})
+    live = Config(Mesh(mode="live"), tmp_path)
+    for name, value in {"API_KEY": "all", "API_SECRET": SECRET, "API_KEY_BINANCE_USDM": "futures"}.items():
+        monkeypatch.setenv(f"TICKMESH_{name}", value)
+    with pytest.raises(CredentialsUnusable, match="TICKMESH_API_KEY_BINANCE_USDM, and TICKMESH_API_SECRET_BINANCE_USDM"):
+        read_credentials(live, "binance_usdm")
+    monkeypatch.setenv("TICKMESH_API_SECRET_BINANCE_USDM", SECRET)
+    assert read_credentials(live, "binance_usdm").api_key == "futures"
+    assert read_credentials(live, "binance").api_key == "all"
+    monkeypatch.delenv("TICKMESH_API_KEY_BINANCE_USDM")
+    assert read_credentials(live, "binance_usdm").api_key == "all"
 
 
 @pytest.mark.parametrize(
