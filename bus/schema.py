@@ -39,6 +39,7 @@ class Kind(IntEnum):
     alert = 20
     command = 21
     shadow = 22
+    parent = 23
     funding = 24
 
 
@@ -91,6 +92,13 @@ class Status(IntEnum):
     PendingReplace = 10
 
 
+class ParentState(IntEnum):
+    """Whether a parent order is being worked, or is over."""
+
+    begun = 1
+    ended = 2
+
+
 class GapState(IntEnum):
     """What has become of the ids of a gap."""
 
@@ -135,6 +143,11 @@ class Reason(IntEnum):
     contradiction = 12
 
 
+def _each(code: str, *names: str) -> list[tuple[str, str]]:
+    """Fields of one type, one behind the other."""
+    return [(name, code) for name in names]
+
+
 HEADER = np.dtype(
     [
         ("size", "<u4"),
@@ -144,17 +157,8 @@ HEADER = np.dtype(
         ("k", "<u4"),
         ("producer", f"S{PRODUCER_BYTES}"),
         ("subject", f"S{SUBJECT_BYTES}"),
-        ("epoch", "<u8"),
-        ("number", "<u8"),
-        ("seq", "<u8"),
-        ("link", "<u8"),
-        ("cause_seq", "<u8"),
-        ("first_id", "<i8"),
-        ("last_id", "<i8"),
-        ("venue_ns", "<i8"),
-        ("recv_ns", "<i8"),
-        ("sent_ns", "<i8"),
-        ("seq_ns", "<i8"),
+        *_each("<u8", "epoch", "number", "seq", "link", "cause_seq"),
+        *_each("<i8", "first_id", "last_id", "venue_ns", "recv_ns", "sent_ns", "seq_ns"),
         ("reserved", "<u8"),
     ]
 )
@@ -234,6 +238,7 @@ INTENT = np.dtype(
         ("expires_ns", "<i8"),
         ("reserved2", "<i8"),
         ("strategy", f"S{STRATEGY_BYTES}"),
+        ("parent_seq", "<u8"),
     ]
 )
 
@@ -313,16 +318,9 @@ LINE = np.dtype(
         ("stream", "<u2"),
         ("joined", "<u2"),
         ("reserved", "<u4"),
-        ("begin_ns", "<i8"),
-        ("end_ns", "<i8"),
-        ("events", "<u8"),
-        ("firsts", "<u8"),
-        ("duplicates", "<u8"),
-        ("disordered", "<u8"),
-        ("lead_p50_ns", "<i8"),
-        ("lead_p99_ns", "<i8"),
-        ("lag_p50_ns", "<i8"),
-        ("lag_p99_ns", "<i8"),
+        *_each("<i8", "begin_ns", "end_ns"),
+        *_each("<u8", "events", "firsts", "duplicates", "disordered"),
+        *_each("<i8", "lead_p50_ns", "lead_p99_ns", "lag_p50_ns", "lag_p99_ns"),
     ]
 )
 
@@ -331,23 +329,31 @@ SHADOW = np.dtype(
         ("strategy", f"S{STRATEGY_BYTES}"),
         ("client_order_id", "S36"),
         ("side", "i1"),
-        ("order_type", "u1"),
-        ("time_in_force", "u1"),
-        ("status", "u1"),
-        ("price_ticks", "<i8"),
-        ("quantity_lots", "<i8"),
-        ("fill_ticks", "<i8"),
+        *_each("u1", "order_type", "time_in_force", "status"),
+        *_each("<i8", "price_ticks", "quantity_lots", "fill_ticks"),
     ]
 )
 
 FUNDING = np.dtype(
+    [("asset", "S16"), *_each("<i8", "amount", "transaction_id", "venue_ns"), ("scale", "<i4"), ("reserved", "<u4")]
+)
+
+WIDE = (("high", "<i8"), ("low", "<u8"))  # of a whole number of 128 bits: bus/wide.py
+PARENT = np.dtype(
     [
-        ("asset", "S16"),
-        ("amount", "<i8"),
-        ("transaction_id", "<i8"),
-        ("venue_ns", "<i8"),
-        ("scale", "<i4"),
-        ("reserved", "<u4"),
+        ("strategy", f"S{STRATEGY_BYTES}"),
+        ("style", "S16"),
+        ("why", "S16"),
+        ("parent_seq", "<u8"),
+        ("state", "u1"),
+        ("side", "i1"),
+        ("shadow", "u1"),
+        ("reserved", "S5"),
+        *_each("<i8", "begun_ns", "deadline_ns", "bid_ticks", "ask_ticks", "end_bid_ticks", "end_ask_ticks"),
+        *_each("<i8", "wanted_lots", "filled_lots"),
+        *((f"{money}_{half}", code) for money in ("value", "fee_cost", "shortfall") for half, code in WIDE),
+        ("children", "<u4"),
+        ("reprices", "<u4"),
     ]
 )
 
@@ -377,6 +383,7 @@ DTYPES: dict[Kind, np.dtype] = {
     Kind.alert: MSGPACK,
     Kind.command: MSGPACK,
     Kind.shadow: SHADOW,
+    Kind.parent: PARENT,
     Kind.funding: FUNDING,
 }
 

@@ -53,7 +53,7 @@ TABLE: dict[Kind, TopicRow] = {
         ),
         TopicRow(Kind.quote, Lane.market, ("feed",), ("model", "executor", "recorder"), stale_after_ns=30 * SECOND),
         TopicRow(Kind.depth, Lane.market, ("feed",), ("model", "recorder"), stale_after_ns=30 * SECOND),
-        TopicRow(Kind.gap, Lane.market, ("sequencer", "backfill"), ("model", "backfill", "recorder")),
+        TopicRow(Kind.gap, Lane.market, ("sequencer", "backfill"), ("model", "executor", "backfill", "recorder")),
         TopicRow(Kind.signal, Lane.order, ("model",), ("executor", "recorder")),
         TopicRow(Kind.intent, Lane.order, ("executor",), ("session", "executor", "recorder")),
         TopicRow(Kind.update, Lane.order, ("session",), ("executor", "session", "recorder")),
@@ -80,6 +80,7 @@ TABLE: dict[Kind, TopicRow] = {
             Kind.command, Lane.order, ("executor", "sentinel"), ("executor", "recorder")
         ),  # and `mesh` itself, as "operator"
         TopicRow(Kind.shadow, Lane.order, ("executor",), ("executor", "recorder")),
+        TopicRow(Kind.parent, Lane.order, ("executor",), ("executor", "recorder")),
     )
 }
 

@@ -48,7 +48,26 @@ def contradictions_of_trading(mesh: Mesh, subjects: list[str]) -> Iterator[tuple
     for venue in mesh.session.accounts:
         if venue not in ORDER_VENUES:
             yield f"session.accounts.{venue}", venue, f"a venue where orders can be sent: {', '.join(ORDER_VENUES)}"
+    yield from _impossible_execution(mesh)
     yield from _mixed_money(mesh)
+
+
+def _impossible_execution(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
+    """Settings of an execution style that cannot work, by what holds for each strategy."""
+    for index, one in enumerate(mesh.strategies):
+        strategy = resolved(one, mesh.executor)
+        said, styles = strategy.execution, strategy.styles
+        where = f"strategies[{index}].execution" if mesh.strategies != (StrategySettings(),) else "executor.execution"
+        sliced = said.slice_style if {"twap", "pov"} & {*styles} else None
+        if "sweep" in (*styles, sliced) and not said.slippage_max_bp:
+            yield f"{where}.slippage_max_bp", said.slippage_max_bp, "more than 0 for the style sweep, which takes up to it"
+        patience, lifetime = said.patience_ms or 0, said.lifetime_ms or 0
+        if "patient" in styles and patience >= lifetime:
+            yield (
+                f"{where}.patience_ms",
+                patience,
+                f"less than lifetime_ms = {lifetime} for the style patient, or it never takes",
+            )
 
 
 def _mixed_money(mesh: Mesh) -> Iterator[tuple[str, object, str]]:

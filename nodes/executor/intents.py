@@ -20,6 +20,7 @@ class IntentPlace(NamedTuple):
     k: int  # the number of this answer among those to the same cause
     expires_ns: int  # of an order; a cancel has no end
     strategy: str
+    parent_seq: int = 0
 
     @property
     def client_order_id(self) -> str:
@@ -49,7 +50,8 @@ def _event(
 ) -> bytearray:  # fmt: skip
     name = place.client_order_id.encode()
     strategy = place.strategy.encode()
-    record = INTENT.pack(name, target, action, side, order_type, force, price_ticks, lots, expires_ns, strategy)
+    parent = place.parent_seq
+    record = INTENT.pack(name, target, action, side, order_type, force, price_ticks, lots, expires_ns, strategy, parent)
     return encode(Kind.intent, place.subject, record, k=place.k, cause_seq=place.cause_seq)
 
 
@@ -68,9 +70,11 @@ class Answers:
         """The next event begins."""
         self._k = 0
 
-    def place(self, cause: Event, subject: str, log_id: str, strategy: str = "", expires_ns: int = 0) -> IntentPlace:
+    def place(
+        self, cause: Event, subject: str, log_id: str, strategy: str = "", expires_ns: int = 0, parent_seq: int = 0
+    ) -> IntentPlace:
         """Gives the place of the next answer to `cause`."""
-        return IntentPlace(subject, log_id, cause.seq, self._k, expires_ns, strategy)
+        return IntentPlace(subject, log_id, cause.seq, self._k, expires_ns, strategy, parent_seq)
 
     def add(self, event: bytearray) -> None:
         """Adds the answer for which `place` was asked."""

@@ -29,6 +29,7 @@ class Order(msgspec.Struct):
     cancels: int = 0  # how often a cancel has been asked for
     cancel_ns: int = 0  # when the next cancel is due
     amend_lots: int = 0  # the quantity to which an amendment that is under way reduces it; 0: none is
+    parent_seq: int = 0  # the parent that it is a child of; 0: none
     strategy: str = ""  # whose it is; empty: nobody's, as orders placed by hand or by a version of before
 
     @property

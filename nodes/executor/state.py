@@ -6,12 +6,14 @@ from typing import TypeVar
 import msgspec
 
 from tickmesh.nodes.executor import positions
+from tickmesh.nodes.executor.drafts import Quote
+from tickmesh.nodes.executor.guards import MarketState
 from tickmesh.nodes.executor.orders import Order
+from tickmesh.nodes.executor.parents import Parent
 from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.profit import LossWatch, fee_cost
 from tickmesh.nodes.executor.risk import Bucket
 from tickmesh.nodes.executor.rules import InstrumentRules
-from tickmesh.nodes.executor.styles import Quote
 from tickmesh.nodes.orders import fills, states
 
 # How many finished things are remembered, so that a late copy is known as one. Of all instruments together: how far back that
@@ -29,13 +31,18 @@ class Book(msgspec.Struct):
     position: Position = msgspec.field(default_factory=Position)
     shadow: Position = msgspec.field(default_factory=Position)  # of simulated fills
     turn: int = 0  # which style is next
+    parents: dict[int, Parent] = {}  # by the seq of their signal: that is worked, and those whose orders are not over
     intents: int = 0
     signals: int = 0
     refusals: dict[str, int] = {}
 
     def count_refusal(self, reason: str) -> None:
-        """Counts a signal that became no order, by its reason."""
+        """Counts a signal that became no order, or an order of a parent that was not made, by its reason."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
+
+    def worked(self) -> Parent | None:
+        """The parent that may still order; there is one at most."""
+        return next((parent for parent in self.parents.values() if parent.working), None)
 
 
 class InstrumentState(msgspec.Struct):
@@ -44,6 +51,7 @@ class InstrumentState(msgspec.Struct):
     rules: InstrumentRules | None = None
     quote: tuple[int, int, int, int] = (0, 0, 0, 0)
     quote_ns: int = 0
+    market: MarketState = msgspec.field(default_factory=MarketState)
     mark_ticks: int = 0  # the last mid that was looked at, for when a side of the book is empty
     orders: dict[str, Order] = {}  # what may still change the position, by client order id, oldest first
     shadow_orders: dict[str, Order] = {}  # that would rest in the book now, of strategies that are tried
@@ -163,7 +171,10 @@ class ExecutorState(msgspec.Struct):
         instrument = self.instrument(subject)
         order = self.find_order(instrument, client_order_id)
         cost = self._fee_cost(subject, asset, fee, price_ticks)
-        for position in (instrument.position, instrument.book(order.strategy if order is not None else "").position):
+        book = instrument.book(order.strategy if order is not None else "")
+        if order is not None and (parent := book.parents.get(order.parent_seq)) is not None:
+            parent.add_fill(price_ticks, lots, cost)
+        for position in (instrument.position, book.position):
             positions.apply_fill(position, side, price_ticks, lots, fee, asset, cost)
         instrument.involved = True
         if order is not None:

@@ -88,6 +88,7 @@ class Trader:
         self.ttl_ns = (settings.order_ttl_ms or 0) * MS
         self.threshold = settings.signal_threshold or 0.0
         self.styles = settings.styles
+        self.execution = settings.execution
         self.has_target = settings.has_target
         self.fee_ppm = settings.shadow_fee_ppm
         self.orders_per_s = settings.orders_per_s
