@@ -9,7 +9,15 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-from tickmesh.bus.names import KERNEL_BYTES, PRODUCER_BYTES, STRATEGY_BYTES, SUBJECT_BYTES
+from tickmesh.bus.names import KERNEL_BYTES, PRODUCER_BYTES, SUBJECT_BYTES
+from tickmesh.bus.order_records import BALANCE as BALANCE
+from tickmesh.bus.order_records import FILL as FILL
+from tickmesh.bus.order_records import FUNDING as FUNDING
+from tickmesh.bus.order_records import INTENT as INTENT
+from tickmesh.bus.order_records import PARENT as PARENT
+from tickmesh.bus.order_records import SHADOW as SHADOW
+from tickmesh.bus.order_records import UPDATE as UPDATE
+from tickmesh.bus.order_records import each
 
 SCHEMA_VERSION = 4
 
@@ -143,11 +151,6 @@ class Reason(IntEnum):
     contradiction = 12
 
 
-def _each(code: str, *names: str) -> list[tuple[str, str]]:
-    """Fields of one type, one behind the other."""
-    return [(name, code) for name in names]
-
-
 HEADER = np.dtype(
     [
         ("size", "<u4"),
@@ -157,8 +160,8 @@ HEADER = np.dtype(
         ("k", "<u4"),
         ("producer", f"S{PRODUCER_BYTES}"),
         ("subject", f"S{SUBJECT_BYTES}"),
-        *_each("<u8", "epoch", "number", "seq", "link", "cause_seq"),
-        *_each("<i8", "first_id", "last_id", "venue_ns", "recv_ns", "sent_ns", "seq_ns"),
+        *each("<u8", "epoch", "number", "seq", "link", "cause_seq"),
+        *each("<i8", "first_id", "last_id", "venue_ns", "recv_ns", "sent_ns", "seq_ns"),
         ("reserved", "<u8"),
     ]
 )
@@ -224,72 +227,6 @@ SIGNAL = np.dtype(
     ]
 )
 
-INTENT = np.dtype(
-    [
-        ("client_order_id", "S36"),
-        ("target_id", "S36"),
-        ("action", "u1"),
-        ("side", "i1"),
-        ("order_type", "u1"),
-        ("time_in_force", "u1"),
-        ("reserved", "<u4"),
-        ("price_ticks", "<i8"),
-        ("quantity_lots", "<i8"),
-        ("expires_ns", "<i8"),
-        ("reserved2", "<i8"),
-        ("strategy", f"S{STRATEGY_BYTES}"),
-        ("parent_seq", "<u8"),
-    ]
-)
-
-UPDATE = np.dtype(
-    [
-        ("client_order_id", "S36"),
-        ("reserved", "<u4"),
-        ("order_id", "<i8"),
-        ("status", "u1"),
-        ("side", "i1"),
-        ("order_type", "u1"),
-        ("time_in_force", "u1"),
-        ("code", "<i4"),
-        ("price_ticks", "<i8"),
-        ("quantity_lots", "<i8"),
-        ("filled_lots", "<i8"),
-        ("venue_ns", "<i8"),
-        ("origin", "S16"),
-        ("reason", "S80"),
-    ]
-)
-
-FILL = np.dtype(
-    [
-        ("client_order_id", "S36"),
-        ("side", "i1"),
-        ("maker", "u1"),
-        ("reserved", "<u2"),
-        ("order_id", "<i8"),
-        ("trade_id", "<i8"),
-        ("price_ticks", "<i8"),
-        ("quantity_lots", "<i8"),
-        ("fee", "<i8"),
-        ("fee_asset", "S16"),
-        ("venue_ns", "<i8"),
-        ("origin", "S16"),
-    ]
-)
-
-BALANCE = np.dtype(
-    [
-        ("asset", "S16"),
-        ("free", "<i8"),
-        ("locked", "<i8"),
-        ("venue_ns", "<i8"),
-        ("reserved", "<i8"),
-        ("scale", "<i4"),
-        ("reserved2", "<u4"),
-    ]
-)
-
 CLOCK = np.dtype([("now_ns", "<i8"), ("durable_seq", "<u8"), ("correction_ns", "<i8")])
 
 CURSOR = np.dtype(
@@ -318,42 +255,9 @@ LINE = np.dtype(
         ("stream", "<u2"),
         ("joined", "<u2"),
         ("reserved", "<u4"),
-        *_each("<i8", "begin_ns", "end_ns"),
-        *_each("<u8", "events", "firsts", "duplicates", "disordered"),
-        *_each("<i8", "lead_p50_ns", "lead_p99_ns", "lag_p50_ns", "lag_p99_ns"),
-    ]
-)
-
-SHADOW = np.dtype(
-    [
-        ("strategy", f"S{STRATEGY_BYTES}"),
-        ("client_order_id", "S36"),
-        ("side", "i1"),
-        *_each("u1", "order_type", "time_in_force", "status"),
-        *_each("<i8", "price_ticks", "quantity_lots", "fill_ticks"),
-    ]
-)
-
-FUNDING = np.dtype(
-    [("asset", "S16"), *_each("<i8", "amount", "transaction_id", "venue_ns"), ("scale", "<i4"), ("reserved", "<u4")]
-)
-
-WIDE = (("high", "<i8"), ("low", "<u8"))  # of a whole number of 128 bits: bus/wide.py
-PARENT = np.dtype(
-    [
-        ("strategy", f"S{STRATEGY_BYTES}"),
-        ("style", "S16"),
-        ("why", "S16"),
-        ("parent_seq", "<u8"),
-        ("state", "u1"),
-        ("side", "i1"),
-        ("shadow", "u1"),
-        ("reserved", "S5"),
-        *_each("<i8", "begun_ns", "deadline_ns", "bid_ticks", "ask_ticks", "end_bid_ticks", "end_ask_ticks"),
-        *_each("<i8", "wanted_lots", "filled_lots"),
-        *((f"{money}_{half}", code) for money in ("value", "fee_cost", "shortfall") for half, code in WIDE),
-        ("children", "<u4"),
-        ("reprices", "<u4"),
+        *each("<i8", "begin_ns", "end_ns"),
+        *each("<u8", "events", "firsts", "duplicates", "disordered"),
+        *each("<i8", "lead_p50_ns", "lead_p99_ns", "lag_p50_ns", "lag_p99_ns"),
     ]
 )
 

@@ -234,7 +234,7 @@ def test_intents_wait_for_a_venue_that_is_away_but_not_longer_than_they_may(tmp_
         assert mesh.states("gone") == ["Rejected"]
         assert venue.received == [("place", "long")]
 
-    scenario(tmp_path, play, started=False, make=make, rest_fallback=False)
+    scenario(tmp_path, play, started=False, rest_fallback=False, make=make)
 
 
 def test_a_second_session_on_the_same_account_cannot_start(tmp_path):
