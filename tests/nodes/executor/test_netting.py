@@ -40,6 +40,8 @@ def test_a_part_makes_way_and_the_rest_keeps_its_place(status, filled):
     assert answer == [(Action.AMEND, order, 2 * LOT)]
     assert step.counters()["strategies"]["takes"]["refused"] == {"netted": 1} and step.counters()["amends"] == 1
     assert outstanding(step) == 3 * LOT, "what was asked for is not done yet"
+    (parent,) = step.state.instruments[SUBJECT].books["rests"].parents.values()
+    assert parent.wanted_lots == 2 * LOT, "of both wishes that part is gone"
     for said, lots in ((Status.PendingReplace, 3 * LOT), (status, 2 * LOT)):
         assert step.step([tape.update(order, said, filled, lots=lots)]) == []
     assert outstanding(step) == 2 * LOT

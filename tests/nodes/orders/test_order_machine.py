@@ -12,7 +12,7 @@ from tickmesh.bus.schema import INTENT, Action, Kind, Status
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.state import ExecutorState
-from tickmesh.nodes.orders.states import apply_update, status_of_absent
+from tickmesh.nodes.orders.states import apply_update, session_may_publish, status_of_absent
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.venues.order_venue import Fill, OrderTerms, Report
 
@@ -289,6 +289,10 @@ class OneOrder(RuleBasedStateMachine):
     # What always holds
 
     @invariant()
+    def only_an_order_that_stands_is_amended(self):
+        assert session_may_publish(self.order, Status.PendingReplace) == (self.order.status in OPEN)
+
+    @invariant()
     def every_lie_is_noticed_and_nothing_else(self):
         assert self.account.contradictions == self.lies, self.account.impossible
 
@@ -341,4 +345,4 @@ class OneOrder(RuleBasedStateMachine):
 
 
 TestOneOrder = OneOrder.TestCase
-TestOneOrder.settings = settings(max_examples=600, stateful_step_count=30, deadline=None)
+TestOneOrder.settings = settings(max_examples=400, stateful_step_count=30, deadline=None)
