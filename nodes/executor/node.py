@@ -89,7 +89,6 @@ class Step:
             int(Kind.intent): self._on_intent,
             int(Kind.instrument): self._on_instrument,
         }
-        self._reads = frozenset(int(kind) for kind in READS)
         self._followed: dict[str, InstrumentState] = {}  # those whose quotes are read: listed, or with orders or fills of ours
         self._prepare()
 
@@ -103,9 +102,11 @@ class Step:
         answers, state, mark_ns = self._answers, self.state, self._mark_ns
         answers.begin_list()
         followed, handlers, working = self._followed, self._handlers, self._working
-        working.begin_list(events)
+        if working.watches:
+            working.begin_list(events)
+        reads = self._reads
         for index, event in enumerate(events):
-            if event.kind not in self._reads:
+            if event.kind not in reads:
                 continue
             answers.begin_event()
             now_ns = event.seq_ns
@@ -129,7 +130,7 @@ class Step:
             if working.subjects:
                 if event.kind in TELLING:
                     working.notice("" if event.kind in TELLING_ALL else event.subject)
-                if woken := working.woken(index):
+                if (working.pending or working.waits) and (woken := working.woken(index)):
                     working.work(woken, event)
             if state.due and now_ns >= state.due[0][0]:
                 self._ordering.cancel_due(event)
@@ -160,7 +161,8 @@ class Step:
     def _on_quote(self, instrument: InstrumentState, event: Event) -> None:
         instrument.quote = QUOTE.unpack_from(event.raw, -QUOTE.size)  # the last one
         instrument.quote_ns = event.seq_ns
-        instrument.market.note_lag(event)
+        if self._counts_lag:
+            instrument.market.note_lag(event)
         if instrument.shadow_orders:
             before = len(instrument.shadow_orders)
             self._ordering.follow_shadows(instrument, event)
@@ -172,8 +174,9 @@ class Step:
             self._control.close(instrument, event)
 
     def _on_trade(self, instrument: InstrumentState, event: Event) -> None:
-        """Of what was fetched later, or never met the book, nothing counts."""
-        instrument.market.note_lag(event)
+        """Takes in volume and lag; of what was fetched later, or never met the book, nothing counts."""
+        if self._counts_lag:
+            instrument.market.note_lag(event)
         if not event.flags & (Flag.REPAIRED | Flag.OFF_BOOK):
             for (lots,) in TRADE.iter_unpack(event.body):
                 instrument.market.traded_lots += lots
@@ -267,6 +270,10 @@ class Step:
             subjects = frozenset(instrument.subject for instrument in config.traded_by(one))
             traders[one.name] = Trader(one, subjects, state.tightened.get(one.name, {}))
             state.strategies.setdefault(one.name, StrategyStatus(one.state))
+        # Trades are looked at where a style or a guard asks for them: they are many.
+        self._counts_lag = any(trader.execution.venue_lag_max_ms for trader in traders.values())
+        trades = self._counts_lag or any("pov" in trader.styles for trader in traders.values())
+        self._reads = frozenset(int(kind) for kind in READS if trades or kind != Kind.trade)
         account = AccountLimits(config.risk, state.tightened.get(AccountLimits.name, {}))
         self._ordering = Ordering(config.executor, config.risk, state, traders, account, self._answers)
         self._working = Working(state, traders, self._ordering, self._answers, self._reads)

@@ -25,6 +25,7 @@ from tickmesh.nodes.orders.states import REJECTED
 if TYPE_CHECKING:
     from tickmesh.nodes.executor.triggers import Watch
 
+NOTHING = Trigger()
 REFUSED_MAX = 5  # orders in a row that nobody took: then the parent ends
 AGAIN_NS = 200 * MS  # before the next order after one that nobody took, twice as long after each; and after an IOC
 HOLDING = frozenset((*REASONS, "stopping")) - KEEPING  # while one of them is so nothing is asked
@@ -32,7 +33,11 @@ RISK_AGAIN_NS = 1000 * MS  # before an order is tried again that risk refused
 
 
 class Working:
-    """The parent orders of an executor's state. `subjects`: the instruments that have any."""
+    """The parent orders of an executor's state.
+
+    `subjects`: the instruments that have any; `pending`: those of which something has happened that no trigger tells; `waits`:
+    what the others wait for.
+    """
 
     def __init__(
         self, state: ExecutorState, traders: dict[str, Trader], ordering: Ordering, answers: Answers, reads: Iterable[int]
@@ -45,8 +50,8 @@ class Working:
         self.subjects = {
             subject for subject, one in state.instruments.items() if any(book.parents for book in one.books.values())
         }
-        self._pending = set(self.subjects)  # of which something has happened that no trigger tells
-        self._waits: dict[str, Trigger] = {}
+        self.pending = set(self.subjects)
+        self.waits: dict[str, Trigger] = {}
         self._watch: Watch | None = None
         if any(style not in ONCE for trader in traders.values() for style in trader.styles):
             from tickmesh.nodes.executor import triggers  # compiled; styles of one order wait for nothing
@@ -60,19 +65,24 @@ class Working:
         if self._watch is not None:
             self._watch.begin_list(events)
 
+    @property
+    def watches(self) -> bool:
+        """Whether any style has something to wait for; without one no list need be begun."""
+        return self._watch is not None
+
     def notice(self, subject: str) -> None:
         """Something has happened to an instrument, "": to any of them, that is neither a quote nor a trade."""
         if not subject:
-            self._pending |= self.subjects
+            self.pending |= self.subjects
         elif subject in self.subjects:
-            self._pending.add(subject)
+            self.pending.add(subject)
 
     def woken(self, index: int) -> Iterable[str]:
         """The instruments whose styles have to be asked at this event of the list."""
         fired = self._watch.fired(index) if self._watch is not None else ()
-        if not self._pending:
+        if not self.pending:
             return fired
-        pending, self._pending = self._pending, set()
+        pending, self.pending = self.pending, set()
         return pending.union(fired)
 
     # A new parent
@@ -107,7 +117,7 @@ class Working:
             return
         book.turn += 1
         self.subjects.add(event.subject)
-        self._pending.add(event.subject)
+        self.pending.add(event.subject)
         self._news.append((event.subject, trader.name, parent, ParentState.begun))
 
     # What there is
@@ -116,16 +126,18 @@ class Working:
         """Asks the styles of all parents on these instruments, by name of instrument, then of strategy."""
         for subject in sorted(subjects):
             instrument = self._state.instruments[subject]
-            wait = Trigger()
+            wait = NOTHING
             for name in sorted(instrument.books):
                 for parent in tuple(instrument.books[name].parents.values()):
                     wait = wait.either(self._work(subject, instrument, self._traders[name], parent, event))
-            self._waits[subject] = wait
+            if wait != NOTHING:
+                self.waits[subject] = wait
+            else:
+                self.waits.pop(subject, None)
             if not any(book.parents for book in instrument.books.values()):
                 self.subjects.discard(subject)
-                del self._waits[subject]
         if self._watch is not None:
-            self._watch.arm(self._waits)
+            self._watch.arm(self.waits)
 
     def publish_news(self, event: Event) -> None:
         """Publishes the records of the parents that have begun or ended with this event."""
@@ -185,7 +197,7 @@ class Working:
                 return wait.no_later(parent.retry_ns)
             parent.reprices += parent.repricing and decision.place.order_type == OrderType.LIMIT_MAKER
             parent.repricing = False
-            self._pending.add(subject)  # a parent of another strategy may have been netted
+            self.pending.add(subject)  # a parent of another strategy may have been netted
             if parent.shadow:
                 return self._work(subject, instrument, trader, parent, event)
         return wait

@@ -1,88 +1,19 @@
 """The executor's limit and state hold against a venue that reports late, twice and out of order."""
 
-import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.executor_tape import ALONE, LOT, Tape, make
+from tests.support.odd_venue import SYMBOLS, drive, reported
 from tickmesh.bus.layout import RECORDS
-from tickmesh.bus.schema import Action, Kind, Status
+from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings_trading import StrategySettings
 from tickmesh.bus.wire import decode
 from tickmesh.nodes.executor import node as executor
-from tickmesh.nodes.orders.commands import KillSwitch, SwitchStrategy
-
-
-class Venue:
-    """Acts on intents when it likes, matches what it likes, and queues its reports to be delivered in any order."""
-
-    def __init__(self) -> None:
-        self.position = 0
-        self.waiting: list[np.void] = []
-        self.orders: dict[bytes, list] = {}  # id → [side, quantity, filled, open]
-        self.reports: list[tuple] = []
-        self.trade_id = 0
-
-    def act(self, index: int) -> None:
-        if not self.waiting:
-            return
-        intent = self.waiting.pop(index % len(self.waiting))
-        if intent["action"] == Action.CANCEL:
-            order = self.orders.get(intent["target_id"])
-            if order is None or not order[3]:
-                self.reports.append(("update", intent["client_order_id"], Status.Rejected, 0, 1, 0))
-                return
-            order[3] = False
-            self._report(intent["target_id"], Status.Canceled)
-        else:
-            side, lots = int(intent["side"]), int(intent["quantity_lots"])
-            if index % 5 == 0:
-                self.orders[intent["client_order_id"]] = [side, lots, 0, False]
-                self._report(intent["client_order_id"], Status.Rejected)
-                return
-            self.orders[intent["client_order_id"]] = [side, lots, 0, True]
-            self._report(intent["client_order_id"], Status.New)
-
-    def match(self, index: int) -> None:
-        alive = [name for name, order in self.orders.items() if order[3]]
-        if not alive:
-            return
-        name = alive[index % len(alive)]
-        order = self.orders[name]
-        lots = min(order[1] - order[2], LOT // 2)
-        order[2] += lots
-        self.position += order[0] * lots
-        self.trade_id += 1
-        order[3] = order[2] < order[1]
-        self.reports.append(("fill", name, self.trade_id, lots, order[0]))
-        self._report(name, Status.PartiallyFilled if order[3] else Status.Filled)
-
-    def doubt(self, index: int) -> None:
-        if self.orders:
-            name = list(self.orders)[index % len(self.orders)]
-            if self.orders[name][3]:
-                self._report(name, Status.Unknown)
-
-    def _report(self, name: bytes, status: Status) -> None:
-        side, lots, filled, _ = self.orders[name]
-        self.reports.append(("update", name, status, filled, side, lots))
-
-    def most(self) -> tuple[int, int]:
-        """How short and how long we could be if it matched everything it has now."""
-        open_lots = [(o[0], o[1] - o[2]) for o in self.orders.values() if o[3]]
-        return (
-            self.position - sum(lots for side, lots in open_lots if side < 0),
-            self.position + sum(lots for side, lots in open_lots if side > 0),
-        )
-
 
 ACTIONS = st.lists(
     st.tuples(st.sampled_from("SSSAAAMMMTTTTDUQC"), st.integers(0, 1000)), min_size=20, max_size=150
 )  # fmt: skip
-
-
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "XRPUSDT")
-SUBJECTS = tuple(f"binance.{symbol}" for symbol in SYMBOLS)
 
 
 STRATEGIES = (
@@ -96,52 +27,6 @@ STRATEGIES = (
 def stepped(strategies=ALONE, limits=None, **changes) -> executor.Step:
     """An executor of three instruments."""
     return make(SYMBOLS, strategies, limits, instruments=("binance.*",), **changes)
-
-
-def drive(step: executor.Step, actions: list[tuple[str, int]], tape: Tape, check) -> dict[str, Venue]:
-    """Signal, venue Acts, Matches, Tells one report, tells a Duplicate, Unknown, Quote, Clock: each of some instrument."""
-    venues = {subject: Venue() for subject in SUBJECTS}
-    tape.opened(step, SUBJECTS)
-    for what, n in actions:
-        subject = SUBJECTS[n // 7 % len(SUBJECTS)]
-        venue = venues[subject]
-        event = None
-        if what == "S":
-            event = tape.signal(1.0 if n % 3 else -1.0, subject=subject, model="mabc"[n % 4])
-        elif what == "W":
-            event = tape.command(SwitchStrategy("abcd"[n % 4], ("live", "off", "shadow")[n % 3], "operator"))
-        elif what == "K":
-            event = tape.command(KillSwitch(n % 2 == 1, "operator"))
-        elif what == "A":
-            venue.act(n)
-        elif what == "M":
-            venue.match(n)
-        elif what == "U":
-            venue.doubt(n)
-        elif what in "TD" and venue.reports:
-            index = n % len(venue.reports)
-            report = venue.reports[index] if what == "D" else venue.reports.pop(index)
-            event = reported(tape, subject, report)
-        elif what == "Q":
-            event = tape.quote(subject=subject)
-        elif what == "C":
-            event = tape.clock(n)
-        if event is not None:
-            published = [(raw, "executor") for raw in step.step([event])]
-            while published:  # an order that comes when its strategy is off is cancelled at once
-                own = tape.log(*published.pop(0))
-                if own.kind == Kind.intent:
-                    venues[own.subject].waiting.append(own.records[0])
-                published += [(raw, "executor") for raw in step.step([own])]
-        for each in venues.values():
-            check(step, each)
-    return venues
-
-
-def reported(tape: Tape, subject: str, report: tuple):
-    if report[0] == "fill":
-        return tape.fill(report[1], report[2], report[3], side=report[4], subject=subject)
-    return tape.update(report[1], report[2], report[3], side=report[4], lots=report[5], subject=subject)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
