@@ -22,6 +22,7 @@ from tickmesh.tools.simulation.venue import OrderSeen, TradeSeen, lost
 
 MODEL = "planted"
 SILENCE_NS = 100_000_000  # then the sequencer says what time it is
+NEVER_NS = 1 << 63
 SETTLE_EVERY = 64  # steps of a market between two times that what it would send is let go of
 RESOLVED_NS = 12_000_000_000  # an order of unknown outcome is proven absent: recv_window and absence_margin of [session]
 
@@ -99,16 +100,18 @@ class Trial:
     # Time
 
     def _pass(self, to_ns: int) -> None:
-        """Lets everything happen that is due before a time."""
+        """Lets everything happen that is due before a time: one thing after the other, since each may cause the next."""
         market, steps = self._market, 0
         while market.due_ns:
-            queued = self._under_way[0][0] if self._under_way else market.due_ns
-            at_ns = min(queued, market.due_ns)
+            queued_ns = self._under_way[0][0] if self._under_way else NEVER_NS
+            clock_ns = self._log.now_ns + SILENCE_NS if self._waits else NEVER_NS
+            at_ns = min(queued_ns, market.due_ns, clock_ns)
             if at_ns >= to_ns:
-                self._publish_clock(to_ns)
-                return
-            self._publish_clock(at_ns)
-            if queued <= market.due_ns and self._under_way:
+                break
+            if at_ns == clock_ns:
+                self._publish_clock(at_ns)
+                continue
+            if at_ns == queued_ns:
                 self._arrive(*heappop(self._under_way))
             else:
                 self._move(at_ns)
@@ -116,13 +119,17 @@ class Trial:
             steps += 1
             if steps % SETTLE_EVERY == 0:
                 market.settle()
+        if to_ns - self._log.now_ns > SILENCE_NS:
+            self._publish_clock(to_ns - 1)
 
-    def _publish_clock(self, to_ns: int) -> None:
-        while to_ns - self._log.now_ns > SILENCE_NS:
-            now_ns = self._log.now_ns + SILENCE_NS
-            self._take_answers(
-                self._log.add(encode(Kind.clock, "sequencer", np.array([(now_ns, 0, 0)], CLOCK)), "sequencer", now_ns)
-            )
+    @property
+    def _waits(self) -> bool:
+        """Whether something may be due in a silence; else the sequencer's word of the time is left out, but for the last."""
+        return self._working is not None or bool(self._under_way) or self._venue.has_orders
+
+    def _publish_clock(self, now_ns: int) -> None:
+        clock = encode(Kind.clock, "sequencer", np.array([(now_ns, 0, 0)], CLOCK))
+        self._take_answers(self._log.add(clock, "sequencer", now_ns))
 
     def _later(self, at_ns: int, what: object) -> None:
         self._count += 1

@@ -128,6 +128,11 @@ class SimulatedVenue:
         self._names[order.id] = order.client_id
         return None
 
+    @property
+    def has_orders(self) -> bool:
+        """Whether an order of ours is open."""
+        return bool(self._open)
+
     def news(self) -> tuple[list[OrderSeen], list[TradeSeen]]:
         """Orders that have changed, and executions, since the last call."""
         return list(self._changed()) if self._open else [], self._trades() if self._names else []

@@ -60,3 +60,16 @@ def test_orders_pay_the_fees_of_usdm(style, share):
     assert outcome.side == 1 and outcome.filled == outcome.wanted == 0.1
     assert outcome.fees == pytest.approx(outcome.filled_value * share)
     assert outcome.filled_value == pytest.approx(6000.0 if style == "limit_maker" else 6000.01)
+
+
+def test_in_a_silent_market_the_order_of_one_parent_is_gone_when_the_next_begins():
+    """What is due in a silence happens then: the second parent is of the other side, and would meet what the first left."""
+    silent = [line(0, {"lastUpdateId": 10, "bids": [["60000.0", "5"]], "asks": [["60000.1", "5"]]})]
+    silent += [quote(at_s, 11 + at_s, "60000.0", ask) for at_s, ask in ((1, "60000.1"), (6, "60000.2"), (60, "60000.1"))]
+    market = replayed_usdm("BTCUSDT", [frame for text in silent if (frame := read_usdm_line(text, "BTCUSDT"))], FEES)
+    scenario = next(one for one in SCENARIOS if one.name == "btc-usdm")
+    terms = TrialTerms((2 * SECOND, 13 * SECOND), 10 * SECOND, scenario.taker_fee)
+    step = build_step(scenario, "limit_maker")
+    outcomes = Trial(market, step, 10_000_000, terms).run()
+    assert step.counters()["refused"] == {}
+    assert [one.orders for one in outcomes] == [1, 1]
