@@ -36,6 +36,7 @@ NAME = "emergency"
 PATIENCE_S = 60.0  # then it ends, and says what is still open; whoever has started it starts it again
 REQUEST_S = 5.0  # for an answer
 AT_ONCE = 10  # cancels that wait for their answers
+CANCEL_WEIGHT = 1  # as much as one can cost
 SHARE = 0.2  # of the venue's request weight: a question costs 80 or 40; a cancel nothing, or 1
 ROUND_S, ROUND_S_MAX = 0.2, 5.0  # between two questions; longer after each failure
 
@@ -106,6 +107,7 @@ class EmergencyCanceller:
     async def _cancel(self, symbol: str, client_order_id: str) -> bool:
         """Cancels one order; False where it is not known that it is over."""
         async with self._turn:
+            await self._venue.budget.spend(CANCEL_WEIGHT)
             try:
                 cancelled = await self._venue.cancel(symbol, client_order_id)
             except (RestError, RestUnreachable) as error:

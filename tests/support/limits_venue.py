@@ -44,6 +44,9 @@ class LimitsVenue:
         if record["action"] == Action.CANCEL:
             self.end(bytes(record["target_id"]), Status.Canceled)
             return None
+        if record["action"] == Action.AMEND:
+            self.amend(bytes(record["target_id"]), int(record["quantity_lots"]))
+            return None
         assert record["action"] == Action.NEW
         lots, price = int(record["quantity_lots"]), int(record["price_ticks"])
         rests = record["order_type"] != OrderType.MARKET and record["time_in_force"] == TimeInForce.GTC
@@ -54,6 +57,14 @@ class LimitsVenue:
         self.working[order.name] = order
         self.sent.append((self.tape.now_ns, order.strategy))
         return order
+
+    def amend(self, name: bytes, lots: int) -> None:
+        """Reduces an order to so many lots, filled ones included, if it is there and that is less."""
+        order = self.working.get(name)
+        if order is not None and order.lots - order.left < lots < order.lots:
+            order.left -= order.lots - lots
+            order.lots = lots
+            self.accept(order)
 
     def accept(self, order: Working) -> None:
         self.unlogged.append(("update", order, Status.New, order.lots - order.left))

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.support.exchange_clients import limit, venue
+from tests.support.exchange_clients import SPOT_AND_USDM, limit, venue
 from tickmesh.bus.file_lock import FileLock
 from tickmesh.nodes.exchange.server.faults import PATH
 from tickmesh.nodes.session.credentials import read_credentials
@@ -73,6 +73,29 @@ def test_where_foreign_orders_are_adopted_it_cancels_them_too(tmp_path):
     run(scene)
 
 
+def test_every_account_of_the_mesh_is_cancelled(tmp_path):
+    """Binance spot and USD-M: one client order id may be open at both."""
+    futures = "/binance_usdm/fapi/v1/order"
+
+    async def scene():
+        async with venue(tmp_path, SPOT_AND_USDM + '[executor]\ninstruments = ["*.BTCUSDT"]\n[exchange]\nlines = 0\n') as (
+            rest,
+            _,
+            _,
+        ):
+            for path in ("/api/v3/order", futures):
+                for i, name in enumerate([OURS.format(0), OURS.format(1), "by-hand"]):
+                    status, answer = await rest.order(path=path, **limit("BUY", f"{57_000 + i}.0", newClientOrderId=name))
+                    assert status == 200, answer
+            code, outcome, log = await emergency(tmp_path)
+            assert code == 0 and outcome["cancelled"] == 4 and outcome["left"] == 0, (outcome, log)
+            assert await open_orders(rest) == {"by-hand"}
+            status, rows = await rest.order("GET", "/binance_usdm/fapi/v1/openOrders")
+            assert status == 200 and {row["clientOrderId"] for row in rows} == {"by-hand"}
+
+    run(scene)
+
+
 @pytest.mark.parametrize("fault", [
     {"kind": "clock", "length_s": 0, "offset_ms": 20_000},
     {"kind": "answer", "length_s": 0, "endpoint": "DELETE /api/v3/order", "status": 503, "times": 9},
@@ -99,7 +122,7 @@ def test_it_goes_on_until_the_venue_shows_none_whatever_it_answers_first(tmp_pat
 def test_a_venue_that_is_away_is_said_after_the_patience(tmp_path):
     async def scene():
         async with venue(tmp_path) as (rest, _, ctx):
-            canceller = EmergencyCanceller(ctx.config, read_credentials(ctx.config))
+            canceller = EmergencyCanceller(ctx.config, read_credentials(ctx.config, "binance"), "binance")
             (ctx.config.run_dir / "exchange.json").write_text(
                 (ctx.config.run_dir / "exchange.json").read_text().replace(rest.base, "http://127.0.0.1:1")
             )
