@@ -26,7 +26,8 @@ IO = (
     "runner/alone", "runner/history", "runner/hosted_steps", "runner/hosting", "runner/stalls", "runner/step",
     "runner/warm", "sentinel/processes", "sentinel/silence", "sentinel/supervisord", "session/binance_rest",
     "session/credentials",
-    "session/publishing", "session/reconciliation", "session/requests", "session/sending", "session/venue_connection",
+    "session/publishing", "session/reconciliation", "session/requests", "session/sending", "session/stopping",
+    "session/venue_connection",
     "supervision/groups", "supervision/presence",
 )  # fmt: skip
 MACHINE = {

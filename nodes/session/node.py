@@ -40,6 +40,7 @@ from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.reconciliation import Reconciler
 from tickmesh.nodes.session.requests import OrderRequests
 from tickmesh.nodes.session.sending import IntentSender
+from tickmesh.nodes.session.stopping import end_orders
 from tickmesh.nodes.session.venue_connection import VenueConnection
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.table import adapter_of
@@ -75,7 +76,8 @@ class Session:
             {
                 name: 0
                 for name in ("orders_sent", "cancels_sent", "rejects", "refused_intents", "unknowns", "resolved", "fills",
-                             "reconnects", "reconciles", "outbox_full", "foreign", "contradictions", "adopted")
+                             "reconnects", "reconciles", "outbox_full", "foreign", "contradictions", "adopted",
+                             "strays_cancelled", "outbox_tail")
             }
         )  # fmt: skip
         self.count["last_error"] = ""
@@ -145,6 +147,7 @@ class Session:
         for event in tail:
             if event.epoch != epoch or event.number > number:
                 self.account.read(event)
+                self.count["outbox_tail"] += event.kind in WRITES
         subscription = self.ctx.subscribe(READS, after)
         for order in self.account.unsettled_orders():
             self.publisher.publish(
@@ -282,6 +285,8 @@ async def run(ctx: Context) -> None:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+        if ctx.stop.is_set() and ctx.failure is None:
+            await end_orders(ctx, session.account, session.requests, session.sender)
     finally:
         for task in tasks:
             task.cancel()

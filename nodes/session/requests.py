@@ -38,11 +38,12 @@ class OrderRequests:
         self._paused_until = 0.0  # monotonic seconds
         self.connection: Connection | None = None
         self.trading = False  # connected, subscribed and reconciled
+        self.stopping = False  # the session ends: nothing is placed any more
 
     @property
     def may_place(self) -> bool:
-        """Whether an order may be sent now: reconciled with the venue, and not asked by it to wait."""
-        return self.trading and time.monotonic() >= self._paused_until
+        """Whether an order may be sent now: reconciled with the venue, not asked by it to wait, and not about to end."""
+        return self.trading and not self.stopping and time.monotonic() >= self._paused_until
 
     def pause_orders(self, wait_s: float) -> None:
         """Keeps orders from being sent for `wait_s`, because the venue asked for it; cancels are sent all the same."""

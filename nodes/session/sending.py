@@ -10,7 +10,7 @@ from tickmesh.bus.schema import Action, Kind, Status
 from tickmesh.bus.settings import ORDER_VENUE, Instrument
 from tickmesh.bus.wire import Event, decode
 from tickmesh.nodes.net.websocket import Disconnected
-from tickmesh.nodes.session.account import Account
+from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.requests import OrderRequests
 from tickmesh.nodes.venues import binance_orders as venue
@@ -103,10 +103,22 @@ class IntentSender:
         """Cancels what is alive at the venue and over for the log: at once, whatever the log has."""
         strays, self._account.strays = self._account.strays, {}
         for order in strays.values() if self._requests.connection is not None else ():
-            params: dict[str, object] = {"symbol": order.subject.partition(".")[2], "origClientOrderId": order.client_order_id}
-            with contextlib.suppress(Disconnected):
-                self._requests.send(self._requests.build("order.cancel", params, order.client_order_id))
-                self._count["cancels_sent"] += 1
+            self._count["strays_cancelled"] += self.cancel_order(order)
+
+    def cancel_order(self, order: SessionOrder) -> bool:
+        """Asks the venue to cancel an order that no intent names; False without a connection: nothing was sent."""
+        params: dict[str, object] = {"symbol": order.subject.partition(".")[2], "origClientOrderId": order.client_order_id}
+        with contextlib.suppress(Disconnected):
+            self._requests.send(self._requests.build("order.cancel", params, order.client_order_id))
+            self._count["cancels_sent"] += 1
+            return True
+        return False
+
+    def expire_waiting(self, reason: str) -> None:
+        """Ends every order intent that nothing has been published about as Expired: it was not sent, and will not be."""
+        for intent in self._account.waiting_intents():
+            if _read_intent(intent.raw)[2] == Action.NEW:
+                self._refuse(intent, reason, Status.Expired)
 
     def _refuse(self, intent: Event, reason: str, status: Status = Status.Rejected) -> None:
         event = self._account.build_unsent(intent, status, reason, now_ns())
