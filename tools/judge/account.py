@@ -6,9 +6,10 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any, NamedTuple
 
-from tickmesh.tools.judge.exchange_ledger import LedgerContents, OrderEvent
+from tickmesh.tools.judge.exchange_ledger import LedgerContents, subject_of
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.log import Event
+from tickmesh.tools.judge.order_events import OrderEvent
 
 # A session that was away, or was not told, asks the venue within `session.reconcile_s` (5 s) and what the answer takes.
 ASKED_MS = 12_000
@@ -99,7 +100,7 @@ def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, b
     newest: dict[OrderKey, OrderEvent] = {}
     sent: Counter[OrderKey] = Counter()
     for event in chain.from_iterable(ledger.orders.values()):
-        key = f"binance.{event.symbol}", event.client_order_id
+        key = subject_of(event.symbol), event.client_order_id
         if _log_of(key[1]) not in logs and key not in kept:
             findings.count("orders_of_others", int(event.what == "NEW"))
             continue
