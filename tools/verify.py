@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 
@@ -16,9 +17,12 @@ from tickmesh.tools.judge import (
     coverage,
     eras,
     exchange_ledger,
+    limits,
     log,
+    order_rules,
     overlays,
     recent,
+    trading,
 )
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.log import Event
@@ -97,12 +101,13 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
     begun_ms = time.time() * 1000 if (config.run_dir / "ready").exists() else 0.0
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
-    orders = account.StoredAccount()
-    stored = eras.gather_stored(orders.watch(chain(archive.read(config.archive_dir, upto, findings), beyond)))
+    orders, traded = account.StoredAccount(), trading.StoredTrading()
+    stored = eras.gather_stored(traded.watch(orders.watch(chain(archive.read(config.archive_dir, upto, findings), beyond))))
     truth = exchange_ledger.read_contents(folders[0], findings)
     pairs = eras.pair_eras(truth, stored, findings)
     against_ledger.compare(truth, pairs, findings, begun_ms, config.feed.depth_limit)
     positions = account.compare(truth, orders, findings, begun_ms)
+    order_rules.compare(truth, orders, traded, _limits(config), findings)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
     coverage.compare_with_ledger(truth, claimed, pairs, findings)
     return {
@@ -113,6 +118,18 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
         "account": positions,
         "compared": against_ledger.COMPARED,
     }
+
+
+def _limits(config: Config) -> dict[str, limits.Limit]:
+    """The limits of mesh.toml, by scope; those that a person has tightened are narrower, and are not looked at."""
+    scopes = {limits.ACCOUNT: config.risk, **{one.name: one for one in config.strategies_resolved}}
+    return {
+        name: limits.Limit(
+            *(Decimal(value) if value else None for value in (of.position_max, of.position_notional, of.notional_max)),
+            of.open_orders_max,
+        )
+        for name, of in scopes.items()
+    }  # fmt: skip
 
 
 def _alone(config: Config, findings: Findings) -> JsonObject:

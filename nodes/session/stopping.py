@@ -20,6 +20,7 @@ async def end_orders(ctx: Context, account: Account, requests: OrderRequests, se
     executor that are working are cancelled, and their ends awaited; an alert names those that may work on.
     """
     requests.stopping = True
+    ctx.alert("info", "session_stopping", "the session was asked to stop", "nothing: it sends no more orders")
     sender.expire_waiting(REASON)
     if ctx.config.session.on_stop == "keep":
         if kept := len(working(account)):

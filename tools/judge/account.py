@@ -93,7 +93,7 @@ def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, b
     for name in (*NAMES, "orders_checked", "fills_checked", "fills_on_their_way", "fills_before_ledger", "orders_of_others"):
         findings.count(name, 0)
     late_ms = (min(begun_ms, ledger.last_ms) if begun_ms else ledger.last_ms) - ASKED_MS
-    logs = {_log_of(name) for _, name in stored.intents} - {""}  # of the executor that this log is of
+    logs = {log_of(name) for _, name in stored.intents} - {""}  # of the executor that this log is of
     # and of what the session adopted: of a lost log, by hand
     kept = stored.status.keys() | {key[:2] for key in stored.fills}
     true_fills: dict[FillKey, FillValues] = {}
@@ -101,7 +101,7 @@ def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, b
     sent: Counter[OrderKey] = Counter()
     for event in chain.from_iterable(ledger.orders.values()):
         key = subject_of(event.symbol), event.client_order_id
-        if _log_of(key[1]) not in logs and key not in kept:
+        if log_of(key[1]) not in logs and key not in kept:
             findings.count("orders_of_others", int(event.what == "NEW"))
             continue
         newest[key] = event
@@ -115,7 +115,7 @@ def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, b
         findings.count("orders_checked")
         if count > 1:
             _fault(findings, "order_doubled", f"{_name(key)} was placed {count} times")
-        if key not in stored.intents and _log_of(key[1]) in logs and key not in late:
+        if key not in stored.intents and log_of(key[1]) in logs and key not in late:
             _fault(findings, "order_lost", f"{_name(key)} was placed at the exchange, and the log has no intent of it")
     for key, event in newest.items():
         working = event.status in OPEN and event.time_ms > ledger.orders_lost_ms
@@ -199,7 +199,7 @@ def _stored_name(asset: str) -> str:
     return raw[:11].decode(errors="ignore") + "~" + sha256(raw).hexdigest()[:4]
 
 
-def _log_of(client_order_id: str) -> str:
+def log_of(client_order_id: str) -> str:
     """The log that an order of an executor names (`t<log id>-…`); "" of any other order."""
     log_id, _, rest = client_order_id[1:].partition("-")
     return log_id if client_order_id[:1] == "t" and len(log_id) == 16 and rest else ""

@@ -1,4 +1,4 @@
-"""What the ledger says of the account: its orders' events, in either dialect of the user stream, and what was asked about it."""
+"""What the ledger says of the account: its orders' events, in the dialect of either venue, and what was asked about it."""
 
 from typing import Any, NamedTuple
 
