@@ -125,11 +125,14 @@ def _limits(config: Config) -> dict[str, limits.Limit]:
     scopes = {limits.ACCOUNT: config.risk, **{one.name: one for one in config.strategies_resolved}}
     return {
         name: limits.Limit(
-            *(Decimal(value) if value else None for value in (of.position_max, of.position_notional, of.notional_max)),
-            of.open_orders_max,
+            _decimal(of.position_max), _decimal(of.position_notional), _decimal(of.notional_max), of.open_orders_max
         )
         for name, of in scopes.items()
-    }  # fmt: skip
+    }
+
+
+def _decimal(amount: str) -> Decimal | None:
+    return Decimal(amount) if amount else None
 
 
 def _alone(config: Config, findings: Findings) -> JsonObject:

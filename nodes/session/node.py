@@ -77,7 +77,7 @@ class Session:
                 name: 0
                 for name in ("orders_sent", "cancels_sent", "rejects", "refused_intents", "unknowns", "resolved", "fills",
                              "reconnects", "reconciles", "outbox_full", "foreign", "contradictions", "adopted",
-                             "strays_cancelled", "outbox_tail")
+                             "strays_cancelled", "outbox_tail", "resumed_seq", "order_pauses")
             }
         )  # fmt: skip
         self.count["last_error"] = ""
@@ -105,7 +105,12 @@ class Session:
         """What is on the account beside our own, what the venue counts of our requests, how long they have waited."""
         budget = self.venue.budget
         account = self.account
-        seen = {"foreign": account.foreign, "adopted": account.adopted, "contradictions": account.contradictions}
+        seen = {
+            "foreign": account.foreign,
+            "adopted": account.adopted,
+            "contradictions": account.contradictions,
+            "repeated": account.repeated,
+        }
         return {**seen, "used_weight": int(budget.used_weight), "budget_waited_s": round(budget.waited_s, 3)}
 
     def age_ns(self, order: SessionOrder) -> int:
@@ -130,7 +135,7 @@ class Session:
             try:
                 self.account.load(loaded.state)
                 self.logged.load(loaded.state)
-                after = loaded.seq
+                self.count["resumed_seq"] = after = loaded.seq
             except msgspec.DecodeError as error:
                 unused = f"{self.ctx.checkpoint.path} is of another version: {error}"
         if unused:

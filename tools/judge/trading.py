@@ -15,7 +15,7 @@ FINAL = (4, 6, 7, 8)  # Filled, Canceled, Rejected, Expired
 OrderKey = tuple[str, str]  # subject, client order id
 
 
-class Window(NamedTuple):
+class QuietTime(NamedTuple):
     """A stretch in which nothing may be sent. Times in ms of the log; `end_ms`: infinite where it lasts to the end."""
 
     begin_ms: float
@@ -23,7 +23,7 @@ class Window(NamedTuple):
     what: str
 
 
-class Placed(NamedTuple):
+class PendingOrder(NamedTuple):
     """An order's PendingNew, published right before it is sent."""
 
     key: OrderKey
@@ -45,8 +45,8 @@ class StoredTrading:
         self.intended_ms: dict[OrderKey, float] = {}
         self.known_ms: dict[OrderKey, float] = {}  # of each order that something was published about: when first
         self.ended_ms: dict[OrderKey, float] = {}  # when it was over for the log
-        self.placed: list[Placed] = []
-        self.windows: list[Window] = []
+        self.placed: list[PendingOrder] = []
+        self.windows: list[QuietTime] = []
         self.fills = 0
         self.positions: StrategyPositions | None = None
         self.last_ms = 0.0
@@ -66,9 +66,9 @@ class StoredTrading:
                 self._packed(event)
             yield event
 
-    def windows_to_the_end(self) -> list[Window]:
+    def windows_to_the_end(self) -> list[QuietTime]:
         """All stretches in which nothing may be sent, those too that last to the end of the log."""
-        return [*self.windows, *(Window(begun, float("inf"), what) for what, begun in self._begun.items())]
+        return [*self.windows, *(QuietTime(begun, float("inf"), what) for what, begun in self._begun.items())]
 
     def _intent(self, event: Event) -> None:
         for record in event.records:
@@ -86,7 +86,7 @@ class StoredTrading:
             if status in FINAL:
                 self.ended_ms.setdefault(key, event.seq_ns / 1e6)
             elif status == PENDING_NEW:
-                self.placed.append(Placed(key, event.sent_ns / 1e6))
+                self.placed.append(PendingOrder(key, event.sent_ns / 1e6))
 
     def _packed(self, event: Event) -> None:
         content = _map_of(event.records)
@@ -110,7 +110,7 @@ class StoredTrading:
         if begins:
             self._begun.setdefault(what, now_ms)
         elif what in self._begun:
-            self.windows.append(Window(self._begun.pop(what), now_ms, what))
+            self.windows.append(QuietTime(self._begun.pop(what), now_ms, what))
 
 
 def _map_of(packed: bytes) -> dict[str, Any]:
