@@ -147,6 +147,12 @@ def verify(
         list[Path] | None,
         typer.Option(help="Compare with these raw captures, or with the folder of the local exchange's ledger."),
     ] = None,
+    settled: Annotated[
+        bool,
+        typer.Option(
+            "--settled", help="With a ledger: trading had ended before the mesh was stopped, so nothing of it is late."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Check log, recent store and archive; or both against captures, or against what the local exchange did."""
@@ -154,7 +160,7 @@ def verify(
 
     if files and not against:
         raise terminal.UsageFailure(f"what is {files[0]} for? Captures are given with --against FILE")
-    result = command.verify([*(against or []), *(files or [])])
+    result = command.verify([*(against or []), *(files or [])], settled)
     terminal.print_json(result) if json else command.show(result)
     if not result["ok"]:
         raise typer.Exit(1)

@@ -33,9 +33,10 @@ READ_AGAIN = 5
 INCOMPLETE = "NOT ok, incomplete: what could be compared holds; the sentences above name what could not."
 
 
-def verify(captures: list[Path]) -> JsonObject:
+def verify(captures: list[Path], settled: bool = False) -> JsonObject:
     """Judges the stored data: against captures, or an exchange's ledger, or alone. Gives the object that `--json` prints.
 
+    `settled`: of an account nothing may be on its way, as trading had ended before the mesh was stopped.
     Where a running mesh releases a segment of the log that is about to be read, all is read again. Raises Failure when there is
     nothing to judge, or that happens READ_AGAIN times.
     """
@@ -45,7 +46,7 @@ def verify(captures: list[Path]) -> JsonObject:
     for _ in range(READ_AGAIN):
         findings = Findings()
         try:
-            result = _judge(config, captures, findings)
+            result = _judge(config, captures, settled, findings)
         except log.ReleasedMeanwhile as released:
             why = released  # what it was about is archived now: from the beginning, with a later watermark
             continue
@@ -55,9 +56,9 @@ def verify(captures: list[Path]) -> JsonObject:
     )
 
 
-def _judge(config: Config, captures: list[Path], findings: Findings) -> JsonObject:
+def _judge(config: Config, captures: list[Path], settled: bool, findings: Findings) -> JsonObject:
     if any(path.is_dir() for path in captures):
-        return _against_ledger(config, captures, findings)
+        return _against_ledger(config, captures, settled, findings)
     return _against(config, captures, findings) if captures else _alone(config, findings)
 
 
@@ -89,7 +90,7 @@ def _against(config: Config, captures: list[Path], findings: Findings) -> JsonOb
     }
 
 
-def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> JsonObject:
+def _against_ledger(config: Config, folders: list[Path], settled: bool, findings: Findings) -> JsonObject:
     """Archive and log compared with what the local exchange says it did.
 
     The ledger is read last: its rows are written before anything is sent, so it has all that is stored.
@@ -106,8 +107,9 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
     truth = exchange_ledger.read_contents(folders[0], findings)
     pairs = eras.pair_eras(truth, stored, findings)
     against_ledger.compare(truth, pairs, findings, begun_ms, config.feed.depth_limit)
-    positions = account.compare(truth, orders, findings, begun_ms)
-    order_rules.compare(truth, orders, traded, _limits(config), findings)
+    late_ms = 0.0 if settled else account.ASKED_MS
+    positions = account.compare(truth, orders, findings, begun_ms, late_ms)
+    order_rules.compare(truth, orders, traded, _limits(config), findings, late_ms)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
     coverage.compare_with_ledger(truth, claimed, pairs, findings)
     return {

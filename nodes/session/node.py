@@ -77,7 +77,7 @@ class Session:
                 name: 0
                 for name in ("orders_sent", "cancels_sent", "rejects", "refused_intents", "unknowns", "resolved", "fills",
                              "reconnects", "reconciles", "outbox_full", "foreign", "contradictions", "adopted",
-                             "strays_cancelled", "outbox_tail", "resumed_seq", "order_pauses")
+                             "strays_cancelled", "outbox_tail", "resumed_seq")
             }
         )  # fmt: skip
         self.count["last_error"] = ""
@@ -110,6 +110,7 @@ class Session:
             "adopted": account.adopted,
             "contradictions": account.contradictions,
             "repeated": account.repeated,
+            "order_pauses": self.requests.pauses,
         }
         return {**seen, "used_weight": int(budget.used_weight), "budget_waited_s": round(budget.waited_s, 3)}
 

@@ -36,6 +36,7 @@ class OrderRequests:
         self._numbers = 0
         self._pending: dict[str, PendingRequest] = {}
         self._paused_until = 0.0  # monotonic seconds
+        self.pauses = 0  # how often orders began to wait
         self.connection: Connection | None = None
         self.trading = False  # connected, subscribed and reconciled
         self.stopping = False  # the session ends: nothing is placed any more
@@ -47,6 +48,7 @@ class OrderRequests:
 
     def pause_orders(self, wait_s: float) -> None:
         """Keeps orders from being sent for `wait_s`, because the venue asked for it; cancels are sent all the same."""
+        self.pauses += time.monotonic() >= self._paused_until
         self._paused_until = max(self._paused_until, time.monotonic() + wait_s)
 
     def observe_limits(self, limits: list[RateLimit]) -> None:

@@ -173,7 +173,6 @@ class VenueConnection:
             retry_ms = venue.decode_retry(error.data).retryAfter if bytes(error.data) else 0
             wait_ms = asked_pause_ms(error.code, retry_ms, self._venue_time.now_ms())
             self._requests.pause_orders(max(0.1, wait_ms / 1000))
-            self._count["order_pauses"] += 1
             if refusals.is_ban(status, error.msg):  # the address, not the account
                 said = f"{request.method} is answered {status}: {error.msg}"
                 self._rest.rest.waits.take(self._rest.endpoints.ws, "", max(0.1, wait_ms / 1000), said, banned=True)

@@ -52,7 +52,7 @@ def _run(mesh: SweepMesh, strikes: list[Strike], seed: int) -> JsonObject:
         mesh.down()
         step("judging", 0)
         figures = OrderFigures().read(LogReader(mesh.config.log_dir).events())
-        judged = {"alone": judged_by(mesh), "ledger": judged_by(mesh, "--against", str(mesh.config.exchange_dir))}
+        judged = {"alone": judged_by(mesh), "ledger": judged_by(mesh, "--settled", "--against", str(mesh.config.exchange_dir))}
     wrong += [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
     wrong += [f"recovery path {name} was never used" for name, used in sorted(figures.paths.items()) if not used]
     wrong += [f"nothing was judged: {what} is 0" for what in LOOKED_AT if not judged["ledger"].get(what)]

@@ -77,7 +77,10 @@ class OrderFigures:
         self.paths["expired_unsent"] += status == Status.Expired and reason.startswith(b"the intent expired")
         self.paths["cancelled_unsent"] += reason.startswith(b"cancelled before it was sent")
         self.paths["cancelled_at_stop"] += self._stopping and status == Status.Canceled
-        (self._unknown.add if status == Status.Unknown else self._unknown.discard)(name)
+        if status == Status.Unknown:
+            self._unknown.add(name)
+        elif status != Status.PendingCancel:  # a cancel of it finds nothing out
+            self._unknown.discard(name)
         if status in (Status.Filled, Status.Canceled, Status.Rejected, Status.Expired):
             self.open.pop(name.decode(), None)
         else:

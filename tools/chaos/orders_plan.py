@@ -8,7 +8,7 @@ from tickmesh.tools.chaos.plan import AT_ONCE, CALM_S, FEEDS, Strike
 PLACE, CANCEL = "order.place", "order.cancel"
 VICTIMS = ("session", "executor", "sequencer", "model-imbalance", "model-flow", *FEEDS)
 OFTEN = (*VICTIMS, "session", "session", "executor")  # drawn from these, after each has died once
-PAUSE_S = (0.4, 1.4)  # between two strikes
+PAUSE_S = (0.3, 1.1)  # between two strikes
 FAULT_EVERY = 2  # strikes with kills, on average, for one fault
 REST = "GET /api/v3/*"
 
@@ -60,9 +60,9 @@ CODA = (
     # The stream says everything twice, then in another order.
     Strike(24.0, fault={"kind": "duplicate", "length_s": 2.0, "stream": "user"}),
     Strike(26.0, fault={"kind": "reorder", "length_s": 2.0, "stream": "user"}),
-    Strike(28.0, foreign=FOREIGN),
-    # The sequencer hangs while the session dies: what that has published is in its outbox alone.
+    # The sequencer hangs while the session adopts an order, and dies: what that has published is in its outbox alone.
     Strike(29.0, hang=("sequencer",)),
+    Strike(29.5, foreign=FOREIGN),
     Strike(30.5, kill=("session",)),
     Strike(34.0, wake=("sequencer",)),
     Strike(37.0, kill=("executor", "session")),

@@ -74,6 +74,9 @@ stale_s = 4.0
 backoff_s = [0.05, 0.5]
 weight_share = 1.0
 
+[sentinel]
+heartbeat_s = 60.0
+
 [exchange]
 seed = {seed}
 trades_per_s = 12.0

@@ -141,6 +141,8 @@ class SweepMesh:
                 self.set_tmpfs(full=one.tmpfs == "fill")
             for name in one.hang:
                 self._signal(name, signal.SIGSTOP)
+            if one.wake:
+                self._await_all()  # who came back meanwhile has read what there was
             for name in one.wake:
                 self._signal(name, signal.SIGCONT)
             if one.command:
@@ -149,6 +151,10 @@ class SweepMesh:
                 self.place_foreign(one.foreign)
             on_strike(one)
         time.sleep(max(0.0, begun + length_s(strikes) - time.monotonic()))  # the last faults run their time
+        self._await_all()
+
+    def _await_all(self) -> None:
+        """Waits until everyone who was killed is ready again. Raises Failure after READY_S."""
         deadline = time.monotonic() + READY_S
         while self._waiting:
             self._look_for_ready()

@@ -83,16 +83,18 @@ class StoredAccount:
                 self.fills[fill] = FillValues(side, bool(maker), order_id, price, quantity, fee, asset.decode())
 
 
-def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, begun_ms: float = 0.0) -> dict[str, Any]:
+def compare(
+    ledger: LedgerContents, stored: StoredAccount, findings: Findings, begun_ms: float = 0.0, asked_ms: float = ASKED_MS
+) -> dict[str, Any]:
     """Compares the account with the exchange's ledger; gives by instrument what was compared, and its position by both.
 
     Only orders of this log's executor are compared, and those that the session adopted: others (by hand, of another log) are
-    counted. What happened in the last ASKED_MS may still be on its way. `begun_ms`: since when a mesh that runs is looked at;
+    counted. What happened in the last `asked_ms` may still be on its way. `begun_ms`: since when a mesh that runs is looked at;
     0: it is down.
     """
     for name in (*NAMES, "orders_checked", "fills_checked", "fills_on_their_way", "fills_before_ledger", "orders_of_others"):
         findings.count(name, 0)
-    late_ms = (min(begun_ms, ledger.last_ms) if begun_ms else ledger.last_ms) - ASKED_MS
+    late_ms = (min(begun_ms, ledger.last_ms) if begun_ms else ledger.last_ms) - asked_ms
     logs = {log_of(name) for _, name in stored.intents} - {""}  # of the executor that this log is of
     # and of what the session adopted: of a lost log, by hand
     kept = stored.status.keys() | {key[:2] for key in stored.fills}

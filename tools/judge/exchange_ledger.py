@@ -173,7 +173,7 @@ class LedgerContents:
             self.asked = [] if self.asked is None else self.asked
             self.asked.append(Asked(time_ms, *values))
         elif kind == "event":
-            self._account_event(json.loads(values[0]), values[1] if len(values) > 1 else "", time_ms)
+            self._account_event(json.loads(values[0]), values[1] if len(values) > 1 else "", time_ms, number)
         elif kind == "fault" and values[1] != "added" and values[0] in self._losing:
             self.orders_lost_ms = time_ms
         elif kind == "fault" and values[1] == "added":
@@ -192,8 +192,8 @@ class LedgerContents:
         """The newest era of each symbol."""
         return {symbol: truths[-1] for symbol, truths in self.eras.items()}
 
-    def _account_event(self, of: dict[str, Any], venue: str, time_ms: int) -> None:
-        if (event := read_order_event(of, venue, time_ms)) is not None:
+    def _account_event(self, of: dict[str, Any], venue: str, time_ms: int, row: int) -> None:
+        if (event := read_order_event(of, venue, time_ms, row)) is not None:
             self.orders.setdefault(event.symbol, []).append(self._names.named(event))
         elif of["e"] == "outboundAccountPosition":
             for held in of["B"]:

@@ -28,6 +28,7 @@ class OrderEvent(NamedTuple):
     fee_asset: str
     total: int = 0
     limit: int = 0
+    row: int = 0  # in the ledger: the order of events where the exchange's clock was set
 
 
 class BalanceEvent(NamedTuple):
@@ -58,7 +59,7 @@ class Asked(NamedTuple):
         return "binance_usdm" if "binance_usdm" in self.operation else SPOT
 
 
-def read_order_event(of: dict[str, Any], venue: str, time_ms: int) -> OrderEvent | None:
+def read_order_event(of: dict[str, Any], venue: str, time_ms: int, row: int = 0) -> OrderEvent | None:
     """Reads an executionReport (spot), or an ORDER_TRADE_UPDATE (USD-M); None of any other event.
 
     A cancel's report has its own id in `c` and the order's in `C`; of USD-M `c` is always the order's.
@@ -71,12 +72,12 @@ def read_order_event(of: dict[str, Any], venue: str, time_ms: int) -> OrderEvent
     side, trade_id = (1 if of["S"] == "BUY" else -1), of["t"] if of["x"] == "TRADE" else 0
     return OrderEvent(
         symbol, of.get("C") or of["c"], of["x"], of["X"], time_ms, side, of["i"], trade_id, of["m"], units(of["L"]),
-        units(of["l"]), units(of["n"]), of["N"] or "", units(of.get("q", "0")), units(of.get("p", "0")),
+        units(of["l"]), units(of["n"]), of["N"] or "", units(of.get("q", "0")), units(of.get("p", "0")), row,
     )  # fmt: skip
 
 
 def units(decimal: str) -> int:
-    """Of a decimal of at most 8 places, exactly."""
+    """Reads a decimal of at most 8 places as a mantissa at 10^−8, exactly."""
     whole, _, part = decimal.partition(".")
     return int(whole + part.ljust(8, "0"))
 

@@ -25,9 +25,15 @@ NAMES = (
 
 
 def compare(
-    ledger: LedgerContents, stored: StoredAccount, trading: StoredTrading, limits: Mapping[str, Limit], findings: Findings
+    ledger: LedgerContents,
+    stored: StoredAccount,
+    trading: StoredTrading,
+    limits: Mapping[str, Limit],
+    findings: Findings,
+    asked_ms: float = ASKED_MS,
 ) -> None:
     """Judges the rules; fills the findings. `limits`: of each strategy by its name, of all together under "account".
+    `asked_ms`: for so long an intent's end may be on its way when the log ends.
 
     What a ledger or a log cannot show is counted under a name with `not_compared`, and never found right.
     """
@@ -35,7 +41,7 @@ def compare(
         findings.count(name, 0)
     logs = {log_of(name) for _, name in stored.intents} - {""}
     mine = [
-        event for event in sorted(chain.from_iterable(ledger.orders.values()), key=lambda one: one.time_ms)
+        event for event in sorted(chain.from_iterable(ledger.orders.values()), key=lambda one: one.row)
         if log_of(event.client_order_id) in logs or (subject_of(event.symbol), event.client_order_id) in stored.status
     ]  # fmt: skip
     if ledger.asked is None:
@@ -45,7 +51,7 @@ def compare(
         _sent_early(ledger.asked, logs, findings)
         _sent_after_stop(ledger.asked, logs, trading, findings)
     _lives(mine, trading, findings)
-    _intents(ledger, mine, stored, trading, findings)
+    _intents(ledger, mine, stored, trading, findings, asked_ms)
     check = LimitCheck(limits, trading.strategy, findings)
     for event in mine:
         check.take(event)
@@ -121,7 +127,12 @@ def _lives(mine: Iterable[OrderEvent], trading: StoredTrading, findings: Finding
 
 
 def _intents(
-    ledger: LedgerContents, mine: Iterable[OrderEvent], stored: StoredAccount, trading: StoredTrading, findings: Findings
+    ledger: LedgerContents,
+    mine: Iterable[OrderEvent],
+    stored: StoredAccount,
+    trading: StoredTrading,
+    findings: Findings,
+    asked_ms: float,
 ) -> None:
     """An intent that nothing works of at the venue has a final state, once nothing of it can be on its way any more."""
     newest = {_key(event): event for event in mine}
@@ -133,7 +144,7 @@ def _intents(
         event = newest.get(key)
         if event is not None and event.status in PLACED_STATES and event.time_ms > ledger.orders_lost_ms:
             working += 1
-        elif trading.last_ms - max(intended_ms, event.time_ms if event is not None else 0) > ASKED_MS:
+        elif trading.last_ms - max(intended_ms, event.time_ms if event is not None else 0) > asked_ms:
             what = f"is {event.status} at the exchange" if event is not None else "never came to the exchange"
             _fault(findings, "intent_open", f"{_name(key)} {what}; in the log it has no end")
     findings.count("intents_without_end", open_intents)
