@@ -56,7 +56,7 @@ class OrderFigures:
             for record in event.records:
                 self._intent(record)
         elif event.kind in (Kind.health, Kind.run, Kind.command, Kind.alert):
-            self._said(event)
+            self._packed(event)
 
     def _intent(self, record: np.void) -> None:
         if record["action"] == Action.CANCEL:
@@ -86,7 +86,7 @@ class OrderFigures:
         else:
             self.open[name.decode()] = status
 
-    def _said(self, event: Event) -> None:
+    def _packed(self, event: Event) -> None:
         content = event.map()
         if event.kind == Kind.run:
             self.paths["checkpoint"] += content.get("resumed_seq", 0) > content.get("replayed", 0) > 0

@@ -153,17 +153,17 @@ def _intents(
 
 def _strategies(mine: Iterable[OrderEvent], trading: StoredTrading, findings: Findings) -> None:
     """What the executor said last of its strategies' positions, if it knew all fills, against the exchange's fills."""
-    said = trading.positions
-    if said is None or said.fills != trading.fills:
+    stated = trading.positions
+    if stated is None or stated.fills != trading.fills:
         findings.count("strategies_not_compared")
         return
     true: dict[tuple[str, str], int] = defaultdict(int)
     for event in mine:
         if event.what == "TRADE":
             true[trading.strategy.get(_key(event), ""), subject_of(event.symbol)] += event.side * event.quantity
-    for key in sorted(true.keys() | said.held.keys()):
+    for key in sorted(true.keys() | stated.held.keys()):
         findings.count("strategies_checked")
-        held = round(said.held.get(key, 0.0) * 10**8)
+        held = round(stated.held.get(key, 0.0) * 10**8)
         if held != true.get(key, 0):
             who = key[0] or "no strategy"
             _fault(

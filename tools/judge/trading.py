@@ -101,7 +101,7 @@ class StoredTrading:
             self.positions = StrategyPositions(
                 {
                     (name, subject): one["position"]
-                    for name, said in content["strategies"].items() for subject, one in said["positions"].items()
+                    for name, strategy in content["strategies"].items() for subject, one in strategy["positions"].items()
                 },
                 content.get("fills", 0),
             )  # fmt: skip
