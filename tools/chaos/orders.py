@@ -3,14 +3,14 @@ ledger."""
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tickmesh.bus.log import LogReader
 from tickmesh.tools.chaos.course import describe, judged_by, kept_or_gone, place_of, progress
 from tickmesh.tools.chaos.figures import quantiles
 from tickmesh.tools.chaos.orders_figures import OrderFigures
-from tickmesh.tools.chaos.orders_plan import CODA, plan
+from tickmesh.tools.chaos.orders_plan import coda, plan, sessions_of
 from tickmesh.tools.chaos.orders_settings import STRATEGIES, SYMBOLS, VENUES, order_settings
 from tickmesh.tools.chaos.plan import Strike, length_s
 from tickmesh.tools.chaos.sweep_mesh import SweepMesh
@@ -26,23 +26,23 @@ LOOKED_AT = (
 )  # fmt: skip
 
 
-def chaos_of_orders(kills: int, seed: int, folder: Path | None = None) -> JsonObject:
+def chaos_of_orders(kills: int, seed: int, folder: Path | None = None, venues: Sequence[str] = VENUES) -> JsonObject:
     """Runs one sweep; gives the result as `--json` prints it. Raises Failure when the mesh could not even be run."""
-    mesh = SweepMesh(place_of(folder), order_settings(seed))
-    return kept_or_gone(mesh, folder, lambda: _run(mesh, plan(kills, seed), seed))
+    mesh = SweepMesh(place_of(folder), order_settings(seed, venues))
+    return kept_or_gone(mesh, folder, lambda: _run(mesh, plan(kills, seed, venues), seed, venues))
 
 
-def _run(mesh: SweepMesh, strikes: list[Strike], seed: int) -> JsonObject:
-    begun, wrong, stopped_s = time.monotonic(), [], 0.0
-    with progress(len(strikes) + len(CODA), length_s(strikes) + length_s(CODA)) as step:
+def _run(mesh: SweepMesh, strikes: list[Strike], seed: int, venues: Sequence[str]) -> JsonObject:
+    begun, wrong, stopped_s, last = time.monotonic(), [], 0.0, coda(venues)
+    with progress(len(strikes) + len(last), length_s(strikes) + length_s(last)) as step:
         try:
             step("up", 0)
             mesh.up()
             step("striking", 0)
-            for some in (strikes, list(CODA)):
+            for some in (strikes, last):
                 mesh.strike(some, lambda one: step(describe(one), 1))
                 mesh.end_faults()
-            stopped_s = _stop_and_start(mesh, step)
+            stopped_s = _stop_and_start(mesh, sessions_of(venues), step)
             step("settling", 0)
             if left := _settle(mesh):
                 wrong.append(f"{len(left)} orders were not over after {SETTLE_S:.0f} s under the kill switch: {left[:3]}")
@@ -58,7 +58,7 @@ def _run(mesh: SweepMesh, strikes: list[Strike], seed: int) -> JsonObject:
     wrong += [f"nothing was judged: {what} is 0" for what in LOOKED_AT if not judged["ledger"].get(what)]
     wrong += [f"{what} is {judged['ledger'][what]}" for what in ("intents_without_end", "orders_working")
               if judged["ledger"].get(what)]  # fmt: skip
-    wrong += [f"nothing was traded on {venue}.{symbol}" for venue in VENUES for symbol in SYMBOLS
+    wrong += [f"nothing was traded on {venue}.{symbol}" for venue in venues for symbol in SYMBOLS
               if not figures.fills[f"{venue}.{symbol}"]]  # fmt: skip
     if stopped_s > STOP_S:
         wrong.append(f"the session took {stopped_s:.1f} s to stop; it may take {STOP_S:g} s")
@@ -80,15 +80,16 @@ def _run(mesh: SweepMesh, strikes: list[Strike], seed: int) -> JsonObject:
     }
 
 
-def _stop_and_start(mesh: SweepMesh, step: Callable[[str, int], None]) -> float:
-    """Stops the session in order while it trades, and starts it again; gives the seconds that the stop took."""
+def _stop_and_start(mesh: SweepMesh, sessions: Sequence[str], step: Callable[[str, int], None]) -> float:
+    """Stops each session in order while it trades, and starts it again; gives the seconds that the slowest stop took."""
     step("stop the session", 0)
-    before = mesh.ready_pid("session")
-    begun = time.monotonic()
-    mesh.supervisorctl("stop", "session")
-    took_s = time.monotonic() - begun
-    mesh.supervisorctl("start", "session")
-    mesh.await_ready("session", before)
+    took_s = 0.0
+    for name in sessions:
+        before, begun = mesh.ready_pid(name), time.monotonic()
+        mesh.supervisorctl("stop", name)
+        took_s = max(took_s, time.monotonic() - begun)
+        mesh.supervisorctl("start", name)
+        mesh.await_ready(name, before)
     return took_s
 
 

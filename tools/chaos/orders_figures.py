@@ -90,7 +90,7 @@ class OrderFigures:
         content = event.map()
         if event.kind == Kind.run:
             self.paths["checkpoint"] += content.get("resumed_seq", 0) > content.get("replayed", 0) > 0
-            if event.subject == "session":
+            if event.subject.startswith("session"):
                 self._stopping = False
         elif event.kind == Kind.alert:
             self._stopping |= content["what"] == "session_stopping"
@@ -103,12 +103,12 @@ class OrderFigures:
     def _health(self, subject: str, content: dict[str, int]) -> None:
         pid = content.get("pid", 0)
         for path, (name, counter) in COUNTED.items():
-            if subject != name:
+            if subject.partition("-")[0] != name:
                 continue
-            key, now = (name, pid, counter), content.get(counter, 0)
+            key, now = (subject, pid, counter), content.get(counter, 0)
             if now > (before := self._most.get(key, 0)):
                 self._most[key] = now
                 self.paths[path] += now - before
-        if subject == "session" and content.get("resumed_seq") and (subject, pid) not in self._resumed:
+        if subject.startswith("session") and content.get("resumed_seq") and (subject, pid) not in self._resumed:
             self._resumed.add((subject, pid))
             self.paths["session_checkpoint"] += 1

@@ -1,16 +1,17 @@
 """What is done to a mesh that trades, and when: a pure function of the seed. Moments are seconds since the first."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
-from tickmesh.tools.chaos.plan import AT_ONCE, CALM_S, FEEDS, Strike
+from tickmesh.tools.chaos.plan import AT_ONCE, CALM_S, FEEDS, USDM_FEEDS, Strike
 
-PLACE, CANCEL = "order.place", "order.cancel"
+PLACE, CANCEL = "*order.place", "*order.cancel"  # of either venue
 VICTIMS = ("session", "executor", "sequencer", "model-imbalance", "model-flow", *FEEDS)
-OFTEN = (*VICTIMS, "session", "session", "executor")  # drawn from these, after each has died once
+VICTIMS_OF_VENUE = {"binance_usdm": ("session-binance_usdm", *USDM_FEEDS)}  # more of them, where that is traded on
 PAUSE_S = (0.3, 1.1)  # between two strikes
 FAULT_EVERY = 2  # strikes with kills, on average, for one fault
-REST = "GET /api/v3/*"
+REST = "GET *"
 
 # Each at least once in every sweep: what orders meet at a venue.
 FAULTS: tuple[dict[str, Any], ...] = (
@@ -74,10 +75,29 @@ CODA = (
 )
 
 
-def plan(kills: int, seed: int) -> list[Strike]:
+def victims_of(venues: Sequence[str]) -> tuple[str, ...]:
+    """The processes that are killed in a mesh that trades at these venues."""
+    return (*VICTIMS, *(name for venue in venues for name in VICTIMS_OF_VENUE.get(venue, ())))
+
+
+def sessions_of(venues: Sequence[str]) -> tuple[str, ...]:
+    """Those of them that are sessions."""
+    return tuple(name for name in victims_of(venues) if name.startswith("session"))
+
+
+def coda(venues: Sequence[str]) -> list[Strike]:
+    """The closing strikes of every sweep: where the session dies, those of all venues do."""
+    sessions = sessions_of(venues)
+    return [
+        one._replace(kill=(*(name for name in one.kill if name != "session"), *sessions)) if "session" in one.kill else one
+        for one in CODA
+    ]
+
+
+def plan(kills: int, seed: int, venues: Sequence[str] = ("binance",)) -> list[Strike]:
     """Draws the strikes of a sweep of orders from its seed: `kills` SIGKILLs, every fault at least once, the coda not yet."""
     draw = random.Random(seed)
-    groups = _groups(kills, draw)
+    groups = _groups(kills, draw, venues)
     faults = list(FAULTS)
     draw.shuffle(faults)
     faults += [draw.choice(FAULTS) for _ in range(len(groups) // FAULT_EVERY - len(faults))]
@@ -91,14 +111,16 @@ def plan(kills: int, seed: int) -> list[Strike]:
     return strikes
 
 
-def _groups(kills: int, draw: random.Random) -> list[tuple[str, ...]]:
+def _groups(kills: int, draw: random.Random, venues: Sequence[str]) -> list[tuple[str, ...]]:
     """Who dies together: first executor and session, and each victim alone, as far as `kills` reaches, then as drawn."""
-    first: list[tuple[str, ...]] = [(name,) for name in VICTIMS]
+    victims = victims_of(venues)
+    often = (*victims, *2 * sessions_of(venues), "executor")  # these more often than others
+    first: list[tuple[str, ...]] = [(name,) for name in victims]
     draw.shuffle(first)
     first.insert(0, ("executor", "session"))
     groups, left = [], kills
     while left > 0:
-        group = first.pop(0) if first else tuple(dict.fromkeys(draw.sample(OFTEN, draw.choice(AT_ONCE))))
+        group = first.pop(0) if first else tuple(dict.fromkeys(draw.sample(often, draw.choice(AT_ONCE))))
         groups.append(group[:left])
         left -= len(groups[-1])
     return groups

@@ -53,7 +53,8 @@ class StoredAccount:
         self.fills: dict[FillKey, FillValues] = {}
         self.logged_ms: dict[FillKey, float] = {}  # when a fill came, by the log's time
         self.copies: list[FillKey] = []
-        self.balances: dict[str, tuple[int, int]] = {}  # by asset, free and locked at 10^−8: the newest
+        # The newest, free and locked at 10^−8: by asset of spot, by `venue.asset` of others
+        self.balances: dict[str, tuple[int, int]] = {}
 
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
         """Takes events, and passes them on."""
@@ -63,7 +64,9 @@ class StoredAccount:
             elif event.kind == "balance":
                 for asset, free, locked, _, _, *more in event.records:
                     unit = 10 ** (more[0] if more else 0)  # of its scale, which older files have not
-                    self.balances[asset.decode()] = free * unit, locked * unit
+                    venue = event.subject.partition(".")[0]
+                    name = asset.decode() if venue == "binance" else f"{venue}.{asset.decode()}"
+                    self.balances[name] = free * unit, locked * unit
             yield event
 
     def _take(self, event: Event) -> None:
@@ -195,10 +198,11 @@ def _compare_balances(ledger: LedgerContents, stored: StoredAccount, late_ms: fl
 
 def _stored_name(asset: str) -> str:
     """As docs/messages.md says of `balance`."""
-    raw = asset.encode()
+    venue, point, name = asset.rpartition(".")
+    raw = name.encode()
     if len(raw) <= 16:
         return asset
-    return raw[:11].decode(errors="ignore") + "~" + sha256(raw).hexdigest()[:4]
+    return f"{venue}{point}" + raw[:11].decode(errors="ignore") + "~" + sha256(raw).hexdigest()[:4]
 
 
 def log_of(client_order_id: str) -> str:

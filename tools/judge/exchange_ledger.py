@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import msgpack
 
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.order_events import Asked, BalanceEvent, OrderEvent, OrderNames, read_order_event, units
+from tickmesh.tools.judge.order_events import OPENED, Asked, BalanceEvent, OrderEvent, OrderNames, read_order_event, units
 
 HEAD = struct.Struct("<IIQI")
 FORMATS = (1, 2)  # the first knew no eras
 IDS = {"trade": "t", "bookTicker": "u", "depth": "u", "depth@100ms": "u"}  # streams whose frames have an id → its field
 
+WS_API = ("/ws-api", "/binance_usdm/ws-fapi")  # how the paths begin at which one can order
 EVERY_CONNECTION = 0  # in place of a number: all that were open when the exchange began again, with numbers from 1
 
 Row = list[Any]  # [number, kind, time_ms, …], as docs/ledger.md has it
@@ -120,7 +121,8 @@ class LedgerContents:
     """All rows of an exchange's ledger, sorted. `complete` is False when older files were removed.
 
     orders, balances: what the account's user stream said of them. orders_lost_ms: when the exchange last forgot open orders.
-    asked: what was asked about the account, in order; None of a ledger that is older than these rows.
+    asked: what was asked about the account, in order, and each new connection on which one can order; None of a
+    ledger that is older than these rows.
 
     eras: of each symbol, in order. clients: (ms, connection, what, detail), and EVERY_CONNECTION closed where the exchange
     began again, if only after it was killed. withheld: rows of frames and requests; absurd: ids
@@ -162,6 +164,8 @@ class LedgerContents:
             self._acted_ms = time_ms
         if kind == "head":
             self.market = values[1]
+            if self.asked is None and "asked" in values[2]:
+                self.asked = []
             self._era = values[3] if len(values) > 3 else 0
         elif kind in ("frame", "request"):
             self.withheld.append(row)
@@ -169,9 +173,11 @@ class LedgerContents:
                 self._absurd(*values)
         elif kind == "client":
             self.clients.append((time_ms, *values))
+            if self.asked is not None and values[1] == "opened" and values[2].startswith(WS_API):
+                self.asked.append(Asked(time_ms, values[0], OPENED + values[2], "", 200))
         elif kind == "asked":
-            self.asked = [] if self.asked is None else self.asked
-            self.asked.append(Asked(time_ms, *values))
+            if self.asked is not None:
+                self.asked.append(Asked(time_ms, *values))
         elif kind == "event":
             self._account_event(json.loads(values[0]), values[1] if len(values) > 1 else "", time_ms, number)
         elif kind == "fault" and values[1] != "added" and values[0] in self._losing:
@@ -198,6 +204,9 @@ class LedgerContents:
         elif of["e"] == "outboundAccountPosition":
             for held in of["B"]:
                 self.balances.setdefault(held["a"], []).append(BalanceEvent(time_ms, units(held["f"]), units(held["l"])))
+        elif of["e"] == "ACCOUNT_UPDATE":  # of a margin account the whole wallet: what orders and positions bind is in it
+            for held in of["a"]["B"]:
+                self.balances.setdefault(f"{venue}.{held['a']}", []).append(BalanceEvent(time_ms, units(held["wb"]), 0))
 
     def _absurd(self, fault: int, _connection: int, stream: str, what: str, text: str) -> None:
         message = json.loads(text)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 PLACE = ("order.place", "POST /api/v3/order", "POST /fapi/v1/order")  # without its venue: operations that place an order
 BY_REST = 0  # in place of a connection's number
 SPOT = "binance"
+OPENED = "opened "  # and a path, in place of an operation: a connection on which one can order
 
 
 class OrderEvent(NamedTuple):
@@ -52,6 +53,11 @@ class Asked(NamedTuple):
     def places(self) -> bool:
         """Whether an order was to be placed by it."""
         return self.operation.replace("binance_usdm.", "").replace("/binance_usdm", "") in PLACE
+
+    @property
+    def opens(self) -> bool:
+        """Whether it is a connection that was opened."""
+        return self.operation.startswith(OPENED)
 
     @property
     def venue(self) -> str:

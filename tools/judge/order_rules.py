@@ -15,7 +15,8 @@ from tickmesh.tools.judge.trading import StoredTrading
 ORPHANED_MS = 12_000  # so long an order may work at the venue while the log does not know it, or has it over
 STOP_MS = 1_000  # from a stop, or the kill switch, in the log until nothing is sent any more
 SUBSCRIBED = "userDataStream.subscribe"  # how the operations begin that begin a connection's user stream
-RECONCILED = ("/openOrders", "/account")  # how the questions end that a reconciliation asks at least
+# How the questions end that a reconciliation asks at least, of either venue
+QUESTIONS = {"openOrders": "open orders", "account": "balances", "balance": "balances"}
 PLACED_STATES = ("NEW", "PARTIALLY_FILLED")
 OVER = ("FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED")
 NAMES = (
@@ -67,22 +68,20 @@ def _sent_twice(asked: Iterable[Asked], logs: set[str], findings: Findings) -> N
 
 
 def _sent_early(asked: Iterable[Asked], logs: set[str], findings: Findings) -> None:
-    """Of each connection with a user stream: the questions of a reconciliation are answered before its first order."""
-    answered: dict[int, set[str]] = {}  # by connection, what was answered since its user stream began
-    newest = BY_REST
+    """Of each connection: a reconciliation's questions are answered before its first order, and since its user stream began."""
+    answered: dict[int, set[str]] = {}  # by connection, which of them were answered
+    newest: dict[str, int] = {}  # by venue, the connection that was opened last
     for one in asked:
-        if one.operation.rpartition("binance_usdm.")[2].startswith(SUBSCRIBED) and one.status == 200:
-            answered[one.connection], newest = set(), one.connection
-        elif one.connection == BY_REST and one.status == 200:
-            for question in RECONCILED:
-                if one.operation.startswith("GET ") and one.operation.endswith(question):
-                    answered.get(newest, set()).add(question)
+        if one.opens or (one.operation.startswith(SUBSCRIBED) and one.status == 200):
+            answered[one.connection], newest[one.venue] = set(), one.connection
+        elif one.connection == BY_REST and one.status == 200 and one.operation.startswith("GET "):
+            question = QUESTIONS.get(one.operation.rpartition("/")[2])
+            if question and one.venue in newest:
+                answered[newest[one.venue]].add(question)
         if one.places and log_of(one.order) in logs:
-            where = one.connection or newest
-            if where not in answered:
-                _fault(findings, "sent_early", f"order {one.order} was sent on a connection without a user stream")
-            elif missing := set(RECONCILED) - answered[where]:
-                _fault(findings, "sent_early", f"order {one.order} was sent before {', '.join(sorted(missing))} was answered")
+            known = answered.get(one.connection or newest.get(one.venue, BY_REST), set())
+            if missing := sorted(set(QUESTIONS.values()) - known):
+                _fault(findings, "sent_early", f"order {one.order} was sent before {' and '.join(missing)} were answered")
 
 
 def _sent_after_stop(asked: Iterable[Asked], logs: set[str], trading: StoredTrading, findings: Findings) -> None:

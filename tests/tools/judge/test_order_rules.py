@@ -32,9 +32,11 @@ def report(
     return ["event", at_ms, text, "binance"]
 
 
-def ledger_of(rows) -> LedgerContents:
+def ledger_of(rows, known: bool = True) -> LedgerContents:
     contents = LedgerContents()
-    for number, (kind, time_ms, *values) in enumerate([["head", 1, 2, "synthetic", {}, 0], *rows], 1):
+    for number, (kind, time_ms, *values) in enumerate(
+        [["head", 1, 2, "synthetic", {"asked": []} if known else {}, 0], *rows], 1
+    ):
         contents.take([number, kind, time_ms, *values])
     return contents
 
@@ -83,8 +85,9 @@ class History:
         findings, stored, traded = Findings(), account.StoredAccount(), trading.StoredTrading()
         for _ in traded.watch(stored.watch(sorted(self.log, key=lambda one: one.seq_ns))):
             pass
-        rows = [*self.reports, *(["asked", *one] for one in self.asked)]
-        contents = ledger_of(sorted(rows, key=lambda row: row[1]))
+        opened = ["client", 990, 1, "opened", "/ws-api/v3"]
+        rows = [opened, *self.reports, *(["asked", *one] for one in self.asked)]
+        contents = ledger_of(sorted(rows, key=lambda row: row[1]), self.asked != [])
         order_rules.compare(contents, stored, traded, LIMITS, findings)
         return findings
 
@@ -109,6 +112,9 @@ def changed(history: History, damage: str) -> None:
         history.asked[2] = (2100, 0, HELD, "", 200)
     elif damage == "sent though the open orders were refused":
         history.asked[1] = (1010, 0, OPEN, "", 429)
+    elif damage == "sent on USD-M before the balances":
+        asked = ["binance_usdm.order.place", "GET /binance_usdm/fapi/v1/openOrders"]
+        history.asked += [(7000, 0, asked[1], "", 200), (7001, 3, asked[0], three, 200)]
     elif damage == "sent on a new connection at once":
         history.asked[4:] = [(4000, 2, SUBSCRIBE, "", 200), (5000, 2, "order.place", TWO, 200)]
     elif damage in ("sent after the stop", "sent after the kill switch"):
@@ -141,7 +147,9 @@ def changed(history: History, damage: str) -> None:
     ("damage", "fault"),
     [
         ("sent twice", "sent_twice"), ("sent again over REST", "sent_twice"), ("sent before the balances", "sent_early"),
-        ("sent though the open orders were refused", "sent_early"), ("sent on a new connection at once", "sent_early"),
+        ("sent though the open orders were refused", "sent_early"),
+        ("sent on a new connection at once", "sent_early"),
+        ("sent on USD-M before the balances", "sent_early"),
         ("sent after the stop", "sent_after_stop"), ("sent after the kill switch", "sent_after_stop"),
         ("pending after the stop", "sent_after_stop"), ("unknown to the log", "order_unknown"),
         ("over in the log, and works on", "order_worked_on"), ("an intent without an end", "intent_open"),
