@@ -33,8 +33,6 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "cut", "length_s": 0.1},
     {"kind": "shutdown", "length_s": 1.0},
     {"kind": "stall", "length_s": 5.0},
-    {"kind": "clock", "length_s": 2.0, "offset_ms": 3000},
-    {"kind": "clock", "length_s": 2.0, "offset_ms": -3000},
     {"kind": "restart", "length_s": 1.0},
     {"kind": "halt", "length_s": 1.5},
     {"kind": "outage", "length_s": 1.5},
@@ -72,6 +70,10 @@ CODA = (
     Strike(46.0, command=("kill-switch", "off")),
     Strike(47.0, command=("strategy", "taker", "on", "--why", "the sweep")),
     Strike(49.0, kill=("sequencer",)),
+    # The venue's clock jumps, which stamps the ledger, too: by itself, or nobody could say who was connected when.
+    Strike(55.0, fault={"kind": "clock", "length_s": 2.0, "offset_ms": 3000}),
+    Strike(61.0, fault={"kind": "clock", "length_s": 2.0, "offset_ms": -3000}),
+    Strike(67.0, kill=("model-flow",)),
 )
 
 

@@ -82,8 +82,6 @@ seed = {seed}
 trades_per_s = 12.0
 quotes_per_s = 20.0
 ping_s = 1.0
-life_s = 60.0
-notice_s = 2.0
 
 [exchange.limits]
 connections_per_5_minutes = 1000000
