@@ -89,6 +89,15 @@ weight_per_minute = 1000000
 raw_per_5_minutes = 100000000
 orders_per_10_s = 10000
 messages_per_s = 1000
+
+[exchange.usdm_limits]
+connections_per_5_minutes = 1000000
+weight_per_minute = 1000000
+raw_per_5_minutes = 100000000
+orders_per_10_s = 10000
+orders_per_minute = 0
+orders_per_day = 0
+messages_per_s = 1000
 """
 
 
