@@ -74,7 +74,8 @@ class LimitCheck:
                 scope.outstanding[key] = event.side, left
             else:
                 scope.outstanding.pop(key, None)
-            if event.what in ("NEW", "TRADE", "REPLACED"):  # what ends an order exceeds nothing
+            # What ends an order exceeds nothing, and what others place on the account nobody here can hinder
+            if event.what in ("NEW", "TRADE", "REPLACED") and key in self._strategy:
                 self._look(name, scope, subject, event)
 
     def _look(self, name: str, scope: _Scope, subject: str, event: OrderEvent) -> None:

@@ -91,11 +91,12 @@ def _sent_after_stop(asked: Iterable[Asked], logs: set[str], trading: StoredTrad
     for window in windows:
         begin_ms = window.begin_ms + STOP_MS
         for one in asked:
-            if one.places and log_of(one.order) in logs and begin_ms < one.time_ms < window.end_ms:
+            ours = one.places and log_of(one.order) in logs and window.concerns(one.venue)
+            if ours and begin_ms < one.time_ms < window.end_ms:
                 late_s = (one.time_ms - window.begin_ms) / 1e3
                 _fault(findings, "sent_after_stop", f"order {one.order} was sent {late_s:.1f} s after the {window.what}")
         for placed in trading.placed:
-            if begin_ms < placed.sent_ms < window.end_ms:
+            if window.concerns(placed.key[0].partition(".")[0]) and begin_ms < placed.sent_ms < window.end_ms:
                 late_s = (placed.sent_ms - window.begin_ms) / 1e3
                 _fault(findings, "sent_after_stop", f"{_name(placed.key)} is PendingNew {late_s:.1f} s after the {window.what}")
 

@@ -12,6 +12,7 @@ NEW = 1  # action of an intent
 PENDING_NEW = 1  # status of an update
 FINAL = (4, 6, 7, 8)  # Filled, Canceled, Rejected, Expired
 
+STOP = "stop of "  # and a session's name: what such a stretch is
 OrderKey = tuple[str, str]  # subject, client order id
 
 
@@ -21,6 +22,11 @@ class QuietTime(NamedTuple):
     begin_ms: float
     end_ms: float
     what: str
+
+    def concerns(self, venue: str) -> bool:
+        """Whether nothing may be sent to this venue: the stop of a session is of its own alone."""
+        session = self.what.removeprefix(STOP)
+        return session == self.what or (session.partition("-")[2] or "binance") == venue
 
 
 class PendingOrder(NamedTuple):
@@ -94,9 +100,9 @@ class StoredTrading:
         if event.kind == "command" and content.get("command") == "kill_switch":
             self._mark("kill switch", bool(content.get("on")), now_ms)
         elif event.kind == "alert" and content.get("what") == "session_stopping":
-            self._mark(f"stop of {event.producer}", True, event.sent_ns / 1e6)
+            self._mark(f"{STOP}{event.producer}", True, event.sent_ns / 1e6)
         elif event.kind == "run":
-            self._mark(f"stop of {event.producer}", False, event.sent_ns / 1e6)
+            self._mark(f"{STOP}{event.producer}", False, event.sent_ns / 1e6)
         elif event.kind == "health" and event.subject.startswith("executor") and "strategies" in content:
             self.positions = StrategyPositions(
                 {

@@ -165,6 +165,20 @@ def test_every_planted_fault_is_found(damage, fault):
     assert fault in findings.faults, (dict(findings.faults), findings.sentences)
 
 
+def test_a_stop_of_one_venue_s_session_is_none_of_another_s():
+    """And an order that somebody else places is in no limit's way, though it counts."""
+    history = History()
+    usdm = f"t{LOG}-4-0"
+    history.asked += [
+        (100, 0, "GET /binance_usdm/fapi/v1/openOrders", "", 200), (101, 0, "GET /binance_usdm/fapi/v3/balance", "", 200),
+        (9500, 0, "POST /binance_usdm/fapi/v1/order", usdm, 200),
+    ]  # fmt: skip
+    history.reports += [report(90 + n, f"by-hand-{n}", "NEW", "NEW", 7000 + n) for n in range(3)]
+    assert not {"sent_after_stop", "limit_exceeded"} & set(history.judge().faults)
+    history.asked[-1] = (30_000, 0, "POST /binance_usdm/fapi/v1/order", usdm, 200)
+    assert "sent_after_stop" in history.judge().faults, "but the kill switch is of all"
+
+
 def test_what_cannot_be_seen_is_never_found_right():
     """A ledger of before these rows, an executor that has not read the last fills: counted, not passed over."""
     history = History()
