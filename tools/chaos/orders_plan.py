@@ -83,7 +83,7 @@ def victims_of(venues: Sequence[str]) -> tuple[str, ...]:
 
 
 def sessions_of(venues: Sequence[str]) -> tuple[str, ...]:
-    """Those of them that are sessions."""
+    """Names the sessions of a mesh that trades at these venues."""
     return tuple(name for name in victims_of(venues) if name.startswith("session"))
 
 
