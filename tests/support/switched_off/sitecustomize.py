@@ -81,8 +81,8 @@ def _cancel_only_sent(cancel):
 
 def cancel_again(module: ModuleType) -> None:
     """A cancel is said once."""
-    module.CANCEL_AGAIN_MAX = 40
-    module.MS = 1
+    is_ours = module.Ordering._is_ours
+    module.Ordering._is_ours = lambda self, order: is_ours(self, order) and not order.cancels
 
 
 def stop(module: ModuleType) -> None:
