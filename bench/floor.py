@@ -1,11 +1,19 @@
 """Sharing for benchmarks: percentiles, a line of output, and the folder of a throw-away mesh."""
 
+import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from tickmesh.bus.config import Config, load
+
+ROUNDS = 7
+
+
+def rounds() -> int:
+    """How often contestants that are compared take turns: ROUNDS, or what TICKMESH_BENCH_ROUNDS says for a quick look."""
+    return max(int(os.environ.get("TICKMESH_BENCH_ROUNDS") or ROUNDS), 1)
 
 
 def microseconds(samples_ns) -> tuple[float, float]:

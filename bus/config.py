@@ -32,6 +32,7 @@ from tickmesh.bus.patterns import matching, some
 from tickmesh.bus.settings import (
     DEFAULT_MODELS,
     LOCAL_VENUES,
+    ORDER_VENUES,
     BackfillSettings,
     DiskSettings,
     ExchangeSettings,
@@ -311,6 +312,7 @@ def hostable_words(mesh: Mesh) -> list[str]:
     venues = sorted({instrument.venue for instrument in mesh.instruments})
     return [
         "model", *(f"model-{model.name}" for model in mesh.models), "executor", "session",
+        *(f"session-{venue}" for venue in venues if venue in ORDER_VENUES[1:]),
         *(f"feed-{line}" for line in lines), *(f"feed-{venue}-{line}" for venue in venues for line in lines),
     ]  # fmt: skip
 

@@ -22,6 +22,7 @@ from tickmesh.bus.schema import (
     GapState,
     Kind,
     OrderType,
+    ParentState,
     Reason,
     Status,
     TimeInForce,
@@ -159,6 +160,12 @@ _STATED: dict[Kind, dict[str, FieldLook]] = {
         "status": _word("status", _enum(Status)),
         "fill_ticks": FieldLook("fill_price", Form.price, zero_is_none=True),
     },
+    Kind.parent: {
+        "style": FieldLook("execution_style", Form.text),
+        "side": _word("side", _BOUGHT),
+        "state": _word("state", _enum(ParentState)),
+        "shadow": FieldLook("shadow", Form.yes_no),
+    },
     Kind.intent: {**_ORDER, "action": _word("action", _enum(Action))},
     Kind.update: {**_ORDER, "status": _word("status", _enum(Status)), "code": _number("code")},
     Kind.fill: {
@@ -168,6 +175,7 @@ _STATED: dict[Kind, dict[str, FieldLook]] = {
         "order_id": _number("order_id"),
     },
     Kind.balance: {name: FieldLook(name, Form.amount, scale="scale") for name in ("free", "locked")},
+    Kind.funding: {"amount": FieldLook("amount", Form.amount, scale="scale")},
     Kind.clock: {"correction_ns": FieldLook("correction_ns", Form.span)},
     Kind.coverage: {**_STREAM, "era": _number("era")},
     Kind.line: {

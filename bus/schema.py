@@ -9,9 +9,17 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-from tickmesh.bus.names import KERNEL_BYTES, PRODUCER_BYTES, STRATEGY_BYTES, SUBJECT_BYTES
+from tickmesh.bus.names import KERNEL_BYTES, PRODUCER_BYTES, SUBJECT_BYTES
+from tickmesh.bus.order_records import BALANCE as BALANCE
+from tickmesh.bus.order_records import FILL as FILL
+from tickmesh.bus.order_records import FUNDING as FUNDING
+from tickmesh.bus.order_records import INTENT as INTENT
+from tickmesh.bus.order_records import PARENT as PARENT
+from tickmesh.bus.order_records import SHADOW as SHADOW
+from tickmesh.bus.order_records import UPDATE as UPDATE
+from tickmesh.bus.order_records import each
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class Kind(IntEnum):
@@ -39,6 +47,8 @@ class Kind(IntEnum):
     alert = 20
     command = 21
     shadow = 22
+    parent = 23
+    funding = 24
 
 
 class Flag(IntFlag):
@@ -52,10 +62,11 @@ class Flag(IntFlag):
 
 
 class Action(IntEnum):
-    """What an intent asks the venue for: to place an order, or to cancel one."""
+    """What an intent asks the venue for: to place an order, to cancel one, or to reduce the quantity of one in its place."""
 
     NEW = 1
     CANCEL = 2
+    AMEND = 3
 
 
 class OrderType(IntEnum):
@@ -86,6 +97,14 @@ class Status(IntEnum):
     Rejected = 7
     Expired = 8
     Unknown = 9
+    PendingReplace = 10
+
+
+class ParentState(IntEnum):
+    """Whether a parent order is being worked, or is over."""
+
+    begun = 1
+    ended = 2
 
 
 class GapState(IntEnum):
@@ -141,17 +160,8 @@ HEADER = np.dtype(
         ("k", "<u4"),
         ("producer", f"S{PRODUCER_BYTES}"),
         ("subject", f"S{SUBJECT_BYTES}"),
-        ("epoch", "<u8"),
-        ("number", "<u8"),
-        ("seq", "<u8"),
-        ("link", "<u8"),
-        ("cause_seq", "<u8"),
-        ("first_id", "<i8"),
-        ("last_id", "<i8"),
-        ("venue_ns", "<i8"),
-        ("recv_ns", "<i8"),
-        ("sent_ns", "<i8"),
-        ("seq_ns", "<i8"),
+        *each("<u8", "epoch", "number", "seq", "link", "cause_seq"),
+        *each("<i8", "first_id", "last_id", "venue_ns", "recv_ns", "sent_ns", "seq_ns"),
         ("reserved", "<u8"),
     ]
 )
@@ -217,71 +227,6 @@ SIGNAL = np.dtype(
     ]
 )
 
-INTENT = np.dtype(
-    [
-        ("client_order_id", "S36"),
-        ("target_id", "S36"),
-        ("action", "u1"),
-        ("side", "i1"),
-        ("order_type", "u1"),
-        ("time_in_force", "u1"),
-        ("reserved", "<u4"),
-        ("price_ticks", "<i8"),
-        ("quantity_lots", "<i8"),
-        ("expires_ns", "<i8"),
-        ("reserved2", "<i8"),
-        ("strategy", f"S{STRATEGY_BYTES}"),
-    ]
-)
-
-UPDATE = np.dtype(
-    [
-        ("client_order_id", "S36"),
-        ("reserved", "<u4"),
-        ("order_id", "<i8"),
-        ("status", "u1"),
-        ("side", "i1"),
-        ("order_type", "u1"),
-        ("time_in_force", "u1"),
-        ("code", "<i4"),
-        ("price_ticks", "<i8"),
-        ("quantity_lots", "<i8"),
-        ("filled_lots", "<i8"),
-        ("venue_ns", "<i8"),
-        ("origin", "S16"),
-        ("reason", "S80"),
-    ]
-)
-
-FILL = np.dtype(
-    [
-        ("client_order_id", "S36"),
-        ("side", "i1"),
-        ("maker", "u1"),
-        ("reserved", "<u2"),
-        ("order_id", "<i8"),
-        ("trade_id", "<i8"),
-        ("price_ticks", "<i8"),
-        ("quantity_lots", "<i8"),
-        ("fee", "<i8"),
-        ("fee_asset", "S16"),
-        ("venue_ns", "<i8"),
-        ("origin", "S16"),
-    ]
-)
-
-BALANCE = np.dtype(
-    [
-        ("asset", "S16"),
-        ("free", "<i8"),
-        ("locked", "<i8"),
-        ("venue_ns", "<i8"),
-        ("reserved", "<i8"),
-        ("scale", "<i4"),
-        ("reserved2", "<u4"),
-    ]
-)
-
 CLOCK = np.dtype([("now_ns", "<i8"), ("durable_seq", "<u8"), ("correction_ns", "<i8")])
 
 CURSOR = np.dtype(
@@ -310,30 +255,9 @@ LINE = np.dtype(
         ("stream", "<u2"),
         ("joined", "<u2"),
         ("reserved", "<u4"),
-        ("begin_ns", "<i8"),
-        ("end_ns", "<i8"),
-        ("events", "<u8"),
-        ("firsts", "<u8"),
-        ("duplicates", "<u8"),
-        ("disordered", "<u8"),
-        ("lead_p50_ns", "<i8"),
-        ("lead_p99_ns", "<i8"),
-        ("lag_p50_ns", "<i8"),
-        ("lag_p99_ns", "<i8"),
-    ]
-)
-
-SHADOW = np.dtype(
-    [
-        ("strategy", f"S{STRATEGY_BYTES}"),
-        ("client_order_id", "S36"),
-        ("side", "i1"),
-        ("order_type", "u1"),
-        ("time_in_force", "u1"),
-        ("status", "u1"),
-        ("price_ticks", "<i8"),
-        ("quantity_lots", "<i8"),
-        ("fill_ticks", "<i8"),
+        *each("<i8", "begin_ns", "end_ns"),
+        *each("<u8", "events", "firsts", "duplicates", "disordered"),
+        *each("<i8", "lead_p50_ns", "lead_p99_ns", "lag_p50_ns", "lag_p99_ns"),
     ]
 )
 
@@ -363,6 +287,8 @@ DTYPES: dict[Kind, np.dtype] = {
     Kind.alert: MSGPACK,
     Kind.command: MSGPACK,
     Kind.shadow: SHADOW,
+    Kind.parent: PARENT,
+    Kind.funding: FUNDING,
 }
 
 # Old files are read by their own description; this one is written into every new file and hello.

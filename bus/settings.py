@@ -36,7 +36,7 @@ Mode = Literal["sim", "capture", "paper", "live"]
 LineFormat = Literal["human", "json"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 LOCAL_VENUES = ("binance", "binance_usdm")  # whose dialects the local exchange speaks, in mode sim
-ORDER_VENUE = "binance"  # the venue that the session can send orders to; others are captured only, in this version
+ORDER_VENUES = ("binance", "binance_usdm")  # venues that a session can send orders to; others are captured only
 
 
 class InstrumentSettings(Section, frozen=True):
@@ -118,6 +118,8 @@ class VenueSettings(Section, frozen=True):
 
     ws: tuple[WebsocketAddress, ...] = ()
     rest: tuple[RestAddress, ...] = ()
+    ws_api: tuple[WebsocketAddress, ...] = ()  # where orders go; the next one after each failure
+    rest_api: tuple[RestAddress, ...] = ()  # where the account is asked, and orders go while no socket can be had
     ca: str = ""  # a file of certificates (PEM) to trust beside the system's, of a proxy for instance; beside mesh.toml
     weight_per_minute: Count = 0  # what it allows this address, or what is left beside other programs; 0: as the adapter says
 
@@ -254,7 +256,15 @@ class ModelSettings(Section, frozen=True):
     publish_past: bool = False  # a new model publishes what it would have said of the whole log, as if it were now
 
 
+class AccountSettings(Section, frozen=True):
+    """The account at one venue. `key_file`: as in [session], of this account; "": that of [session], or the environment."""
+
+    key_file: str = ""
+
+
 class SessionSettings(Section, frozen=True):
+    """What all sessions do: there is one for each venue with instruments that are traded."""
+
     recv_window_ms: int = 2000  # a small one narrows the time in which an unanswered order may still arrive
     request_timeout_s: float = 10.0  # the venue itself gives up after 10 s; then the outcome is Unknown
     reconcile_s: float = 5.0  # open orders are compared with the venue's so often
@@ -262,6 +272,7 @@ class SessionSettings(Section, frozen=True):
     weight_share: Share = 0.25  # of the venue's request budget, for questions about orders, trades and balances
     # A file (mode 0600, beside mesh.toml) with api_key and secret or private_key; "": the local exchange's, or the environment
     key_file: str = ""
+    accounts: dict[str, AccountSettings] = {}  # by venue: what is otherwise there
     # Orders and fills on the account that are no executor's: only counted, or followed in log and positions like its own
     foreign: Literal["leave", "adopt"] = "leave"
     # An orderly end (Ctrl-C, `supervisorctl stop session`, `mesh down`) cancels the executor's orders at the venue, or not
@@ -270,6 +281,9 @@ class SessionSettings(Section, frozen=True):
     absence_margin_s: float = 10.0
     stale_s: float = 60.0  # no message, not even a ping, for so long: reconnect
     backoff_s: tuple[float, float] = (0.1, 10.0)
+    rest_fallback: bool = True  # orders go over REST while the order socket cannot be had
+    # What the venue refuses again and again (a key, a halted instrument) is left alone for so long, then ever longer
+    refused_pause_s: tuple[float, float] = (5.0, 300.0)
 
 
 class RecorderSettings(Section, frozen=True):

@@ -16,13 +16,23 @@ from tickmesh.bus.setting_types import (
     FeePpm,
     OrderMs,
     Section,
+    Share,
     StrategyName,
     ZeroOrMore,
 )
 
-Style = Literal["market", "limit", "limit_ioc", "limit_maker"]
+Style = Literal[
+    "market", "limit", "limit_ioc", "limit_maker", "post_only", "patient", "sweep", "twap", "pov"
+]  # nodes/executor/styles/table.py says what each does
+SliceStyle = Literal["market", "post_only", "patient", "sweep"]
 StrategyState = Literal["live", "shadow", "off"]
 ShareOrNone = Annotated[float, Meta(ge=0, le=1, description="above 0 to 1, or 0 for none")]
+BasisPointsOrNone = Annotated[
+    float, Meta(ge=0, le=1000, description="above 0 to 1000 (a hundredth of a percent each), or 0 for none")
+]
+PerMinute = Annotated[float, Meta(gt=0, le=6000)]
+TickCount = Annotated[int, Meta(ge=0, le=1000)]
+SliceCount = Annotated[int, Meta(ge=1, le=1000)]
 DEFAULT_STRATEGY = "default"  # the one of a mesh.toml without [[strategies]]
 ACCOUNT = "account"  # the scope of [risk]: all strategies and instruments together
 SIZINGS = ("order_notional", "order_quantity", "order_equity", "target_notional", "target_quantity")
@@ -53,6 +63,41 @@ class RiskSettings(Limits, frozen=True):
     currency: str = "USDT"  # in which money is added up: where that is limited, every symbol ends with it
 
 
+class ExecutionSettings(Section, frozen=True):
+    """How styles work a parent order, and when nothing is ordered. What a strategy does not state is as in
+    [executor.execution], and what that does not state as in `EXECUTION`."""
+
+    lifetime_ms: OrderMs | None = None  # post_only, patient, sweep: what is not done by then is not done
+    slippage_max_bp: BasisPointsOrNone | None = None  # no order at a price farther beyond the mid of arrival; 0: no bound
+    improve_ticks: TickCount | None = None  # post_only, patient: by how many tick sizes the best price is improved; 0: joined
+    reprices_per_min: PerMinute | None = None  # post_only, patient: how often an order may follow the book
+    patience_ms: OrderMs | None = None  # patient: so long it rests, then it takes
+    horizon_ms: OrderMs | None = None  # twap, pov: by then it is over
+    slices: SliceCount | None = None  # twap: parts of equal size
+    participation: Share | None = None  # pov: of the traded volume
+    slice_style: SliceStyle | None = None  # twap, pov: how each part is done
+    spread_max_bp: BasisPointsOrNone | None = None  # nothing is ordered while the spread is wider; 0: however wide
+    venue_lag_max_ms: ZeroOrMore | None = (
+        None  # nor while quotes and trades come later than this after the venue's time; 0: any
+    )
+    gap_pause: bool | None = None  # nor while trades are missing, or the book had a gap within stale_ms
+
+
+EXECUTION = ExecutionSettings(
+    lifetime_ms=10_000, slippage_max_bp=0.0, improve_ticks=0, reprices_per_min=30.0, patience_ms=3000, horizon_ms=60_000,
+    slices=6, participation=0.1, slice_style="patient", spread_max_bp=0.0, venue_lag_max_ms=0.0, gap_pause=True,
+)  # fmt: skip
+
+
+def stated(*layers: ExecutionSettings) -> ExecutionSettings:
+    """Merges layers into one that states every key: what the first that does says, and what none does is as in `EXECUTION`."""
+    values = {
+        name: next(value for one in (*layers, EXECUTION) if (value := getattr(one, name)) is not None)
+        for name in EXECUTION.__struct_fields__
+    }
+    return ExecutionSettings(**values)
+
+
 class ExecutorSettings(Section, frozen=True):
     enabled: bool = True
     # Patterns on venue.symbol. Empty: the first instrument alone, so that nothing is traded only because it is recorded
@@ -73,6 +118,7 @@ class ExecutorSettings(Section, frozen=True):
     stale_ms: OrderMs = 2000  # no quote for so long, or a signal whose cause is so old (by seq_ns): no new order
     order_ttl_ms: OrderMs = 2000  # a resting order is cancelled after so long
     intent_ttl_ms: OrderMs = 5000  # an intent that the session has not acted on for so long is refused
+    execution: ExecutionSettings = ExecutionSettings()
 
 
 class StrategySettings(Limits, frozen=True):
@@ -95,6 +141,7 @@ class StrategySettings(Limits, frozen=True):
     order_ttl_ms: OrderMs | None = None
     orders_per_s: ZeroOrMore = 0.0  # beside the executor's; 0: that alone
     shadow_fee_ppm: FeePpm = 1000  # what simulated fills cost
+    execution: ExecutionSettings = ExecutionSettings()
 
     @property
     def sizings(self) -> tuple[str, ...]:
@@ -122,4 +169,5 @@ def resolved(one: StrategySettings, executor: ExecutorSettings) -> StrategySetti
         changes["order_ttl_ms"] = executor.order_ttl_ms
     changes["styles"] = one.styles or executor.styles
     changes["instruments"] = one.instruments or executor.instruments
+    changes["execution"] = stated(one.execution, executor.execution)
     return msgspec.structs.replace(one, **changes)

@@ -53,12 +53,13 @@ TABLE: dict[Kind, TopicRow] = {
         ),
         TopicRow(Kind.quote, Lane.market, ("feed",), ("model", "executor", "recorder"), stale_after_ns=30 * SECOND),
         TopicRow(Kind.depth, Lane.market, ("feed",), ("model", "recorder"), stale_after_ns=30 * SECOND),
-        TopicRow(Kind.gap, Lane.market, ("sequencer", "backfill"), ("model", "backfill", "recorder")),
+        TopicRow(Kind.gap, Lane.market, ("sequencer", "backfill"), ("model", "executor", "backfill", "recorder")),
         TopicRow(Kind.signal, Lane.order, ("model",), ("executor", "recorder")),
         TopicRow(Kind.intent, Lane.order, ("executor",), ("session", "executor", "recorder")),
         TopicRow(Kind.update, Lane.order, ("session",), ("executor", "session", "recorder")),
         TopicRow(Kind.fill, Lane.order, ("session",), ("executor", "session", "recorder")),
         TopicRow(Kind.balance, Lane.order, ("session",), ("session", "recorder")),
+        TopicRow(Kind.funding, Lane.order, ("session",), ("executor", "session", "recorder")),
         TopicRow(
             Kind.clock,
             Lane.system,
@@ -79,6 +80,7 @@ TABLE: dict[Kind, TopicRow] = {
             Kind.command, Lane.order, ("executor", "sentinel"), ("executor", "recorder")
         ),  # and `mesh` itself, as "operator"
         TopicRow(Kind.shadow, Lane.order, ("executor",), ("executor", "recorder")),
+        TopicRow(Kind.parent, Lane.order, ("executor",), ("executor", "recorder")),
     )
 }
 
@@ -88,6 +90,11 @@ LANE_OF_KIND: dict[int, Lane] = {int(kind): row.lane for kind, row in TABLE.item
 def lanes_of(kinds: tuple[Kind, ...]) -> frozenset[Lane]:
     """The lanes that carry these kinds: a reader of them subscribes to all of these."""
     return frozenset(TABLE[kind].lane for kind in kinds)
+
+
+def account_of(venue: str) -> str:
+    """The subject of what an account at a venue holds: binance.account."""
+    return f"{venue}.account"
 
 
 def topic(kind: int, subject: str) -> str:

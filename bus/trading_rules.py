@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from tickmesh.bus.patterns import matching, some
-from tickmesh.bus.settings import ORDER_VENUE, InstrumentSettings, Mesh
+from tickmesh.bus.settings import ORDER_VENUES, InstrumentSettings, Mesh
 from tickmesh.bus.settings_trading import Limits, StrategySettings, resolved
 
 
@@ -12,7 +12,7 @@ def traded_by(strategy: StrategySettings, instruments: tuple[InstrumentSettings,
     """The instruments that a strategy trades, of all; where no pattern is stated the first, if orders can be sent there."""
     if strategy.instruments:
         return matching(strategy.instruments, instruments)
-    return tuple(one for one in instruments[:1] if one.venue == ORDER_VENUE)
+    return tuple(one for one in instruments[:1] if one.venue in ORDER_VENUES)
 
 
 def contradictions_of_trading(mesh: Mesh, subjects: list[str]) -> Iterator[tuple[str, object, str]]:
@@ -24,8 +24,9 @@ def contradictions_of_trading(mesh: Mesh, subjects: list[str]) -> Iterator[tuple
             matched = matching([pattern], mesh.instruments)
             if not matched:
                 yield key, pattern, f"what matches one of {some(subjects)}"
-            if elsewhere := [one.subject for one in matched if one.venue != ORDER_VENUE]:
-                allowed = f"instruments of {ORDER_VENUE}, where orders can be sent in this version, as in '{ORDER_VENUE}.*'"
+            if elsewhere := [one.subject for one in matched if one.venue not in ORDER_VENUES]:
+                venues = " and ".join(ORDER_VENUES)
+                allowed = f"instruments of {venues}, where orders can be sent, as in '{ORDER_VENUES[0]}.*'"
                 yield key, pattern, f"{allowed}; it matches {some(elsewhere)}"
     names = [one.name for one in mesh.strategies]
     if len(set(names)) < len(names):
@@ -44,7 +45,29 @@ def contradictions_of_trading(mesh: Mesh, subjects: list[str]) -> Iterator[tuple
                 one.capital,
                 "what it begins with: order_equity is a share of that and of what it has gained",
             )
+    for venue in mesh.session.accounts:
+        if venue not in ORDER_VENUES:
+            yield f"session.accounts.{venue}", venue, f"a venue where orders can be sent: {', '.join(ORDER_VENUES)}"
+    yield from _impossible_execution(mesh)
     yield from _mixed_money(mesh)
+
+
+def _impossible_execution(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
+    """Settings of an execution style that cannot work, by what holds for each strategy."""
+    for index, one in enumerate(mesh.strategies):
+        strategy = resolved(one, mesh.executor)
+        said, styles = strategy.execution, strategy.styles
+        where = f"strategies[{index}].execution" if mesh.strategies != (StrategySettings(),) else "executor.execution"
+        sliced = said.slice_style if {"twap", "pov"} & {*styles} else None
+        if "sweep" in (*styles, sliced) and not said.slippage_max_bp:
+            yield f"{where}.slippage_max_bp", said.slippage_max_bp, "more than 0 for the style sweep, which takes up to it"
+        patience, lifetime = said.patience_ms or 0, said.lifetime_ms or 0
+        if "patient" in styles and patience >= lifetime:
+            yield (
+                f"{where}.patience_ms",
+                patience,
+                f"less than lifetime_ms = {lifetime} for the style patient, or it never takes",
+            )
 
 
 def _mixed_money(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
@@ -55,6 +78,6 @@ def _mixed_money(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
         named = [name for name in ("notional_max", "daily_loss_max", "drawdown_max") if getattr(limits, name)]
         for strategy in strategies if named else ():
             for instrument in traded_by(resolved(strategy, mesh.executor), mesh.instruments):
-                if not instrument.symbol.endswith(mesh.risk.currency):
+                if not instrument.symbol.partition("_")[0].endswith(mesh.risk.currency):
                     allowed = f"a limit of {mesh.risk.currency} (risk.currency), and {instrument.symbol} is not quoted in it"
                     yield f"{key}.{named[0]}", getattr(limits, named[0]), allowed

@@ -16,6 +16,7 @@ from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.patterns import matching
 from tickmesh.bus.settings import InstrumentSettings, VenueSettings
 from tickmesh.nodes.feed import line_names
+from tickmesh.nodes.orders.accounts import account_venues, session_of_venue, venue_of_session
 from tickmesh.nodes.venues.table import ADAPTERS
 
 HOSTABLE = ("feed", "model", "executor", "session")
@@ -88,12 +89,14 @@ def hosted(config: Config) -> list[tuple[str, str]]:
 def guests_of(config: Config, named: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """(node, instance) of whom a sequencer hosts: as named on its command line, else as in mesh.toml.
 
-    `model` alone is every model.
+    `model` alone is every model, `session` alone that of every account.
     """
     out: list[tuple[str, str]] = []
     for node, instance in named:
         if node == "model" and not instance:
             out += [("model", model.name) for model in config.models]
+        elif node == "session" and not instance and config.mode != "capture":
+            out += [("session", session_of_venue(venue)) for venue in account_venues(config)]
         elif node == "feed" and (why := line_names.idle_because(config, instance)):
             raise ConfigError(f"{name_of(node, instance)} cannot be hosted: {why}")
         elif not (node in TRADING and config.mode == "capture") and (node != "executor" or config.executor.enabled):
@@ -118,6 +121,8 @@ def idle_because(config: Config, node: str, instance: str) -> str:
         return "backfill.enabled is false in mesh.toml"
     if node == "model" and instance not in {m.name for m in config.models}:
         return f"mesh.toml has no model {instance!r}"
+    if node == "session" and venue_of_session(instance) not in account_venues(config):
+        return f"no strategy in mesh.toml trades an instrument of {venue_of_session(instance)}"
     if node == "executor" and not config.executor.enabled:
         return "executor.enabled is false in mesh.toml"
     return ""
@@ -138,7 +143,7 @@ def nodes_of(config: Config) -> Iterator[tuple[str, str]]:
     if trades and config.executor.enabled:
         yield "executor", ""
     if trades:
-        yield "session", ""
+        yield from (("session", session_of_venue(venue)) for venue in account_venues(config))
     yield from (("sentinel", number) for number in SENTINELS)
 
 
@@ -188,8 +193,8 @@ def _setting(config: Config, part: str, node: str, instance: str) -> object:
     """What a part of mesh.toml says to one node: of lists and tables that several read, only what concerns this one."""
     if part == "instruments":
         return _instruments(config, node, instance)
-    if part == "venues" and node == "feed":
-        return config.venues.get(_venue_of(instance), VenueSettings())
+    if part == "venues" and node in ("feed", "session"):
+        return config.venues.get(_venue_of(instance) if node == "feed" else venue_of_session(instance), VenueSettings())
     if part == "models":
         return config.model(instance)
     if part == "feed" and node != "feed":  # how many files a cut of the archive makes
@@ -213,6 +218,8 @@ def _instruments(config: Config, node: str, instance: str) -> tuple[InstrumentSe
         return matching(config.model(instance).instruments, config.instruments)
     if node == "executor":
         return config.traded
+    if node == "session":
+        return tuple(one for one in config.instruments if one.venue == venue_of_session(instance))
     if node in ("recorder", "sentinel"):
         return [len(config.instruments), len(_venues(config))]
     return config.instruments

@@ -204,6 +204,28 @@ def outage(
 
 
 @commands.command()
+def styles(
+    style: Annotated[list[str] | None, typer.Option(help="Only this one, beside market; again for more.")] = None,
+    scenario: Annotated[list[str] | None, typer.Option(help="Only this market; again for more.")] = None,
+    parents: Annotated[int, typer.Option(min=2, max=10_000, help="Parent orders of each style in each market.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the made-up market and of the intervals.")] = 1,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
+    json: Json = False,
+) -> None:
+    """Compare execution styles: what is filled, slippage, fees and shortfall beside plain market orders.
+
+    On the local exchange's market, in its outage, and on the captures in TICKMESH_DATA; in simulated time, no mesh is needed.
+    """
+    from tickmesh.tools import styles as command
+
+    result = command.compare(style or [], scenario or [], parents, seed)
+    if markdown:
+        terminal.out.print(command.markdown(result), markup=False, end="")
+    else:
+        terminal.print_json(result) if json else command.show(result)
+
+
+@commands.command()
 def replay(
     source: Annotated[str, typer.Option(help="all (archive, then log), log, or archive.")] = "all",
     batch: Annotated[
@@ -247,7 +269,7 @@ def run_model(
 def check_model(
     file: Annotated[str, typer.Argument(help="A model's file, or the name of a kernel of this mesh.")],
     parameter: Annotated[list[str] | None, typer.Option("--set", help="A parameter: half_life_ms=200. Again for more.")] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds until it is taken to be stuck.")] = 120.0,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds of processor time until it is taken to be stuck.")] = 120.0,
     json: Json = False,
 ) -> None:
     """Try a model on made events, in a process of its own and with the bounds of all arrays checked.

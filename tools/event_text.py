@@ -222,6 +222,12 @@ def _balance(event: Event, rows: list[Texts]) -> str:
     return "; ".join(assets) + (f" … {event.count} assets" if event.count > ASSETS_SHOWN else "")
 
 
+def _funding(event: Event, rows: list[Texts]) -> str:
+    one = rows[0]
+    moved = "paid" if one["amount"].startswith("-") else "received"
+    return f"{one['amount'].removeprefix('-')} {one['asset']} {moved}, transaction {one['transaction_id']}"
+
+
 def _named(event: Event, rows: list[Texts]) -> str:
     words = " ".join(f"{name}={text}" for name, text in rows[0].items() if text)
     return words + (f" … {event.count} records" if event.count > 1 else "")
@@ -229,5 +235,5 @@ def _named(event: Event, rows: list[Texts]) -> str:
 
 WORDS: dict[Kind, Callable[[Event, list[Texts]], str]] = {
     Kind.trade: _trade, Kind.quote: _quote, Kind.depth: _depth, Kind.signal: _signal, Kind.intent: _intent,
-    Kind.update: _update, Kind.fill: _fill, Kind.balance: _balance,
+    Kind.update: _update, Kind.fill: _fill, Kind.balance: _balance, Kind.funding: _funding,
 }  # fmt: skip

@@ -9,11 +9,10 @@ from urllib.parse import unquote
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
-from tickmesh.bus.settings import ORDER_VENUE
-from tickmesh.bus.topics import TABLE, Lane, topic
+from tickmesh.bus.settings import ORDER_VENUES
+from tickmesh.bus.topics import TABLE, Lane, account_of, topic
 from tickmesh.tools.terminal import UsageFailure
 
-ACCOUNT = f"{ORDER_VENUE}.account"  # the subject of balances
 PATTERN = re.compile(r"[*?\[]")
 SHOWN_MAX = 12  # names in a sentence about what there is
 Choice = Callable[[str], bool]
@@ -78,7 +77,8 @@ def _of_instruments(config: Config, history: bool) -> list[str]:
         folders = (path for path in config.archive_dir.glob("*/*") if path.is_dir())
         subjects += [f"{unquote(path.parent.name)}.{unquote(path.name)}" for path in folders]
     kinds = [kind for kind, row in TABLE.items() if row.lane is not Lane.system or kind in (Kind.coverage, Kind.line)]
-    return [topic(kind, subject) for kind in kinds for subject in dict.fromkeys(subjects)] + [topic(Kind.balance, ACCOUNT)]
+    accounts = [topic(Kind.balance, account_of(venue)) for venue in ORDER_VENUES]
+    return [topic(kind, subject) for kind in kinds for subject in dict.fromkeys(subjects)] + accounts
 
 
 def _of_processes(config: Config) -> list[str]:

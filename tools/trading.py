@@ -1,5 +1,7 @@
 """`mesh strategy`, `limit`, `kill-switch`, `positions`: who may trade and how much, and what came of it."""
 
+from fractions import Fraction
+
 from tickmesh.bus.config import Config
 from tickmesh.bus.names import KILL_SWITCH_FILE, OPERATOR
 from tickmesh.bus.settings_trading import ACCOUNT, StrategyState
@@ -31,6 +33,9 @@ def tighten(scope: str, limit: str, value: str) -> terminal.JsonObject:
         raise terminal.UsageFailure(f"there is nothing {scope!r} that has limits; there: {', '.join(scopes)}")
     if reason := limit_error(limit, value):
         raise terminal.UsageFailure(reason)
+    stated = getattr(config.risk if scope == ACCOUNT else next(s for s in config.strategies if s.name == scope), limit)
+    if value and stated and Fraction(str(stated)) < Fraction(value):
+        raise terminal.UsageFailure(f"{value} is wider than the {stated} of mesh.toml, which holds; nothing was changed")
     return _commanded(config, SetLimit(scope, limit, value, OPERATOR))
 
 
@@ -95,7 +100,7 @@ def show_command(result: terminal.JsonObject) -> None:
 
 def show_kill_switch(result: terminal.JsonObject) -> None:
     """Prints the state of the kill switch."""
-    state = f"on: {result['why']} (by {result['by']})" if result["on"] else "off"
+    state = f"on: {result['why'] or 'no reason was given'} (by {result['by']})" if result["on"] else "off"
     file = f"; the file run/{KILL_SWITCH_FILE} is there" if result["file"] else ""
     terminal.out.print(f"the kill switch is {state}{file}", markup=False)
 
@@ -113,6 +118,9 @@ def show_positions(result: terminal.JsonObject) -> None:
     for subject, held in sorted(result["positions"].items()):
         table.add_row("in all", "", subject, *_figures(held))
     terminal.out.print(table)
+    for scope, limits in sorted(result["tightened"].items()):
+        said = ", ".join(f"{name} {value}" for name, value in sorted(limits.items()))
+        terminal.out.print(f"tightened limits of {scope}: {said}", markup=False)
     fees = ", ".join(f"{amount:.8f} {asset}" for asset, amount in sorted(result["fees"].items())) or "none"
     terminal.out.print(f"profit {result['profit']:.4f}, fees that have a price included; fees: {fees}", markup=False)
 

@@ -98,9 +98,13 @@ class TradingControl:
         status = self._state.strategies.get(strategy)
         return self._state.kill.on or (status is not None and status.state != "live")
 
-    def watch_losses(self, event: Event) -> None:
-        """Compares what strategies and account have lost with their limits; who is beyond them is stopped, by a command."""
+    def watch_losses(self, event: Event) -> bool:
+        """Compares what strategies and account have lost with their limits; who is beyond them is stopped, by a command.
+
+        Gives whether other scopes than before are being stopped.
+        """
         state, profit = self._state, self._ordering.exposures.profit
+        before = set(state.stopping)
         for instrument in state.instruments.values():
             instrument.mark_ticks = instrument.mark()
         for name, trader in self._traders.items():
@@ -118,6 +122,7 @@ class TradingControl:
             state.stopping.pop(ACCOUNT, None)
         if why and not state.kill.on:
             self._stop(ACCOUNT, KillSwitch(True, self._name, why), event)
+        return before != set(state.stopping)
 
     def _stop(self, scope: str, command: Command, event: Event) -> None:
         """Publishes a command of our own. It holds when it is read in the log; until then the scope orders nothing.

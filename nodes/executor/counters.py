@@ -45,6 +45,7 @@ def executor_counters(state: ExecutorState, listed: Set[str], exposures: Exposur
         "signals": sum(book.signals for one in traded for book in one.books.values()),
         "intents": state.intents,
         "cancels": state.cancels,
+        "amends": state.amends,
         "refused": dict(refused),
         "commands_refused": state.commands_refused,
     }
@@ -73,6 +74,7 @@ def _of_position(instrument: InstrumentState, position: Position) -> dict[str, o
         "unrealised": unrealised * price_unit * quantity_unit,
         "fees": _fees(position.fees),
         "fee_cost": position.fee_cost * price_unit * quantity_unit,
+        "funding": position.funding * price_unit * quantity_unit,
         "fills": position.fills,
     }
 

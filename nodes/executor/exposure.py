@@ -98,14 +98,14 @@ class Exposures:
             if instrument.involved and instrument.rules is not None:
                 book = instrument.books.get(strategy) if strategy is not None else None
                 position = instrument.position if strategy is None else book.position if book is not None else None
-                if position is not None and position.fills:
+                if position is not None and (position.fills or position.fundings):
                     total += money_of(_profit(position, instrument), instrument.rules)
         return total
 
 
 def _profit(position: Position, instrument: InstrumentState) -> int:
     mark = instrument.mark()
-    return position.profit(mark) if mark else position.realised - position.fee_cost
+    return position.profit(mark) if mark else position.realised - position.fee_cost + position.funding
 
 
 def _build(have: tuple[str, int, int, int, int, int, int | None], bounds: Bounds) -> Scope:

@@ -1,4 +1,4 @@
-"""The events an executor publishes: intents to send an order that risk has approved, or to cancel one that was sent."""
+"""The events an executor publishes: intents to send an order that risk has approved, to cancel or reduce one that was sent."""
 
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ class IntentPlace(NamedTuple):
     k: int  # the number of this answer among those to the same cause
     expires_ns: int  # of an order; a cancel has no end
     strategy: str
+    parent_seq: int = 0
 
     @property
     def client_order_id(self) -> str:
@@ -38,13 +39,19 @@ def build_cancel(order: Order, place: IntentPlace) -> bytearray:
     return _event(place, order.client_order_id.encode(), Action.CANCEL, order.side, order.order_type, 0, 0, 0, 0)
 
 
+def build_amend(order: Order, lots: int, place: IntentPlace) -> bytearray:
+    """The intent event that asks to reduce an order to `lots` in its place. It only takes away: as a cancel it has no end."""
+    return _event(place, order.client_order_id.encode(), Action.AMEND, order.side, order.order_type, 0, 0, lots, 0)
+
+
 def _event(
     place: IntentPlace, target: bytes, action: int, side: int, order_type: int, force: int, price_ticks: int, lots: int,
     expires_ns: int,
 ) -> bytearray:  # fmt: skip
     name = place.client_order_id.encode()
     strategy = place.strategy.encode()
-    record = INTENT.pack(name, target, action, side, order_type, force, price_ticks, lots, expires_ns, strategy)
+    parent = place.parent_seq
+    record = INTENT.pack(name, target, action, side, order_type, force, price_ticks, lots, expires_ns, strategy, parent)
     return encode(Kind.intent, place.subject, record, k=place.k, cause_seq=place.cause_seq)
 
 
@@ -63,9 +70,11 @@ class Answers:
         """The next event begins."""
         self._k = 0
 
-    def place(self, cause: Event, subject: str, log_id: str, strategy: str = "", expires_ns: int = 0) -> IntentPlace:
+    def place(
+        self, cause: Event, subject: str, log_id: str, strategy: str = "", expires_ns: int = 0, parent_seq: int = 0
+    ) -> IntentPlace:
         """Gives the place of the next answer to `cause`."""
-        return IntentPlace(subject, log_id, cause.seq, self._k, expires_ns, strategy)
+        return IntentPlace(subject, log_id, cause.seq, self._k, expires_ns, strategy, parent_seq)
 
     def add(self, event: bytearray) -> None:
         """Adds the answer for which `place` was asked."""

@@ -11,7 +11,7 @@ import msgspec
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.layout import record_reader, record_struct
-from tickmesh.bus.schema import Action, Kind
+from tickmesh.bus.schema import Action, Flag, Kind
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor.control import TradingControl
 from tickmesh.nodes.executor.counters import executor_counters
@@ -22,31 +22,41 @@ from tickmesh.nodes.executor.rules import InstrumentRules
 from tickmesh.nodes.executor.signals import declared_range
 from tickmesh.nodes.executor.state import ExecutorState, InstrumentState, StrategyStatus
 from tickmesh.nodes.executor.traders import AccountLimits, Trader
+from tickmesh.nodes.executor.wishes import Wishes
+from tickmesh.nodes.executor.working import Working
 from tickmesh.nodes.orders.states import FINAL
 
 READS = (
-    Kind.instrument, Kind.quote, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.clock, Kind.run, Kind.command,
+    Kind.instrument, Kind.trade, Kind.quote, Kind.gap, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.funding,
+    Kind.clock, Kind.run, Kind.command,
 )  # fmt: skip
-WRITES = (Kind.intent, Kind.command, Kind.shadow)
+WRITES = (Kind.intent, Kind.command, Kind.shadow, Kind.parent)
 
-UNASKED = frozenset(int(kind) for kind in (Kind.instrument, Kind.intent, Kind.update, Kind.fill))  # taken of any instrument
+# Taken of any instrument
+UNASKED = frozenset(int(kind) for kind in (Kind.instrument, Kind.intent, Kind.update, Kind.fill, Kind.funding))
+
+# What a style may depend on beside quotes, trades and time: of the same instrument, or of any.
+TELLING_ALL = frozenset((int(Kind.intent), int(Kind.command)))
+TELLING = TELLING_ALL | {int(kind) for kind in (Kind.instrument, Kind.gap, Kind.signal, Kind.update, Kind.fill)}
 
 _read_rules = record_reader(Kind.instrument, *InstrumentRules.__struct_fields__)
 QUOTE = record_struct(Kind.quote, "bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
+TRADE = record_struct(Kind.trade, "quantity_lots")
 SIGNAL = record_struct(Kind.signal, "value")
 UPDATE = record_struct(
     Kind.update, "client_order_id", "order_id", "status", "side", "order_type", "time_in_force", "price_ticks", "quantity_lots",
     "filled_lots",
 )  # fmt: skip
 FILL = record_struct(Kind.fill, "client_order_id", "side", "trade_id", "price_ticks", "quantity_lots", "fee", "fee_asset")
+FUNDING = record_struct(Kind.funding, "asset", "amount", "scale")
 
 
 def code_hash() -> str:
-    """16 hex digits that change with the code an executor decides by: this folder's and that of nodes/orders."""
+    """16 hex digits that change with the code an executor decides by: this folder's, its styles', and that of nodes/orders."""
     folder = Path(__file__).parent
     digest = sha256()
-    for path in (*sorted(folder.glob("*.py")), *sorted((folder.parent / "orders").glob("*.py"))):
-        digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    for path in (*sorted(folder.rglob("*.py")), *sorted((folder.parent / "orders").glob("*.py"))):
+        digest.update(f"{path.relative_to(folder.parent)}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -68,9 +78,12 @@ class Step:
         self._answers = Answers()
         self._handlers = {
             int(Kind.quote): self._on_quote,
+            int(Kind.trade): self._on_trade,
+            int(Kind.gap): self._on_gap,
             int(Kind.signal): self._on_signal,
             int(Kind.update): self._on_update,
             int(Kind.fill): self._on_fill,
+            int(Kind.funding): self._on_funding,
             int(Kind.intent): self._on_intent,
             int(Kind.instrument): self._on_instrument,
         }
@@ -82,12 +95,14 @@ class Step:
         """Takes in events of the log, in its order, and gives the events that they cause.
 
         Of one event first what its own instrument answers, by strategy in the order of their names, then what a breached limit
-        causes, then the cancels that are due by now, by instrument in the order of their names.
+        causes, what styles have to do, the cancels that are due by now, each by instrument in the order of their names; at last
+        the records of parents that have begun or ended.
         """
         answers, state, mark_ns = self._answers, self.state, self._mark_ns
         answers.begin_list()
-        followed, handlers = self._followed, self._handlers
-        for event in events:
+        followed, handlers, working = self._followed, self._handlers, self._working
+        working.begin_list(events)
+        for index, event in enumerate(events):
             if event.kind not in self._reads:
                 continue
             answers.begin_event()
@@ -104,10 +119,17 @@ class Step:
                 self._control.on_command(event)
             elif event.kind in UNASKED:
                 self._on_other(event)
-            if marked:
-                self._control.watch_losses(event)
+            if marked and self._control.watch_losses(event):
+                working.notice("")
+            if working.subjects:
+                if event.kind in TELLING:
+                    working.notice("" if event.kind in TELLING_ALL else event.subject)
+                if woken := working.woken(index):
+                    working.work(woken, event)
             if state.due and now_ns >= state.due[0][0]:
                 self._ordering.cancel_due(event)
+            if working.has_news:
+                working.publish_news(event)
         return answers.events
 
     # Taking in the log
@@ -133,35 +155,50 @@ class Step:
     def _on_quote(self, instrument: InstrumentState, event: Event) -> None:
         instrument.quote = QUOTE.unpack_from(event.raw, -QUOTE.size)  # the last one
         instrument.quote_ns = event.seq_ns
+        instrument.market.note_lag(event)
         if instrument.shadow_orders:
+            before = len(instrument.shadow_orders)
             self._ordering.follow_shadows(instrument, event)
+            if len(instrument.shadow_orders) < before:
+                self._working.notice(event.subject)
         if self._flattens and self.state.kill.on and instrument.involved:
             self._ordering.flatten(instrument, event)
+
+    def _on_trade(self, instrument: InstrumentState, event: Event) -> None:
+        """Of what was fetched later, or never met the book, nothing counts."""
+        instrument.market.note_lag(event)
+        if not event.flags & (Flag.REPAIRED | Flag.OFF_BOOK):
+            for (lots,) in TRADE.iter_unpack(event.body):
+                instrument.market.traded_lots += lots
+
+    def _on_gap(self, instrument: InstrumentState, event: Event) -> None:
+        instrument.market.note_gap(event, self._ordering.stale_ns)
 
     def _on_signal(self, instrument: InstrumentState, event: Event) -> None:
         (value,) = SIGNAL.unpack_from(event.raw, -SIGNAL.size)  # the last one
         for trader in self._by_subject.get(event.subject, ()):
             if trader.acts_on(event.producer):
-                self._ordering.on_signal(trader, instrument, event, value)
+                self._wishes.on_signal(trader, instrument, event, value)
 
     def _on_intent(self, instrument: InstrumentState, event: Event) -> None:
         """Ours, or of an executor with other settings that ran before: its orders are in the world all the same."""
-        for intent_id, target, action, *terms, _, strategy in INTENT.iter_unpack(event.body):
+        for intent_id, target, action, *terms, _, strategy, parent_seq in INTENT.iter_unpack(event.body):
             client_order_id = _text(intent_id)
             if event.producer == self.name:
-                kept = "" if action == Action.CANCEL else event.subject
+                kept = event.subject if action == Action.NEW else ""
                 self.state.forget_unpublished(event.cause_seq, event.k, kept)
-            if action == Action.CANCEL:
-                if (cancelled := self.state.find_order(instrument, _text(target))) is not None:
-                    self.state.remember_cancel(client_order_id, cancelled)
+            if action != Action.NEW:
+                if (asked := self.state.find_order(instrument, _text(target))) is not None:
+                    self.state.remember_request(client_order_id, asked)
+                    asked.amend_lots = terms[-1] if action == Action.AMEND else asked.amend_lots
                 continue
-            self.state.cancel_ids.pop(client_order_id, None)  # other settings would have cancelled something there
+            self.state.request_ids.pop(client_order_id, None)  # other settings would have cancelled something there
             order = self.state.find_order(instrument, client_order_id)
             if order is not None and not order.confirmed and order.terms != tuple(terms):
                 del instrument.orders[client_order_id]  # the same place in the log, other settings
                 order = None
             if order is None:
-                order = self._adopt(event, client_order_id, _text(strategy), *terms)
+                order = self._adopt(event, client_order_id, (_text(strategy), parent_seq), *terms)
             order.confirmed = True
             if order.resting and self._control.stopped(order.strategy):  # it was on its way when the strategy was stopped
                 self._ordering.cancel_now(event.subject, (order,), event.seq_ns)
@@ -169,28 +206,43 @@ class Step:
     def _on_update(self, instrument: InstrumentState, event: Event) -> None:
         for raw_id, order_id, status, *terms, filled in UPDATE.iter_unpack(event.body):
             client_order_id = _text(raw_id)
-            if client_order_id in self.state.cancel_ids:
+            if (asked := self.state.request_ids.get(client_order_id)) is not None:
+                order = self.state.find_order(instrument, asked)
+                if order is not None and order.amend_lots:
+                    self._ordering.cancel_unamended(event.subject, order, event.seq_ns)
                 continue  # a refused cancel leaves the order as it is; the next one is due in time
             order = self.state.find_order(instrument, client_order_id)
             if order is None:
                 if status in FINAL or terms[-1] <= 0:
                     continue
-                order = self._adopt(event, client_order_id, "", *terms)
+                order = self._adopt(event, client_order_id, ("", 0), *terms)
             order.confirmed = True
-            self.state.apply_update(instrument, order, status, filled, order_id)
+            if self.state.apply_update(instrument, order, status, filled, order_id, terms[-1]):
+                self._ordering.cancel_unamended(event.subject, order, event.seq_ns)
 
     def _adopt(
-        self, event: Event, client_order_id: str, strategy: str, side: int, order_type: int, force: int, price: int, lots: int
-    ) -> Order:
-        """An order that we did not make in this life: after other settings, or of a tail that a power cut took."""
+        self, event: Event, client_order_id: str, whose: tuple[str, int], side: int, order_type: int, force: int, price: int,
+        lots: int,
+    ) -> Order:  # fmt: skip
+        """An order that we did not make in this life: after other settings, or of a tail that a power cut took.
+
+        `whose`: (strategy, seq of the signal of its parent).
+        """
         order = Order(client_order_id, side, order_type, force, price, lots, event.seq_ns, confirmed=True)
-        order.cancel_ns, order.strategy = event.seq_ns + self._ordering.ttl_ns, strategy
+        order.cancel_ns, (order.strategy, order.parent_seq) = event.seq_ns + self._ordering.ttl_ns, whose
+        book = self.state.instrument(event.subject).books.get(order.strategy)
+        if book is not None and (parent := book.parents.get(order.parent_seq)) is not None and not parent.shadow:
+            parent.children.append(client_order_id)
         self.state.add_order(event.subject, order)
         return order
 
     def _on_fill(self, instrument: InstrumentState, event: Event) -> None:
         for raw_id, side, trade_id, price, lots, fee, asset in FILL.iter_unpack(event.body):
             self.state.apply_fill(event.subject, _text(raw_id), trade_id, side, price, lots, fee, _text(asset))
+
+    def _on_funding(self, instrument: InstrumentState, event: Event) -> None:
+        for asset, amount, scale in FUNDING.iter_unpack(event.body):
+            self.state.apply_funding(event.subject, _text(asset), amount * 10**scale)
 
     def _mark(self, seq: int, now_ns: int) -> None:
         """Keeps one mark that is older than stale_ns, if there is one, and those after it."""
@@ -209,6 +261,8 @@ class Step:
             state.strategies.setdefault(one.name, StrategyStatus(one.state))
         account = AccountLimits(config.risk, state.tightened.get(AccountLimits.name, {}))
         self._ordering = Ordering(config.executor, config.risk, state, traders, account, self._answers)
+        self._working = Working(state, traders, self._ordering, self._answers, self._reads)
+        self._wishes = Wishes(state, self._ordering.exposures, self._working, self._ordering.stale_ns)
         self._control = TradingControl(self.name, state, traders, account, self._ordering, self._answers)
         self._flattens = config.risk.on_kill == "flatten"
         self._traders = traders

@@ -1,29 +1,38 @@
-"""From a signal to an order: what a strategy wants, what of it nets with another one's, and what risk lets pass. No I/O."""
+"""From a draft to an order: what of it nets with another strategy's, what risk lets pass, and when it is cancelled. No I/O."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
 from operator import itemgetter
+from typing import NamedTuple
 
 from tickmesh.bus.schema import Status
-from tickmesh.bus.settings_trading import ACCOUNT, ExecutorSettings, RiskSettings
+from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings
 from tickmesh.bus.wire import Event
-from tickmesh.nodes.executor import risk, shadow, styles
+from tickmesh.nodes.executor import risk, shadow
+from tickmesh.nodes.executor.drafts import Draft, Quote, build_draft
 from tickmesh.nodes.executor.exposure import Exposures
-from tickmesh.nodes.executor.intents import Answers, IntentPlace, build_cancel, build_intent
+from tickmesh.nodes.executor.intents import Answers, IntentPlace, build_amend, build_cancel, build_intent
 from tickmesh.nodes.executor.orders import Order
+from tickmesh.nodes.executor.parents import Parent
 from tickmesh.nodes.executor.risk import Approved, MarketView, Refused, Scope
 from tickmesh.nodes.executor.rules import InstrumentRules
-from tickmesh.nodes.executor.signals import RANGE
 from tickmesh.nodes.executor.state import Book, ExecutorState, InstrumentState
-from tickmesh.nodes.executor.styles import Draft, Quote
 from tickmesh.nodes.executor.traders import MS, AccountLimits, Trader
 
 CANCEL_AGAIN_MAX = 5  # the pause between two cancels of one order doubles so many times
 MARKS = 16  # how finely the age of a signal's cause is known: stale_ms ÷ 16
 
 
+class ChildTerms(NamedTuple):
+    """Instrument of an order that is to be made, until when it may be sent, and when it is cancelled."""
+
+    subject: str
+    expires_ns: int
+    cancel_ns: int
+
+
 class Ordering:
-    """Makes orders of signals, cancels them, and closes positions: into `state` and `answers`."""
+    """Makes orders of drafts, cancels them, and closes positions: into `state` and `answers`."""
 
     def __init__(
         self, settings: ExecutorSettings, limits: RiskSettings, state: ExecutorState, traders: dict[str, Trader],
@@ -45,89 +54,53 @@ class Ordering:
         per_s = limits.messages_per_s
         self._messages = risk.build_rate(state.messages, per_s, "message_rate") if per_s else None
 
-    # A signal
-
-    def on_signal(self, trader: Trader, instrument: InstrumentState, event: Event, value: float) -> None:
-        """What a strategy does about a signal of an instrument that it trades."""
-        status = self._state.strategies[trader.name]
-        if status.state == "off":
-            return
-        book, live = instrument.book(trader.name), status.state == "live"
-        least, most = self._state.ranges.get(event.producer, RANGE)
-        if not least <= value <= most:  # nor a NaN
-            book.count_refusal("range")
-            return
-        if abs(value) < trader.threshold:
-            if not trader.has_target:
-                return
-            value = 0.0
-        book.signals += 1
-        rules = instrument.rules
-        if reason := self._unready(trader, instrument, event, live):
-            book.count_refusal(reason)
-        elif rules is not None and (draft := self._wish(trader, instrument, event, value, rules, live)) is not None:
-            self._order(trader, instrument, event, draft, rules, live)
-
-    def _unready(self, trader: Trader, instrument: InstrumentState, event: Event, live: bool) -> str:
-        """Why no signal can be acted on now."""
-        if instrument.rules is None or not self._state.log_id:
-            return "not_ready"
-        mark_seq, mark_ns = self._state.marks[0]
-        if event.cause_seq < mark_seq and event.seq_ns - mark_ns >= self.stale_ns:
-            return "stale_signal"
-        if live and self._state.kill.on:
-            return "kill_switch"
-        if live and not self._state.stopping.keys().isdisjoint((trader.name, ACCOUNT)):
-            return "stopping"
-        if live and any(not o.confirmed and o.strategy == trader.name for o in instrument.orders.values()):
-            return "unconfirmed"  # one at a time is under way to the log
-        return ""
-
-    def _wish(
-        self, trader: Trader, instrument: InstrumentState, event: Event, value: float, rules: InstrumentRules, live: bool
+    def _net(
+        self, trader: Trader, instrument: InstrumentState, draft: Draft, subject: str, event: Event, market: MarketView
     ) -> Draft | None:
-        """The order that the signal asks for; None for none: what it asks for is there, or under way, or nets."""
-        quote, book = Quote(*instrument.quote), instrument.book(trader.name)
-        sizes, _ = trader.sizes(event.subject, rules)
-        # at the bid, the lower of both prices: what is worth enough there is worth enough wherever it is offered
-        price = quote.bid_ticks
-        side = 1 if value > 0 else -1
-        if trader.has_target:
-            orders = instrument.orders if live else instrument.shadow_orders
-            mine = [order for order in orders.values() if order.strategy == trader.name]
-            held = (book.position if live else book.shadow).lots + sum(o.side * o.outstanding_lots for o in mine)
-            missing = sizes.target_lots(value, price) - held
-            side, lots = 1 if missing > 0 else -1, rules.whole(abs(missing))
-            if not rules.takes(lots, price):
-                return None
-        else:
-            profit = self.exposures.profit(trader.name) if trader.limits.order_equity else 0
-            lots = sizes.order_lots(price, profit)
-        return styles.build_draft(trader.styles[book.turn % len(trader.styles)], side, quote, lots)
+        """What is left of an order when what other strategies have resting on the other side makes way; None for nothing.
 
-    def _net(self, trader: Trader, instrument: InstrumentState, draft: Draft, event: Event, market: MarketView) -> Draft | None:
-        """What is left of an order when what other strategies have resting on the other side makes way; None for nothing."""
-        side = draft.side
+        Of what rests so much makes way as is asked for, the oldest first. The last one is reduced in its place, if it can be
+        and its rest is worth an order; else all of it is cancelled.
+        """
+        side, missing = draft.side, draft.quantity_lots
         opposite = [
             order for order in instrument.orders.values()
             if order.side == -side and order.resting and order.strategy in self._traders and order.strategy != trader.name
             and not order.cancels
         ]  # fmt: skip
-        self.cancel_now(event.subject, opposite, event.seq_ns)
-        netted = sum(order.outstanding_lots for order in opposite)
-        lots = market.rules.whole(max(draft.quantity_lots - netted, 0)) if netted else draft.quantity_lots
-        return draft._replace(quantity_lots=lots) if not netted or market.rules.takes(lots, market.quote.bid_ticks) else None
+        for order in opposite:
+            if missing <= 0:
+                return None
+            parent = instrument.book(order.strategy).parents.get(order.parent_seq)
+            lots = market.rules.whole(order.quantity_lots - missing)
+            if order.amendable and market.rules.takes(lots - order.filled_lots, order.price_ticks):
+                place = self._answers.place(event, subject, self._state.log_id, order.strategy, 0, order.parent_seq)
+                self._ask(instrument, order, build_amend(order, lots, place), place.client_order_id, event.seq_ns)
+                order.amend_lots = lots
+                self._state.amends += 1
+                if parent is not None:
+                    parent.net(order.quantity_lots - lots)
+                return None
+            self.cancel_now(subject, (order,), event.seq_ns)
+            missing -= order.unasked_lots
+            if parent is not None:
+                parent.net(order.unasked_lots)
+        if not opposite:
+            return draft
+        left = market.rules.whole(max(missing, 0))
+        return draft._replace(quantity_lots=left) if market.rules.takes(left, market.quote.bid_ticks) else None
 
-    def _order(
-        self, trader: Trader, instrument: InstrumentState, event: Event, draft: Draft, rules: InstrumentRules, live: bool
-    ) -> None:
-        """Asks risk, and orders."""
-        subject, book = event.subject, instrument.book(trader.name)
+    def order(
+        self, trader: Trader, instrument: InstrumentState, event: Event, draft: Draft, parent: Parent, terms: ChildTerms
+    ) -> str:
+        """Asks risk, and makes a child of a parent. Gives why it is not made; "" if it is."""
+        subject, rules = terms.subject, instrument.rules
+        assert rules is not None, "a parent is of a defined instrument"
         quote = Quote(*instrument.quote)
         market = MarketView(quote, instrument.quote_ns, event.seq_ns, self.stale_ns, rules)
         sizes, bounds = trader.sizes(subject, rules)
         most = sizes.position_lots(quote.bid_ticks)
-        if not live:
+        if parent.shadow:
             scope = self.exposures.of_shadow(instrument, trader.name, bounds, most)
             mine = [order for order in instrument.shadow_orders.values() if order.strategy == trader.name]
             answer = risk.check(draft, market, (scope,), mine, trader.name, ())
@@ -139,19 +112,20 @@ class Ordering:
             )
             answer = risk.check(draft, market, scopes, (), trader.name, ())  # before anything makes way for it
             if isinstance(answer, Approved):
-                left = self._net(trader, instrument, draft, event, market)
+                left = self._net(trader, instrument, draft, subject, event, market)
                 answer = self._check(left, market, scopes, instrument, trader.name) if left is not None else Refused("netted")
         if isinstance(answer, Refused):
-            book.count_refusal(answer.reason)
-            if answer.reason == "own_order" and live:
-                self._make_way(instrument, draft.side, event)
-            return
-        book.turn += 1
-        place = self._answers.place(event, subject, self._state.log_id, trader.name, self._expiry_ns(event))
-        if live:
-            self._send(instrument, answer, place, event, trader.ttl_ns)
+            instrument.book(trader.name).count_refusal(answer.reason)
+            if answer.reason == "own_order" and not parent.shadow:
+                self._make_way(subject, instrument, draft.side, event)
+            return answer.reason
+        place = self._answers.place(event, subject, self._state.log_id, trader.name, terms.expires_ns, parent.seq)
+        parent.placed += 1
+        if parent.shadow:
+            self._try(trader, instrument, answer, place, event, parent, terms.cancel_ns)
         else:
-            self._try(trader, instrument, answer, place, event)
+            parent.children.append(self._send(instrument, answer, place, event, terms.cancel_ns).client_order_id)
+        return ""
 
     def _check(
         self, draft: Draft, market: MarketView, scopes: tuple[Scope, ...], instrument: InstrumentState, strategy: str
@@ -159,7 +133,7 @@ class Ordering:
         rates = (self._rate, *self._rates[strategy], *((self._messages,) if self._messages is not None else ()))
         return risk.check(draft, market, scopes, instrument.orders.values(), strategy, rates)
 
-    def _expiry_ns(self, signal: Event) -> int:
+    def signal_expiry_ns(self, signal: Event) -> int:
         """Until when an order on this signal may be sent: as long as what the signal is about is not older than stale_ms.
 
         The session compares it with the time at which it can act, so what is made up for after an absence is too late there.
@@ -168,22 +142,37 @@ class Ordering:
         newest = max(bisect_right(marks, signal.cause_seq, key=itemgetter(0)) - 1, 0)
         return min(signal.seq_ns + self._intent_ttl_ns, marks[newest][1] + self.stale_ns)
 
-    def _send(self, instrument: InstrumentState, approved: Approved, place: IntentPlace, event: Event, ttl_ns: int) -> None:
+    def expiry_ns(self, cause: Event) -> int:
+        """Until when an order may be sent that any other event has caused: what it is about is that event."""
+        return cause.seq_ns + min(self._intent_ttl_ns, self.stale_ns)
+
+    def _send(self, instrument: InstrumentState, approved: Approved, place: IntentPlace, event: Event, cancel_ns: int) -> Order:
         self._publish(instrument, place.strategy, build_intent(approved, place))
         side, order_type, force, price_ticks, lots, _ = approved.draft
         order = Order(place.client_order_id, side, order_type, force, price_ticks, lots, event.seq_ns, place.cause_seq, place.k)
-        order.cancel_ns, order.strategy = event.seq_ns + ttl_ns, place.strategy
+        order.cancel_ns, order.strategy, order.parent_seq = cancel_ns, place.strategy, place.parent_seq
         self._state.add_order(place.subject, order)
+        return order
 
-    def _try(self, trader: Trader, instrument: InstrumentState, approved: Approved, place: IntentPlace, event: Event) -> None:
+    def _try(
+        self, trader: Trader, instrument: InstrumentState, approved: Approved, place: IntentPlace, event: Event,
+        parent: Parent, cancel_ns: int,
+    ) -> None:  # fmt: skip
         """Simulates an order."""
-        order = shadow.shadow_order(approved, place, event.seq_ns, trader.ttl_ns)
+        order = shadow.shadow_order(approved, place, event.seq_ns, cancel_ns)
         if price := shadow.fill_price(order, Quote(*instrument.quote)):
             shadow.fill_shadow(instrument, order, price, trader.fee_ppm)
             self._answers.add(shadow.build_shadow(order, place, Status.Filled, price))
             return
         self._answers.add(shadow.build_shadow(order, place, Status.New))
         instrument.shadow_orders[order.client_order_id] = order
+        parent.children.append(order.client_order_id)
+
+    def expire_shadow(self, subject: str, instrument: InstrumentState, order: Order, event: Event) -> None:
+        """Ends a simulated order."""
+        del instrument.shadow_orders[order.client_order_id]
+        place = self._answers.place(event, subject, self._state.log_id, order.strategy)
+        self._answers.add(shadow.build_shadow(order, place, Status.Expired))
 
     def follow_shadows(self, instrument: InstrumentState, event: Event) -> None:
         """A quote may fill simulated orders, and time ends them."""
@@ -195,26 +184,31 @@ class Ordering:
             price = 0 if ended else shadow.fill_price(order, quote)
             if not (ended or price):
                 continue
+            if trader is None or not price:
+                self.expire_shadow(event.subject, instrument, order, event)
+                continue
             place = self._answers.place(event, event.subject, self._state.log_id, order.strategy)
-            if price and trader is not None:
-                shadow.fill_shadow(instrument, order, price, trader.fee_ppm)
-            else:
-                del instrument.shadow_orders[order.client_order_id]
-            status = Status.Filled if price else Status.Expired
-            self._answers.add(shadow.build_shadow(order, place, status, price))
+            shadow.fill_shadow(instrument, order, price, trader.fee_ppm)
+            self._answers.add(shadow.build_shadow(order, place, Status.Filled, price))
 
     # Cancelling and closing
 
-    def _make_way(self, instrument: InstrumentState, side: int, event: Event) -> None:
+    def _make_way(self, subject: str, instrument: InstrumentState, side: int, event: Event) -> None:
         """The signal has turned: what rests on the other side is cancelled now, not when its time is over."""
         orders = (order for order in instrument.orders.values() if order.side == -side and order.resting and not order.cancels)
-        self.cancel_now(event.subject, orders, event.seq_ns)
+        self.cancel_now(subject, orders, event.seq_ns)
 
     def cancel_now(self, subject: str, orders: Iterable[Order], now_ns: int) -> None:
         """Brings the time at which orders are to be cancelled forward to now."""
         for order in orders:
             order.cancel_ns = now_ns
             self._state.schedule(subject, now_ns)
+
+    def cancel_unamended(self, subject: str, order: Order, now_ns: int) -> None:
+        """An amendment was refused, or not done: all of the order makes way instead of a part."""
+        order.amend_lots = 0
+        if not order.final:
+            self.cancel_now(subject, (order,), now_ns)
 
     def cancel_due(self, event: Event) -> None:
         """Orders beyond their time, in whatever state: a cancel makes the session find out. Again, ever more rarely."""
@@ -230,11 +224,8 @@ class Ordering:
                     pause_ns = max(self.ttl_ns, self._intent_ttl_ns) << min(order.cancels, CANCEL_AGAIN_MAX)
                     order.cancels += 1
                     order.cancel_ns = now_ns + pause_ns
-                    place = self._answers.place(event, subject, state.log_id, order.strategy)
-                    self._publish(instrument, order.strategy, build_cancel(order, place))
-                    if self._messages is not None:
-                        self._messages.take(now_ns)
-                    state.remember_cancel(place.client_order_id, order)
+                    place = self._answers.place(event, subject, state.log_id, order.strategy, 0, order.parent_seq)
+                    self._ask(instrument, order, build_cancel(order, place), place.client_order_id, now_ns)
                     state.cancels += 1
                 if order.cancel_ns > now_ns:
                     state.schedule(subject, order.cancel_ns)
@@ -254,12 +245,19 @@ class Ordering:
         market = MarketView(quote, instrument.quote_ns, event.seq_ns, self.stale_ns, rules)
         for name in sorted(instrument.books):
             lots = _closable(event.subject, instrument.books[name], rules)
-            draft = styles.build_draft("market", -1 if lots > 0 else 1, quote, rules.whole(abs(lots)))
+            draft = build_draft("market", -1 if lots > 0 else 1, quote, rules.whole(abs(lots)))
             answer = risk.check(draft, market, (), instrument.orders.values(), name, ())
             if isinstance(answer, Approved):
                 instrument.flatten_ns = event.seq_ns + self.ttl_ns
                 place = self._answers.place(event, event.subject, self._state.log_id, name, event.seq_ns + self.stale_ns)
-                self._send(instrument, answer, place, event, self.ttl_ns)
+                self._send(instrument, answer, place, event, event.seq_ns + self.ttl_ns)
+
+    def _ask(self, instrument: InstrumentState, order: Order, intent: bytearray, request_id: str, now_ns: int) -> None:
+        """Publishes a cancel or an amendment of an order."""
+        self._publish(instrument, order.strategy, intent)
+        if self._messages is not None:
+            self._messages.take(now_ns)
+        self._state.remember_request(request_id, order)
 
     def _publish(self, instrument: InstrumentState, strategy: str, intent: bytearray) -> None:
         self._answers.add(intent)

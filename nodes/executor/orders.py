@@ -6,7 +6,7 @@ An order that is not final, Unknown above all, counts as if it could still fill 
 import msgspec
 
 from tickmesh.bus.schema import TimeInForce
-from tickmesh.nodes.orders.states import FINAL, PENDING_NEW
+from tickmesh.nodes.orders.states import FINAL, OPEN, PENDING_NEW
 
 
 class Order(msgspec.Struct):
@@ -28,6 +28,8 @@ class Order(msgspec.Struct):
     confirmed: bool = False  # its intent has been read in the log
     cancels: int = 0  # how often a cancel has been asked for
     cancel_ns: int = 0  # when the next cancel is due
+    amend_lots: int = 0  # the quantity to which an amendment that is under way reduces it; 0: none is
+    parent_seq: int = 0  # the parent that it is a child of; 0: none
     strategy: str = ""  # whose it is; empty: nobody's, as orders placed by hand or by a version of before
 
     @property
@@ -44,6 +46,16 @@ class Order(msgspec.Struct):
     def resting(self) -> bool:
         """Whether it may stand in the venue's book until it is cancelled."""
         return self.time_in_force == TimeInForce.GTC and self.price_ticks > 0 and not self.final
+
+    @property
+    def amendable(self) -> bool:
+        """Whether the venue can be asked to reduce it: it is known to stand there, and nothing else has been asked about it."""
+        return self.status in OPEN and self.confirmed and not self.cancels and not self.amend_lots
+
+    @property
+    def unasked_lots(self) -> int:
+        """Lots of a resting order that neither are filled nor make way by an amendment that is under way."""
+        return max((self.amend_lots or self.quantity_lots) - self.filled_lots, 0)
 
     @property
     def outstanding_lots(self) -> int:

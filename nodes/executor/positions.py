@@ -19,14 +19,16 @@ class Position(msgspec.Struct):
     fills: int = 0
     fees: dict[str, int] = {}
     fee_cost: int = 0  # what of the fees could be valued (profit.fee_cost), as money
+    fundings: dict[str, int] = {}  # received, below zero paid, per asset, at 10^−8
+    funding: int = 0  # what of them could be valued, as money
 
     def unrealised(self, mark_ticks: int) -> int:
         """The profit that closing the position at this price would add to `realised`."""
         return self.lots * mark_ticks - self.cost
 
     def profit(self, mark_ticks: int) -> int:
-        """What was gained or lost by now, fees that could be valued included: realised + unrealised − fee_cost."""
-        return self.realised + self.unrealised(mark_ticks) - self.fee_cost
+        """What was gained or lost by now, fees and fundings that could be valued included."""
+        return self.realised + self.unrealised(mark_ticks) - self.fee_cost + self.funding
 
     @property
     def average_ticks(self) -> float:
@@ -58,3 +60,19 @@ def apply_fill(
         position.cost -= released
     position.cost += side * price_ticks * (lots - closing)
     position.lots += side * lots
+
+
+def apply_funding(position: Position, amount: int, asset: str, value: int) -> None:
+    """Adds a funding to the position: `amount` at 10^−8 of its asset, `value` as money; below zero where it was paid."""
+    position.fundings[asset] = position.fundings.get(asset, 0) + amount
+    position.funding += value
+
+
+def funding_shares(amount: int, held: dict[str, int]) -> dict[str, int]:
+    """Divides a funding among strategies by the lots that each holds; what division leaves, and what no position explains, is
+    nobody's (""). The parts add up to the whole.
+    """
+    total = sum(held.values())
+    shares = {name: amount * lots // total for name, lots in held.items() if lots} if total else {}
+    shares[""] = shares.get("", 0) + amount - sum(shares.values())
+    return shares

@@ -41,6 +41,7 @@ def fee_cost(
     what `find_price(asset, symbol)` finds: (mid in ticks, rules) of an instrument of that asset in the same quote currency.
     """
     exponent, worth = AMOUNT_EXPONENT, 1
+    symbol = symbol.partition("_")[0]  # of a dated future, whose delivery date follows
     if symbol.endswith(asset):
         pass
     elif symbol.startswith(asset):

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import msgspec
 
 from tickmesh.bus.schema import OrderType
+from tickmesh.nodes.executor.drafts import Draft, Quote
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.rules import InstrumentRules
-from tickmesh.nodes.executor.styles import Draft, Quote
 
 SECOND = 1_000_000_000
 

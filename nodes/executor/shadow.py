@@ -9,11 +9,11 @@ from tickmesh.bus.layout import record_struct
 from tickmesh.bus.schema import Kind, Status
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.executor import positions
+from tickmesh.nodes.executor.drafts import Quote
 from tickmesh.nodes.executor.intents import IntentPlace
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.risk import Approved
 from tickmesh.nodes.executor.state import InstrumentState
-from tickmesh.nodes.executor.styles import Quote
 
 SHADOW = record_struct(Kind.shadow)
 PPM = 1_000_000
@@ -29,11 +29,12 @@ def build_shadow(order: Order, place: IntentPlace, status: Status, fill_ticks: i
     return encode(Kind.shadow, place.subject, record, k=place.k, cause_seq=place.cause_seq)
 
 
-def shadow_order(approved: Approved, place: IntentPlace, now_ns: int, ttl_ns: int) -> Order:
+def shadow_order(approved: Approved, place: IntentPlace, now_ns: int, cancel_ns: int) -> Order:
     """The order that would have been sent."""
     side, order_type, force, price_ticks, lots, _ = approved.draft
     order = Order(place.client_order_id, side, order_type, force, price_ticks, lots, now_ns, place.cause_seq, place.k)
-    order.strategy, order.confirmed, order.status, order.cancel_ns = place.strategy, True, int(Status.New), now_ns + ttl_ns
+    order.strategy, order.confirmed, order.status, order.cancel_ns = place.strategy, True, int(Status.New), cancel_ns
+    order.parent_seq = place.parent_seq
     return order
 
 
@@ -53,4 +54,6 @@ def fill_shadow(instrument: InstrumentState, order: Order, price_ticks: int, fee
     cost = -(-price_ticks * order.quantity_lots * fee_ppm // PPM)
     positions.apply_fill(book.shadow, order.side, price_ticks, order.quantity_lots)
     book.shadow.fee_cost += cost
+    if (parent := book.parents.get(order.parent_seq)) is not None:
+        parent.add_fill(price_ticks, order.quantity_lots, cost)
     instrument.shadow_orders.pop(order.client_order_id, None)

@@ -4,6 +4,7 @@ Settings name an amount of the quote currency, so that they fit every instrument
 No I/O.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 
@@ -19,8 +20,10 @@ POSITION_ORDERS = 10  # a position's bound, in orders, where the settings name n
 class Sizes:
     """How large the next order of an instrument is, and how far its position may go: in lots, at a price in ticks."""
 
-    def __init__(self, settings: StrategySettings, rules: InstrumentRules):
+    def __init__(self, settings: StrategySettings, rules: InstrumentRules, tight: Callable[[int], int | None] = lambda _: None):
+        """`tight`: how far a position may go at a price by limits that were tightened; None: as far as the settings say."""
         self._rules = rules
+        self._tight = tight
         scale = Decimal(10) ** -rules.quantity_exponent
         # of a notional in quote units: price ticks × lots
         product = Decimal(10) ** -(rules.price_exponent + rules.quantity_exponent)
@@ -74,6 +77,10 @@ class Sizes:
 
     def position_lots(self, price_ticks: int) -> int:
         """How far the position may go at this price: the bound that is set, else the target, else POSITION_ORDERS orders."""
+        stated, tight = self._stated_lots(price_ticks), self._tight(price_ticks)
+        return stated if tight is None else min(stated, tight)
+
+    def _stated_lots(self, price_ticks: int) -> int:
         if self._position_lots is not None:
             return self._position_lots
         if self._position_notional:

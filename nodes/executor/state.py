@@ -6,18 +6,20 @@ from typing import TypeVar
 import msgspec
 
 from tickmesh.nodes.executor import positions
+from tickmesh.nodes.executor.drafts import Quote
+from tickmesh.nodes.executor.guards import MarketState
 from tickmesh.nodes.executor.orders import Order
+from tickmesh.nodes.executor.parents import Parent
 from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.profit import LossWatch, fee_cost
 from tickmesh.nodes.executor.risk import Bucket
 from tickmesh.nodes.executor.rules import InstrumentRules
-from tickmesh.nodes.executor.styles import Quote
 from tickmesh.nodes.orders import fills, states
 
 # How many finished things are remembered, so that a late copy is known as one. Of all instruments together: how far back that
 # is follows from the account's order rate, and a checkpoint does not grow with the number of instruments.
 CLOSED_ORDERS = 1024
-CANCEL_IDS = 1024
+REQUEST_IDS = 1024
 FILL_IDS = 4096
 
 _Value = TypeVar("_Value")
@@ -29,13 +31,18 @@ class Book(msgspec.Struct):
     position: Position = msgspec.field(default_factory=Position)
     shadow: Position = msgspec.field(default_factory=Position)  # of simulated fills
     turn: int = 0  # which style is next
+    parents: dict[int, Parent] = {}  # by the seq of their signal: that is worked, and those whose orders are not over
     intents: int = 0
     signals: int = 0
     refusals: dict[str, int] = {}
 
     def count_refusal(self, reason: str) -> None:
-        """Counts a signal that became no order, by its reason."""
+        """Counts a signal that became no order, or an order of a parent that was not made, by its reason."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
+
+    def worked(self) -> Parent | None:
+        """The parent that may still order; there is one at most."""
+        return next((parent for parent in self.parents.values() if parent.working), None)
 
 
 class InstrumentState(msgspec.Struct):
@@ -44,6 +51,7 @@ class InstrumentState(msgspec.Struct):
     rules: InstrumentRules | None = None
     quote: tuple[int, int, int, int] = (0, 0, 0, 0)
     quote_ns: int = 0
+    market: MarketState = msgspec.field(default_factory=MarketState)
     mark_ticks: int = 0  # the last mid that was looked at, for when a side of the book is empty
     orders: dict[str, Order] = {}  # what may still change the position, by client order id, oldest first
     shadow_orders: dict[str, Order] = {}  # that would rest in the book now, of strategies that are tried
@@ -104,7 +112,7 @@ class ExecutorState(msgspec.Struct):
         str, InstrumentState
     ] = {}  # by subject: those defined, traded, or with an order or a fill of this account
     closed: dict[str, Order] = {}  # orders that change no position any more
-    cancel_ids: dict[str, str] = {}  # client id of a cancel → of the order
+    request_ids: dict[str, str] = {}  # client id of a cancel or an amendment → of the order
     fill_ids: dict[str, int] = {}  # the fills in the positions: see nodes/orders/fills.py
     unconfirmed: dict[str, str] = {}  # client ids of orders whose intent has not been read in the log → subject, oldest first
     due: list[tuple[int, str]] = []  # a heap of (due_ns, subject); one that is not its instrument's due_ns (any more) is void
@@ -120,6 +128,7 @@ class ExecutorState(msgspec.Struct):
     ranges: dict[str, tuple[float, float]] = {}  # by process of a model: what its values may be, from its `run` event
     intents: int = 0
     cancels: int = 0
+    amends: int = 0
 
     def instrument(self, subject: str) -> InstrumentState:
         """The state of an instrument, made where there is none."""
@@ -141,10 +150,17 @@ class ExecutorState(msgspec.Struct):
         """The order of this client id, open or closed; None if it is not known, or forgotten."""
         return instrument.orders.get(client_order_id) or self.closed.get(client_order_id)
 
-    def apply_update(self, instrument: InstrumentState, order: Order, status: int, filled_lots: int, order_id: int) -> None:
-        """Moves an order by an update from the log."""
-        states.apply_update(order, status, filled_lots, order_id)
+    def apply_update(
+        self, instrument: InstrumentState, order: Order, status: int, filled_lots: int, order_id: int, quantity_lots: int = 0
+    ) -> bool:
+        """Moves an order by an update from the log; gives whether that shows an amendment that was not done."""
+        asked = order.status == states.PENDING_REPLACE
+        states.apply_update(order, status, filled_lots, order_id, quantity_lots)
         self._sort(instrument, order)
+        missed = asked and order.status in states.OPEN and 0 < order.amend_lots < order.quantity_lots
+        if missed or order.quantity_lots <= order.amend_lots:
+            order.amend_lots = 0
+        return missed
 
     def apply_fill(
         self, subject: str, client_order_id: str, trade_id: int, side: int, price_ticks: int, lots: int, fee: int, asset: str
@@ -155,13 +171,26 @@ class ExecutorState(msgspec.Struct):
         instrument = self.instrument(subject)
         order = self.find_order(instrument, client_order_id)
         cost = self._fee_cost(subject, asset, fee, price_ticks)
-        for position in (instrument.position, instrument.book(order.strategy if order is not None else "").position):
+        book = instrument.book(order.strategy if order is not None else "")
+        if order is not None and (parent := book.parents.get(order.parent_seq)) is not None:
+            parent.add_fill(price_ticks, lots, cost)
+        for position in (instrument.position, book.position):
             positions.apply_fill(position, side, price_ticks, lots, fee, asset, cost)
         instrument.involved = True
         if order is not None:
             order.counted_lots += lots
-            states.apply_fill(order, order.counted_lots, order.quantity_lots)
+            states.apply_fill(order, order.counted_lots)
             self._sort(instrument, order)
+
+    def apply_funding(self, subject: str, asset: str, amount: int) -> None:
+        """Counts a funding (at 10^−8 of its asset, below zero paid) into the positions of instrument and strategies."""
+        instrument = self.instrument(subject)
+        instrument.involved = True
+        held = {name: book.position.lots for name, book in instrument.books.items()}
+        shares = [(instrument.book(name).position, part) for name, part in positions.funding_shares(amount, held).items()]
+        for position, part in [(instrument.position, amount), *shares]:
+            if part:
+                positions.apply_funding(position, part, asset, -self._fee_cost(subject, asset, -part, instrument.mark()))
 
     def _fee_cost(self, subject: str, asset: str, fee: int, price_ticks: int) -> int:
         """What a fee cost, as money of the instrument; 0 where that is not known."""
@@ -179,9 +208,9 @@ class ExecutorState(msgspec.Struct):
 
         return fee_cost(symbol, asset, fee, price_ticks, rules, find_price) or 0
 
-    def remember_cancel(self, cancel_id: str, order: Order) -> None:
-        """Remembers whose cancel an intent is, so that its refusal is not taken for the order's."""
-        _remember(self.cancel_ids, cancel_id, order.client_order_id, CANCEL_IDS)
+    def remember_request(self, request_id: str, order: Order) -> None:
+        """Remembers whose cancel or amendment an intent is, so that its refusal is not taken for the order's."""
+        _remember(self.request_ids, request_id, order.client_order_id, REQUEST_IDS)
 
     def _sort(self, instrument: InstrumentState, order: Order) -> None:
         """A final order that owes no fill goes to `closed`; there it stays."""

@@ -37,10 +37,14 @@ def limit_error(name: str, value: str) -> str:
     whole = int(value) if name == "open_orders_max" and value.isascii() and value.isdigit() else value
     given: object = float(value) if name == "price_collar" and _is_number(value) else whole
     try:
-        checked = msgspec.convert({name: given}, Limits)
-    except msgspec.ValidationError as error:
-        return f"{name} = {value!r} is impossible: {error}"
-    return "" if getattr(checked, name) else f"{name} = {value!r} would be no limit at all; '' is what mesh.toml says"
+        set_to = getattr(msgspec.convert({name: given}, Limits), name)
+    except msgspec.ValidationError:
+        set_to = None
+    if set_to:
+        return ""
+    special = {"open_orders_max": "a whole number of 1 or more", "price_collar": "a share above 0, up to 1"}
+    allowed = special.get(name, "a plain decimal above 0, like 0.001")
+    return f"{name} is {value!r}; allowed: {allowed}; without a value: as mesh.toml says"
 
 
 def _is_number(text: str) -> bool:
@@ -72,10 +76,11 @@ class Bounds:
         self.open_orders_max = limits.open_orders_max
 
     def position_max_lots(self, price_ticks: int) -> int | None:
-        """How far a position may go at this price."""
-        if self.position_lots is not None or self.position_notional is None:
+        """How far a position may go at this price: as far as the tighter of both bounds says."""
+        if self.position_notional is None:
             return self.position_lots
-        return self.position_notional // price_ticks if price_ticks > 0 else 0
+        worth = self.position_notional // price_ticks if price_ticks > 0 else 0
+        return worth if self.position_lots is None else min(worth, self.position_lots)
 
 
 class Trader:
@@ -88,6 +93,7 @@ class Trader:
         self.ttl_ns = (settings.order_ttl_ms or 0) * MS
         self.threshold = settings.signal_threshold or 0.0
         self.styles = settings.styles
+        self.execution = settings.execution
         self.has_target = settings.has_target
         self.fee_ppm = settings.shadow_fee_ppm
         self.orders_per_s = settings.orders_per_s
@@ -115,7 +121,8 @@ class Trader:
         """How much it orders of an instrument, and its limits there."""
         known = self._sizes.get(subject)
         if known is None or known[0] is not rules:
-            known = self._sizes[subject] = (rules, Sizes(self.limits, rules), Bounds(self.limits, rules))
+            bounds = Bounds(self.limits, rules)
+            known = self._sizes[subject] = (rules, Sizes(self.stated, rules, bounds.position_max_lots), bounds)
         return known[1], known[2]
 
 

@@ -1,10 +1,11 @@
 """Tries a model on made events, as `mesh check-model` does in a process of its own: `python -m tickmesh.nodes.model.trial`.
 
-Words: the mesh's folder, the kernel's name or file, its parameters as JSON. One JSON object on stdout: see `tried`. A kernel
-that does not come back is ended from outside.
+Words: the mesh's folder, how many seconds of processor time it may take, the kernel's name or file and its parameters as JSON.
+One JSON object on stdout: see `tried`. A kernel that does not come back is ended by the system, with SIGXCPU.
 """
 
 import json
+import resource
 import sys
 import time
 from pathlib import Path
@@ -91,7 +92,9 @@ def _looks_back(step: Step, events: list[Event], state: bytes) -> bool:
 
 
 def main(words: list[str]) -> int:
-    root, *kernels = words
+    root, seconds, *kernels = words
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # which SIGXCPU would leave
     results = [tried(load(Path(root)), one["kernel"], one["parameters"]) for one in map(json.loads, kernels)]
     print(json.dumps(results))
     return 0

@@ -21,16 +21,20 @@ class VenueAddresses:
 
     From `[venues.<name>]` of mesh.toml, else the local exchange's in mode sim (LOCAL_VENUES), else the adapter's. REST
     and websocket hop on their own: either may fail alone. `name`: the process, for its operator, as `wait` has it.
+    `orders`: those of the order side, `ws_api` and `rest_api`; without them the local exchange's.
     """
 
-    def __init__(self, config: Config, adapter: Adapter, line: int, name: str = ""):
+    def __init__(self, config: Config, adapter: Adapter, line: int, name: str = "", orders: bool = False):
         self._config = config
         self._name = name
         named = config.venues.get(adapter.VENUE, Addresses())
         self._local = config.mode == "sim" and adapter.VENUE in LOCAL_VENUES
         self._venue = adapter.VENUE
-        self._ws = named.ws or (() if self._local else tuple(adapter.WS))
-        self._rest = named.rest or (() if self._local else tuple(adapter.REST))
+        if orders:
+            self._ws, self._rest = named.ws_api, named.rest_api
+        else:
+            self._ws = named.ws or (() if self._local else tuple(adapter.WS))
+            self._rest = named.rest or (() if self._local else tuple(adapter.REST))
         self.ca = ca_of(config, adapter.VENUE)
         self.waits = Waits(config, venue=adapter.VENUE)  # which of them are to be left alone
         self._ws_at = self._rest_at = line - 1

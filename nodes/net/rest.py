@@ -31,6 +31,7 @@ class RestError(Exception):
         super().__init__(f"HTTP {status}, code {code}: {message}{advice}")
         self.status = status
         self.code = code
+        self.words = message
 
 
 class RestLimited(RestError):
@@ -73,7 +74,11 @@ class Rest:
         self.used_weight = 0
 
     async def get(self, base: str, path: str, query: str | Mapping[str, object] = "") -> bytes:
-        """The body of a 200 answer to a GET. `query`: parameters, or a signed query string, which is sent as it is.
+        """The body of a 200 answer to a GET, as `send` gives it."""
+        return await self.send("GET", base, path, query)
+
+    async def send(self, verb: str, base: str, path: str, query: str | Mapping[str, object] = "") -> bytes:
+        """The body of a 200 answer to a request. `query`: parameters, or a signed query string, which is sent as it is.
 
         Raises RestError, RestLimited (also without asking, while the venue wants us to wait) or RestUnreachable.
         """
@@ -87,7 +92,7 @@ class Rest:
         try:
             # encoded=True: a signed text has to arrive as it was signed
             tls = trust(self._ca) if url.startswith("https:") else True
-            async with self._session.get(URL(url, encoded=True), allow_redirects=False, ssl=tls) as answer:
+            async with self._session.request(verb, URL(url, encoded=True), allow_redirects=False, ssl=tls) as answer:
                 body = await answer.content.read(BODY_BYTES_MAX + 1)
                 while len(body) <= BODY_BYTES_MAX and (more := await answer.content.read(BODY_BYTES_MAX)):
                     body += more

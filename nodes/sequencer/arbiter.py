@@ -284,7 +284,7 @@ class Arbiter:
         if run is None:
             return
         above = stream.above_sure(run.offers[0])
-        verdict = stream.doubts.verdict(line, above, line == stream.last_line, self.now, self.hold_ns)
+        verdict = stream.doubts.verdict(line, above, stream.leapt(line), self.now, self.hold_ns)
         untimed = verdict is doubts.DoubtVerdict.copies and run.at == stream.last and not run.newer
         if untimed and eras.may_have_begun(self.streams, stream.subject, line):
             return  # its book's ids are later than all that is known: what becomes of that decides

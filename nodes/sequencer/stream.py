@@ -46,6 +46,7 @@ class PackedStream(_Numbered):
     sure: NotRequired[int | None]
     teller: NotRequired[str]
     connections: NotRequired[dict[str, list[int]]]
+    leap: NotRequired[dict[str, int]]
     jumped: NotRequired[bool]
     widest: NotRequired[int]
     usual: NotRequired[int]
@@ -69,6 +70,8 @@ class ArbitratedStream:
         self.sure: int | None = None
         self.last_line = ""
         self.last_number = 0  # … and the number of that line's event
+        # Quotes out of step, while no line has said enough near them: how many each line said. Two lines may be wrong alike.
+        self.leap: dict[str, int] = {}
         self.jumped = False  # `last` was given up to, not taken
         self.widest = self.usual = 0  # ids from one event to the next, of late; before `last`
         self.doubts = Doubts()
@@ -138,24 +141,43 @@ class ArbitratedStream:
 
     def advance(self, line: str, first_id: int, last_id: int, venue_ns: int, records: int = 1) -> None:
         """Moves `last` to the end of an event that is taken; what it goes on from is confirmed. `records`: with own ids."""
-        last = self.last
+        last, leaping = self.last, False
         if not self.numbered:
             self.remember(last_id)
             step = 0 if last is None else last_id - last
-            if not self.jumped:
-                self.sure = last  # what was only given up to confirms nothing
+            begun = bool(self.leap)
+            leaping = self._leaps(line, step)
+            if begun and not leaping and self.sure is not None:
+                step = last_id - self.sure  # it was a true one
+            if not (self.jumped or (begun and leaping)):
+                self.sure = last  # what was only given up to confirms nothing, nor what is out of step itself
         else:
             chained = last is not None and first_id <= last + 1 and not self.jumped
             step = last_id - first_id + 1
             if chained:
-                self.sure = min(max(first_id, last or 0) + records - 1, last_id)
+                sure = max(first_id, self.sure or 0)  # of what it overlaps only the part before its own beginning
+                self.sure = min(sure + records - 1, last_id)
             elif not self.jumped:
                 self.sure = last
-        self.usual = self.widest
-        self.widest = max(step, self.widest - (self.widest >> FADE))
+        if not leaping:  # an absurd step is no measure of the next
+            self.usual = self.widest
+            self.widest = max(step, self.widest - (self.widest >> FADE))
         self.last_line = "" if self.sure == last_id else line
         self.last, self.jumped = last_id, False
         self.venue_ns = max(self.venue_ns, venue_ns)
+
+    def _leaps(self, line: str, step: int) -> bool:
+        """Takes note of a line's quote; whether it is out of step with those before, and nothing has confirmed that yet."""
+        if self.rule != "rising" or self.last is None or not (self.leap or step > self.in_proportion):
+            return False
+        self.leap[line] = self.leap.get(line, 0) + 1
+        if self.leap[line] > CONFIRM:
+            self.leap = {}
+        return bool(self.leap)
+
+    def leapt(self, line: str) -> bool:
+        """Whether the line has said the last id, or one of those that are out of step with what is confirmed."""
+        return line == self.last_line or line in self.leap
 
     def remember(self, last_id: int) -> None:
         """Keeps an id of a rising stream as taken; the oldest of RECENT_MAX are forgotten."""
@@ -207,6 +229,7 @@ class ArbitratedStream:
         """Takes back the ids above `sure`, which are contradicted; the stream goes on above `high`."""
         if sure != self.last:
             self.widest = self.usual  # an absurd step is no measure of the next
+        self.leap = {}
         self.sure, self.last, self.jumped, self.last_line = sure, high, high > sure, ""
         self.synced = False
         self.unsynced.clear()
@@ -305,7 +328,7 @@ class ArbitratedStream:
         self.refuted = None
         self.crossed = {line: number}
         self.joined, self.marks = set(), {}
-        self.sure, self.last_line, self.jumped, self.widest, self.usual = None, "", False, 0, 0
+        self.sure, self.last_line, self.jumped, self.widest, self.usual, self.leap = None, "", False, 0, 0, {}
         self.taken.clear()
         self.holes.clear()
         self.recent.clear()
@@ -325,6 +348,7 @@ class ArbitratedStream:
             "teller": self.last_line,
             "told_number": self.last_number,
             "connections": {line: list(numbers) for line, numbers in sorted(self.connections.items())},
+            "leap": dict(sorted(self.leap.items())),
             "jumped": self.jumped,
             "widest": self.widest,
             "usual": self.usual,
@@ -358,7 +382,7 @@ class ArbitratedStream:
         self.known_from = -1 if self.last is None else self.last
         self.sure = state.get("sure", self.last)  # an older version confirmed nothing
         self.last_line, self.jumped = state.get("teller", ""), state.get("jumped", False)
-        self.last_number = state.get("told_number", 0)
+        self.last_number, self.leap = state.get("told_number", 0), state.get("leap", {})
         self.connections = state.get("connections", {self.last_line: [self.last_number]})  # an older version kept none
         self.widest, self.before, self.anew = state.get("widest", 0), state.get("before", 0), state.get("anew", False)
         self.usual = state.get("usual", self.widest)

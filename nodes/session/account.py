@@ -14,15 +14,18 @@ from tickmesh.bus.clock import STEP_NS
 from tickmesh.bus.layout import record_reader, record_struct
 from tickmesh.bus.names import fitting
 from tickmesh.bus.schema import DTYPES, SCHEMA_HASH, Action, Kind, Status
-from tickmesh.bus.settings import ORDER_VENUE, Instrument
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.orders import fills, states
-from tickmesh.nodes.session.balances import Balances, Held
-from tickmesh.nodes.venues.binance_orders import Fill, OrderTerms, Report
+from tickmesh.nodes.session.account_state import AccountState, SessionOrder
+from tickmesh.nodes.session.balances import Balances
+from tickmesh.nodes.session.fundings import Fundings
+from tickmesh.nodes.session.positions import Positions
+from tickmesh.nodes.venues.order_venue import Fill, OrderTerms, Report
 from tickmesh.nodes.venues.private import asset_name
 
 UPDATE, FILL = record_struct(Kind.update), record_struct(Kind.fill)
-READ_OF_FILL = record_struct(Kind.fill, "client_order_id", "trade_id", "quantity_lots")
+READ_OF_FILL = record_struct(Kind.fill, "client_order_id", "side", "trade_id", "quantity_lots", "venue_ns")
 _read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action")
 _read_order = record_reader(Kind.intent, "side", "order_type", "time_in_force", "price_ticks", "quantity_lots")
 REASON_BYTES = DTYPES[Kind.update]["reason"].itemsize
@@ -32,53 +35,6 @@ IMPOSSIBLE_KEPT = 100  # sentences that wait for the operator; what is beyond th
 FOREIGN_KEPT = 10_000
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
 FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
-
-
-class SessionOrder(msgspec.Struct):
-    """One order of a session. Quantities, prices: mantissas of the instrument; `sent_ns`: when PendingNew was published."""
-
-    client_order_id: str
-    subject: str
-    side: int
-    order_type: int
-    time_in_force: int
-    price_ticks: int
-    quantity_lots: int
-    sent_ns: int = 0
-    order_id: int = 0
-    status: int = Status.PendingNew
-    filled_lots: int = 0
-    stray: bool = False  # over for the log, and reported as alive since
-    fill_lots: int = 0  # sum of the fills known; filled_lots is what the venue reports with its states
-
-    @property
-    def final(self) -> bool:
-        """Whether its status is Filled, Canceled, Rejected or Expired."""
-        return self.status in states.FINAL
-
-    @property
-    def fills_missing(self) -> bool:
-        """Whether the venue reports more as filled than the fills that are known."""
-        return self.fill_lots < self.filled_lots
-
-    @property
-    def fills_complete(self) -> bool:
-        """Whether the fills that are known are the whole order."""
-        return self.fill_lots >= self.quantity_lots > 0
-
-
-class AccountState(msgspec.Struct, kw_only=True):
-    """Everything that an Account remembers, as a checkpoint holds it. `fills` has no default: a state without it is too old."""
-
-    fills: dict[str, dict[str, int]]  # by instrument: see nodes/orders/fills.py
-    orders: dict[str, SessionOrder] = {}
-    waiting: dict[str, bytes] = {}  # intents that nothing has been published about: client id → event
-    schema: str = ""  # that the waiting events are of; a state without it is of schema version 1
-    trade_floor: dict[str, int] = {}  # own trades up to this id are complete
-    exponents: dict[str, tuple[int, int]] = {}  # by instrument, of price and quantity: what the log's definition states
-    balances: dict[str, Held] = {}  # by asset: what the log has of it
-    producer: tuple[int, int] = (0, 0)  # epoch and number of the session's last event in the log
-    stepped_ns: int = 0  # seq_ns of the last step forward of the mesh's time: nothing is older than since then
 
 
 class Account:
@@ -91,11 +47,17 @@ class Account:
     `moved`: instruments of which an update or a fill was read since their own trades were last compared with the venue's.
     `adopts_all`: orders that are nobody's of this mesh are followed like its own; else only those that an executor's id names,
     whatever its log was. `adopted` counts both.
-    `configured`: the instruments of mesh.toml at the venue. On others nothing new is sent; orders that are there are brought to
-    their end.
+    `venue`: its name in mesh.toml. `configured`: the instruments of mesh.toml there. On others nothing new is sent; orders that
+    are there are brought to their end.
     """
 
-    def __init__(self, configured: Mapping[str, Instrument] = NO_INSTRUMENTS, adopts_all: bool = False) -> None:
+    def __init__(
+        self,
+        configured: Mapping[str, Instrument] = NO_INSTRUMENTS,
+        adopts_all: bool = False,
+        venue: str = "binance",
+    ) -> None:
+        self.venue, self._prefix = venue, f"{venue}."
         self.configured = configured
         self.adopts_all = adopts_all
         self.adopted = 0
@@ -103,8 +65,7 @@ class Account:
             set()
         )  # by instrument and the venue's id: not ours, and not to be asked again
         self.moved: set[str] = set()
-        self.state = AccountState(fills={}, schema=SCHEMA_HASH)
-        self.balances = Balances(self.state.balances)
+        self._use(AccountState(fills={}, schema=SCHEMA_HASH))
         self.by_order_id: dict[tuple[str, int], SessionOrder] = {}  # by instrument and the venue's id, which is one of its own
         self.foreign = 0
         self.contradictions = 0
@@ -120,10 +81,15 @@ class Account:
         if loaded.waiting and loaded.schema != SCHEMA_HASH:
             raise msgspec.ValidationError(f"{len(loaded.waiting)} intents wait in it as events of another schema")
         loaded.schema = SCHEMA_HASH
-        self.state = loaded
-        self.balances = Balances(loaded.balances)
+        self._use(loaded)
         self.moved = set(self.state.fills)
         self.by_order_id = {(order.subject, order.order_id): order for order in self.state.orders.values() if order.order_id}
+
+    def _use(self, state: AccountState) -> None:
+        self.state = state
+        self.balances = Balances(state.balances, self.venue)
+        self.positions = Positions(state.positions)
+        self.fundings = Fundings(state.fundings)
 
     def pack(self) -> bytes:
         """The state as bytes for `load`."""
@@ -142,13 +108,13 @@ class Account:
     def instrument(self, subject: str) -> Instrument | None:
         """An instrument of the venue, by the exponents of the log, else of mesh.toml or the source; None: unknown."""
         venue, _, symbol = subject.partition(".")
-        if venue == ORDER_VENUE and (defined := self.state.exponents.get(subject)) is not None:
+        if venue == self.venue and (defined := self.state.exponents.get(subject)) is not None:
             return Instrument(symbol, venue, *defined)
         return self.configured.get(subject)
 
     def instrument_of(self, symbol: str) -> Instrument | None:
         """The instrument of a symbol, as `instrument` gives it."""
-        return self.instrument(f"{ORDER_VENUE}.{symbol}")
+        return self.instrument(f"{self.venue}.{symbol}")
 
     def instruments_with_orders(self) -> list[Instrument]:
         """The instruments on which orders of ours may be open: those of mesh.toml, and those with an unsettled order."""
@@ -158,21 +124,26 @@ class Account:
     # The log
 
     def read(self, event: Event) -> None:
-        """Takes in an event of the log: instrument, intent, update, fill, balance and clock change it, others nothing."""
-        if event.kind == Kind.intent:
+        """Takes in an event of the log: of this venue instrument, intent, update, fill, balance, funding; and clock."""
+        if event.kind == Kind.clock:
+            if event.records["correction_ns"][0] >= STEP_NS:
+                self.state.stepped_ns = event.seq_ns
+        elif not event.subject.startswith(self._prefix):
+            return  # of another account
+        elif event.kind == Kind.intent:
             self._read_intent(event)
         elif event.kind == Kind.update:
             self._read_update(event)
         elif event.kind == Kind.fill:
-            for raw_id, trade_id, lots in READ_OF_FILL.iter_unpack(event.body):
-                self._read_fill(event.subject, _text(raw_id), trade_id, lots)
+            for raw_id, side, trade_id, lots, venue_ns in READ_OF_FILL.iter_unpack(event.body):
+                self._read_fill(event.subject, _text(raw_id), side, trade_id, lots, venue_ns)
         elif event.kind == Kind.instrument:
             record = event.records[-1]
             self.state.exponents[event.subject] = int(record["price_exponent"]), int(record["quantity_exponent"])
         elif event.kind == Kind.balance:
             self.balances.read(event)
-        elif event.kind == Kind.clock and event.records["correction_ns"][0] >= STEP_NS:
-            self.state.stepped_ns = event.seq_ns
+        elif event.kind == Kind.funding:
+            self.fundings.read(event)
 
     def _read_intent(self, event: Event) -> None:
         raw_id, raw_target, action = _read_intent(event.raw)
@@ -190,8 +161,8 @@ class Account:
         for raw_id, order_id, status, side, kind, force, _, price, lots, filled, *_ in UPDATE.iter_unpack(event.body):
             client_order_id = _text(raw_id)
             waiting = self.state.waiting.pop(client_order_id, None)
-            if waiting is not None and _read_intent(waiting)[2] == Action.CANCEL:
-                continue  # the refusal of a cancel is no order
+            if waiting is not None and _read_intent(waiting)[2] != Action.NEW:
+                continue  # the refusal of a cancel or an amendment is no order
             order = self.state.orders.get(client_order_id)
             if order is None:
                 if lots == 0:
@@ -201,29 +172,33 @@ class Account:
                 )
                 self.state.orders[client_order_id] = order
             was_final = order.final
-            states.apply_update(order, status, filled, order_id)
+            states.apply_update(order, status, filled, order_id, lots)
             if order.order_id:
                 self.by_order_id[order.subject, order.order_id] = order
-            if order.final or order.status == Status.PendingCancel:
-                self._forget_cancels(client_order_id)
+            if order.final or order.status in states.UNDER_WAY:
+                self._forget_requests(order)
             if order.final and not was_final:
                 self._forget_oldest()
 
-    def _read_fill(self, subject: str, client_order_id: str, trade_id: int, lots: int) -> bool:
+    def _read_fill(self, subject: str, client_order_id: str, side: int, trade_id: int, lots: int, venue_ns: int) -> bool:
         """Takes in a fill; False where it was known."""
         known = self.state.fills.setdefault(subject, {})
         if not fills.remember_fill(known, client_order_id, trade_id, FILLS_KEPT):
             return False
         self.moved.add(subject)
+        self.positions.count(subject, side, lots)
+        self.state.first_fill_ns = min(self.state.first_fill_ns or venue_ns, venue_ns)
         order = self.state.orders.get(client_order_id)
         if order is not None:
             order.fill_lots += lots
         return True
 
-    def _forget_cancels(self, target_id: str) -> None:
+    def _forget_requests(self, order: SessionOrder) -> None:
+        """Forgets intents about an order that is over, or asked to end; of one that is asked to be reduced the amendments."""
+        answered = {Action.AMEND} if order.status == Status.PendingReplace else {Action.AMEND, Action.CANCEL}
         for client_order_id, raw in list(self.state.waiting.items()):
             _, raw_target, action = _read_intent(raw)
-            if action == Action.CANCEL and _text(raw_target) == target_id:
+            if action in answered and _text(raw_target) == order.client_order_id:
                 del self.state.waiting[client_order_id]
 
     def _forget_oldest(self) -> None:
@@ -243,9 +218,9 @@ class Account:
         return _build_update(order, Status.PendingNew, "session", recv_ns=intent.recv_ns)
 
     def build_unsent(self, intent: Event, status: Status, reason: str, recv_ns: int) -> bytearray:
-        """The final update of an intent that is not sent; of a cancel under the cancel's own id, with quantity 0."""
+        """The final update of an intent that is not sent; of a cancel or an amendment under its own id, with quantity 0."""
         order = _order_of(intent, recv_ns)
-        if _read_intent(intent.raw)[2] == Action.CANCEL:
+        if _read_intent(intent.raw)[2] != Action.NEW:
             order.quantity_lots = 0
         return _build_update(order, status, "session", reason=reason, recv_ns=recv_ns)
 
@@ -260,11 +235,11 @@ class Account:
         return [event]
 
     def apply_report(
-        self, report: Report, origin: str, recv_ns: int, *, code: int = 0, cancel_failed: bool = False
+        self, report: Report, origin: str, recv_ns: int, *, code: int = 0, settled: bool = False
     ) -> list[bytearray]:
         """Takes in a report of the venue and gives what to publish: fills that are new, then an update if the order moved.
 
-        `cancel_failed`: it is known that no cancel is under way, so an open order is no longer PendingCancel.
+        `settled`: it is known that no request about the order is under way: an open one is New or PartiallyFilled then.
         """
         order = self.state.orders.get(report.client_order_id) or self.by_order_id.get((report.subject, report.order_id))
         if order is None and report.terms is not None and self.claims(report.client_order_id):
@@ -272,17 +247,16 @@ class Account:
         if order is None or order.subject != report.subject:
             self.foreign += 1
             return []
-        why = states.impossible(order, order.quantity_lots, report.status, report.filled_lots, report.order_id)
-        if why:
+        stated = report.status, report.filled_lots, report.order_id, report.quantity_lots
+        if why := states.impossible(order, *stated):
             return self._refuse_report(order, report, why, origin, recv_ns)
         events = self.apply_fills(order, report.fills, origin, recv_ns)
-        status = states.status_after_report(
-            order, report.status, report.filled_lots, report.order_id, cancel_failed=cancel_failed
-        )
+        status = states.status_after_report(order, *stated, settled=settled)
         if status is not None:
             event = _build_update(
                 order, status, origin, reason=report.reason, recv_ns=recv_ns, code=code,
                 order_id=report.order_id, filled_lots=report.filled_lots, venue_ns=report.venue_ns,
+                quantity_lots=report.quantity_lots,
             )  # fmt: skip
             self.read(decode(event))
             events.append(event)
@@ -324,7 +298,8 @@ class Account:
         """Takes in fills of an order that the venue reported, and gives an event for each that is new."""
         events = []
         for fill in reported:
-            if self._read_fill(order.subject, order.client_order_id, fill.trade_id, fill.quantity_lots):
+            taken = fill.side, fill.trade_id, fill.quantity_lots, fill.venue_ns
+            if self._read_fill(order.subject, order.client_order_id, *taken):
                 self._note_fee(order, fill)
                 record = FILL.pack(
                     order.client_order_id.encode(), fill.side, fill.maker, fill.order_id, fill.trade_id, fill.price_ticks,
@@ -387,10 +362,12 @@ def _build_update(
     order_id: int = 0,
     filled_lots: int = 0,
     venue_ns: int = 0,
+    quantity_lots: int = 0,
 ) -> bytearray:
+    quantity = quantity_lots if states.is_less(quantity_lots, order.quantity_lots) else order.quantity_lots
     record = UPDATE.pack(
         order.client_order_id.encode(), order_id or order.order_id, status, order.side, order.order_type, order.time_in_force,
-        code, order.price_ticks, order.quantity_lots, max(filled_lots, order.filled_lots), venue_ns, origin.encode(),
+        code, order.price_ticks, quantity, max(filled_lots, order.filled_lots), venue_ns, origin.encode(),
         fitting(reason, REASON_BYTES),
     )  # fmt: skip
     return encode(Kind.update, order.subject, record, venue_ns=venue_ns, recv_ns=recv_ns)

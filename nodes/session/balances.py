@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 from tickmesh.bus.layout import record_struct
 from tickmesh.bus.schema import Kind
-from tickmesh.bus.settings import ORDER_VENUE
+from tickmesh.bus.topics import account_of
 from tickmesh.bus.wire import Event, encode
+from tickmesh.nodes.venues.order_venue import Reported
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
-from tickmesh.nodes.venues.private import Reported, asset_name, held_amounts
+from tickmesh.nodes.venues.private import asset_name, held_amounts
 
 BALANCE = record_struct(Kind.balance)
-SUBJECT = f"{ORDER_VENUE}.account"
 NOTHING = (0, 0, 0)
 
 Held = tuple[int, int, int]  # free and locked as mantissas at 10^(scale − 8), scale
@@ -22,7 +22,8 @@ class Balances:
     `changes` counts what was read of the log or taken in; `unheld`: asset → why its balance is in no event.
     """
 
-    def __init__(self, known: dict[str, Held]):
+    def __init__(self, known: dict[str, Held], venue: str):
+        self._subject = account_of(venue)
         self.known = known
         self.changes = 0
         self.unheld: dict[str, str] = {}
@@ -64,7 +65,7 @@ class Balances:
                 records.append(BALANCE.pack(raw, free, locked, venue_ns, scale))
         if not records:
             return []
-        return [encode(Kind.balance, SUBJECT, b"".join(records), venue_ns=venue_ns, recv_ns=recv_ns)]
+        return [encode(Kind.balance, self._subject, b"".join(records), venue_ns=venue_ns, recv_ns=recv_ns)]
 
     def _take(self, name: str, held: Held) -> None:
         self.changes += 1

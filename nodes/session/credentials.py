@@ -9,8 +9,10 @@ from pathlib import Path
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.process import NodeFault
-from tickmesh.bus.settings import ORDER_VENUE
-from tickmesh.nodes.venues.binance_signing import KeyUnusable, Signer, ed25519_signer, hmac_signer
+from tickmesh.bus.settings import AccountSettings
+from tickmesh.nodes.orders.accounts import session_name
+from tickmesh.nodes.venues.binance_signing import KeyUnusable, ed25519_signer, hmac_signer
+from tickmesh.nodes.venues.order_venue import Signer
 
 KEY, SECRET, PRIVATE_KEY = "TICKMESH_API_KEY", "TICKMESH_API_SECRET", "TICKMESH_PRIVATE_KEY"  # in the environment
 NAMES = {"api_key", "secret", "private_key"}  # in the file
@@ -35,28 +37,30 @@ class Credentials:
         return "Credentials(…)"
 
 
-def read_credentials(config: Config) -> Credentials:
-    """The credentials of the mesh's account. Raises CredentialsUnusable.
+def read_credentials(config: Config, venue: str) -> Credentials:
+    """The credentials of the mesh's account at a venue. Raises CredentialsUnusable.
 
-    `[session] key_file` names a TOML file with `api_key` and either `secret` (HMAC) or `private_key` (Ed25519, PEM). Without
-    one the mode decides: sim signs as `[exchange]` says, every other mode by the environment.
+    `[session.accounts.<venue>] key_file`, else `[session] key_file`, names a TOML file with `api_key` and either `secret`
+    (HMAC) or `private_key` (Ed25519, PEM). Without one the mode decides: sim signs as `[exchange]` says, every other mode by
+    the environment: by the variables of the venue (TICKMESH_API_KEY_BINANCE_USDM), else by those without its name.
     """
-    named = config.session.key_file
+    named = config.session.accounts.get(venue, AccountSettings()).key_file or config.session.key_file
     if named:
         path = config.root / named
         return _credentials(_read_file(path), str(path))
     if config.mode == "sim":
         return Credentials(config.exchange.api_key, hmac_signer(config.exchange.api_secret), local=True)
     variables = {"api_key": KEY, "secret": SECRET, "private_key": PRIVATE_KEY}
-    found = {name: os.environ.get(variable, "") for name, variable in variables.items()}
-    return _credentials(found, f"the environment ({KEY}, and {SECRET} or {PRIVATE_KEY})")
+    suffix = f"_{venue.upper()}" if os.environ.get(f"{KEY}_{venue.upper()}") else ""
+    found = {name: os.environ.get(f"{variable}{suffix}", "") for name, variable in variables.items()}
+    return _credentials(found, f"the environment ({KEY}{suffix}, and {SECRET}{suffix} or {PRIVATE_KEY}{suffix})")
 
 
-def account_locks(config: Config, credentials: Credentials) -> list[Path]:
+def account_locks(config: Config, credentials: Credentials, venue: str) -> list[Path]:
     """The files that a session locks: of this mesh, and of its account, of which all meshes of this user know."""
-    mine = [config.run_dir / "session.lock"]
+    mine = [config.run_dir / f"{session_name(venue)}.lock"]
     if not credentials.local:
-        name = sha256(f"{ORDER_VENUE} {credentials.api_key}".encode()).hexdigest()[:16]
+        name = sha256(f"{venue} {credentials.api_key}".encode()).hexdigest()[:16]
         mine.append(Path(tempfile.gettempdir()) / f"tickmesh-accounts-{os.getuid()}" / f"{name}.lock")
     return mine
 

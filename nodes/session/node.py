@@ -20,10 +20,9 @@ from tickmesh.bus.clock import now_ns
 from tickmesh.bus.file_lock import FileLock, FileLocked
 from tickmesh.bus.instruments import DecidedInstruments
 from tickmesh.bus.log import LogReader
-from tickmesh.bus.process import Context, EventSubscription, NodeFault
+from tickmesh.bus.process import Context, EventSubscription, NodeFault, Stopped
 from tickmesh.bus.schema import Kind, Status
 from tickmesh.bus.segments import LogReleased, segments
-from tickmesh.bus.settings import ORDER_VENUE
 from tickmesh.bus.topics import lanes_of
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.net.backoff import Backoff
@@ -32,24 +31,28 @@ from tickmesh.nodes.net.endpoints import ca_of
 from tickmesh.nodes.net.rest import RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.net.waits import Waits
+from tickmesh.nodes.orders.accounts import venue_of_session
 from tickmesh.nodes.runner.history import history
-from tickmesh.nodes.session.account import Account, SessionOrder
-from tickmesh.nodes.session.binance_rest import BinanceAccount
-from tickmesh.nodes.session.credentials import Credentials, account_locks, read_credentials
+from tickmesh.nodes.session.account import Account
+from tickmesh.nodes.session.account_state import SessionOrder
+from tickmesh.nodes.session.asking import VenueAccount
+from tickmesh.nodes.session.credentials import Credentials, CredentialsUnusable, account_locks, read_credentials
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.reconciliation import Reconciler
 from tickmesh.nodes.session.requests import OrderRequests
 from tickmesh.nodes.session.sending import IntentSender
 from tickmesh.nodes.session.stopping import end_orders
+from tickmesh.nodes.session.troubles import Troubles
 from tickmesh.nodes.session.venue_connection import VenueConnection
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
-from tickmesh.nodes.venues.table import adapter_of
+from tickmesh.nodes.venues.table import adapter_of, dialect_of
 
-READS = (Kind.instrument, Kind.intent, Kind.update, Kind.fill, Kind.balance, Kind.run, Kind.clock)
-WRITES = (Kind.update, Kind.fill, Kind.balance)
+READS = (Kind.instrument, Kind.intent, Kind.update, Kind.fill, Kind.balance, Kind.funding, Kind.run, Kind.clock)
+WRITES = (Kind.update, Kind.fill, Kind.balance, Kind.funding)
 
 TICK_S = 0.05  # deadlines of intents and answers are looked at so often
 RESOLVE_S = 0.2  # before the first question about an order of unknown outcome; later ones come slower
+POLL_S = 1.0  # between two looks at the orders while no user stream tells of them
 END_S = 2.0  # for the tasks to end; then the process ends without them
 
 
@@ -64,55 +67,61 @@ class Session:
         self.ctx = ctx
         config = ctx.config
         self.settings = config.session
+        dialect = dialect_of(venue_of_session(ctx.instance))
+        venue = dialect.venue
         # an order's is among them: its quotes were in the log before it
-        self.account = Account(
-            DecidedInstruments(config, ORDER_VENUE), self.settings.foreign == "adopt"
-        )  # what has been published
-        self.logged = Account()  # what is in the log: the only thing a checkpoint may hold
+        configured = DecidedInstruments(config, venue)
+        self.account = Account(configured, self.settings.foreign == "adopt", venue)  # what has been published
+        self.logged = Account(venue=venue)  # what is in the log: the only thing a checkpoint may hold
         self.log_ns = 0  # seq_ns of the last event of the log that was read
         self.checkpoints = CheckpointWriter(ctx.checkpoint, config.checkpoint_s)
         self.count = ctx.counters
         self.count.update(
             {
                 name: 0
-                for name in ("orders_sent", "cancels_sent", "rejects", "refused_intents", "unknowns", "resolved", "fills",
-                             "reconnects", "reconciles", "outbox_full", "foreign", "contradictions", "adopted",
+                for name in ("orders_sent", "cancels_sent", "amends_sent", "rejects", "refused_intents", "unknowns", "resolved",
+                             "fills", "reconnects", "reconciles", "outbox_full", "foreign", "contradictions", "adopted",
                              "strays_cancelled", "outbox_tail", "resumed_seq")
             }
         )  # fmt: skip
         self.count["last_error"] = ""
         ctx.ask_counters = self.requests_counted
         self.alerted_unheld: set[str] = set()  # assets
+        self.alerted_differing: dict[str, str] = {}  # instrument → the sentence
         self.unresolved = asyncio.Event()  # there is a reason to ask the venue before the next round
         limits = self.settings.recv_window_ms, self.settings.request_timeout_s
         self.venue_time = VenueTime()
-        budget = budget_of(config, adapter_of(ORDER_VENUE), self.settings.weight_share)
-        waits = Waits(config, ctx.name, ctx.alert_of, ORDER_VENUE)
-        self.venue = BinanceAccount(key, *limits, self.venue_time, budget, ca_of(config, ORDER_VENUE), waits)
-        self.requests = OrderRequests(key, *limits, self.venue_time)
+        budget = budget_of(config, adapter_of(venue), self.settings.weight_share)
+        waits = Waits(config, ctx.name, ctx.alert_of, venue)
+        self.venue = VenueAccount(dialect, key, *limits, self.venue_time, budget, ca_of(config, venue), waits)
+        self.requests = OrderRequests(dialect.orders, key, *limits, self.venue_time)
         self.publisher = SessionPublisher(ctx, self.requests)
         self.reconciler = Reconciler(
             self.account, self.venue, self.publisher.publish, self.in_flight,
             int(self.settings.recv_window_ms * 1e6 + self.settings.absence_margin_s * 1e9), self.age_ns, self.count,
         )  # fmt: skip
-        self.sender = IntentSender(self.account, self.requests, self.publisher, self.unresolved, self.count)
+        self.troubles = Troubles(dialect.venue, self.settings.refused_pause_s, time.monotonic)
+        self.sender = IntentSender(
+            dialect.orders, self.account, self.requests, self.publisher, self.unresolved, self.count, self.troubles
+        )
         self.connection = VenueConnection(
             ctx, self.account, self.venue, self.venue_time, self.requests, self.publisher, self.reconciler,
-            self.sender, self.unresolved,
+            self.sender, self.unresolved, self.troubles,
         )  # fmt: skip
 
     def requests_counted(self) -> dict[str, Any]:
         """What is on the account beside our own, what the venue counts of our requests, how long they have waited."""
         budget = self.venue.budget
         account = self.account
-        seen = {
-            "foreign": account.foreign,
-            "adopted": account.adopted,
-            "contradictions": account.contradictions,
+        seen = {"foreign": account.foreign, "adopted": account.adopted, "contradictions": account.contradictions}
+        return {
+            **seen,
             "repeated": account.repeated,
             "order_pauses": self.requests.pauses,
+            "paused": self.troubles.sentences(),
+            "used_weight": int(budget.used_weight),
+            "budget_waited_s": round(budget.waited_s, 3),
         }
-        return {**seen, "used_weight": int(budget.used_weight), "budget_waited_s": round(budget.waited_s, 3)}
 
     def age_ns(self, order: SessionOrder) -> int:
         """How long ago an order was sent, at least: by the log's time, whose steps make nothing older."""
@@ -218,7 +227,10 @@ class Session:
             if not unsure:
                 patience.reset()
             with contextlib.suppress(TimeoutError):
-                wait_s = patience.wait_s() if unsure else self.settings.reconcile_s
+                regular_s = (
+                    min(self.settings.reconcile_s, POLL_S) if self.requests.rest is not None else self.settings.reconcile_s
+                )
+                wait_s = patience.wait_s() if unsure else regular_s
                 async with asyncio.timeout(wait_s):
                     await self.unresolved.wait()
             self.unresolved.clear()
@@ -233,6 +245,8 @@ class Session:
                     await self.reconciler.reconcile_unsettled()
             except (RestError, RestUnreachable, DecimalError, msgspec.DecodeError) as error:
                 self.count["last_error"] = str(error)[:200]
+                if isinstance(error, RestUnreachable):
+                    self.connection.lose_rest(str(error))
                 await asyncio.sleep(RESOLVE_S)
 
     async def watch_deadlines(self) -> None:
@@ -257,6 +271,10 @@ class Session:
         oddities, self.account.oddities = self.account.oddities, []
         for sentence in oddities:
             self.ctx.alert("warning", "not_held", sentence, "add it by hand where it matters; orders and positions are exact")
+        fundings, self.account.fundings.unheld = self.account.fundings.unheld, []
+        for sentence in fundings:
+            self.ctx.alert("warning", "not_held", sentence, "add it by hand where it matters; the wallet has it")
+        self.alert_differing(self.account.positions.differing)
         unheld = self.account.balances.unheld
         for asset in sorted(unheld.keys() ^ self.alerted_unheld):
             held = asset not in unheld
@@ -264,6 +282,21 @@ class Session:
             action = "nothing is to be done" if held else "other assets and all orders go on; look at the venue for this one"
             self.ctx.alert_of("info" if held else "warning", "balance_not_held", asset, why, action)
         self.alerted_unheld = set(unheld)
+
+    def alert_differing(self, differing: dict[str, str]) -> None:
+        """Raises an alert of every position that the venue has otherwise, once for each difference, and of its end."""
+        for subject in sorted(differing.keys() | self.alerted_differing.keys()):
+            why = differing.get(subject, "")
+            if why == self.alerted_differing.get(subject, ""):
+                continue
+            action = (
+                "find out who else trades on the account; only what the log's fills say is counted and closed here"
+                if why
+                else "nothing is to be done"
+            )
+            said = why or f"the venue's position in {subject} is that of the fills in the log again"
+            self.ctx.alert_of("critical" if why else "info", "position_differs", subject, said, action)
+        self.alerted_differing = dict(differing)
 
 
 def lock(path: Path) -> FileLock:
@@ -278,8 +311,14 @@ def lock(path: Path) -> FileLock:
 async def run(ctx: Context) -> None:
     """Runs a session until the context stops. Raises what a bug raises; what venues and networks do is survived."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would have the key in it
-    credentials = read_credentials(ctx.config)
-    held = [lock(path) for path in account_locks(ctx.config, credentials)]
+    venue = venue_of_session(ctx.instance)
+    try:
+        credentials = read_credentials(ctx.config, venue)
+    except CredentialsUnusable as error:
+        action = f"it stays stopped, and sends nothing; all else goes on. Correct it, then `supervisorctl start {ctx.name}`"
+        ctx.alert("critical", "stopped", str(error), action)
+        raise Stopped(str(error)) from error
+    held = [lock(path) for path in account_locks(ctx.config, credentials, venue)]
     session = Session(ctx, credentials)
     tasks: list[asyncio.Task[Any]] = []
     try:

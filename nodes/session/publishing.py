@@ -8,7 +8,7 @@ from tickmesh.nodes.session.requests import OrderRequests
 
 
 class SessionPublisher:
-    """Publishes events in order; keeps those that the outbox does not take, and lets the venue's socket wait meanwhile."""
+    """Publishes events in order; keeps those that the outbox does not take, and lets the venue's sockets wait meanwhile."""
 
     def __init__(self, ctx: Context, requests: OrderRequests):
         self._ctx = ctx
@@ -32,12 +32,12 @@ class SessionPublisher:
         except OutboxFull:
             self._count["outbox_full"] += 1
             self._kept = events
-            if self._requests.connection is not None:
-                self._requests.connection.pause()
+            for socket in self._requests.sockets:
+                socket.pause()
             return
         self._count["fills"] += sum(kind_of(event) == Kind.fill for event in events)
-        if self._requests.connection is not None:
-            self._requests.connection.resume()
+        for socket in self._requests.sockets:
+            socket.resume()
 
     def publish_or_drop(self, event: bytearray) -> bool:
         """Publishes one event, which is on file when this returns True; False, and nothing done, where the outbox is full."""

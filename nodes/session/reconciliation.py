@@ -1,4 +1,4 @@
-"""Comparing what a session knows with what the venue knows: open orders, single orders, own trades, balances."""
+"""Comparing what a session knows with what the venue knows: orders, own trades, balances, positions, fundings."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,9 +8,10 @@ from tickmesh.bus.schema import Status
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.net.rest import RestError
 from tickmesh.nodes.orders.states import status_of_absent
-from tickmesh.nodes.session.account import Account, SessionOrder
-from tickmesh.nodes.session.binance_rest import ORDER_WEIGHT, BinanceAccount, open_orders_weight
-from tickmesh.nodes.venues.binance_orders import NO_SUCH_SYMBOL, Fill, Report
+from tickmesh.nodes.session.account import Account
+from tickmesh.nodes.session.account_state import SessionOrder
+from tickmesh.nodes.session.asking import VenueAccount
+from tickmesh.nodes.venues.order_venue import Fill, Report
 
 
 class Reconciler:
@@ -24,7 +25,7 @@ class Reconciler:
     def __init__(
         self,
         account: Account,
-        venue: BinanceAccount,
+        venue: VenueAccount,
         publish: Callable[[list[bytearray]], None],
         in_flight: Callable[[SessionOrder], bool],
         patience_ns: int,
@@ -40,11 +41,11 @@ class Reconciler:
         self.count = count
 
     async def reconcile_all(self) -> None:
-        """Compares open orders, unsettled orders, own trades and balances: before the first order of a connection, and in time.
+        """Compares orders, own trades, balances, positions and fundings: before the first order of a connection, and in time.
 
         Own trades are asked for by instrument, of those on which something of ours has moved since they were compared last; of
         those that were never compared from the first trade on: with an empty log, orders and positions are recovered.
-        Raises what `BinanceAccount` raises: then nothing is proven.
+        Raises what `VenueAccount` raises: then nothing is proven.
         """
         known = self.account.state
         reported = await self.apply_open_orders(self.account.instruments_with_orders() if known.orders else [])
@@ -60,7 +61,36 @@ class Reconciler:
             if (instrument := self.account.instrument(subject)) is not None:
                 await self.compare_trades(subject, instrument)
         await self.compare_balances()
+        await self.compare_positions()
+        await self.ask_fundings()
         self.count["reconciles"] += 1
+
+    async def compare_positions(self) -> None:
+        """Compares the positions of the fills with those that the venue keeps; of those that differ the own trades are asked
+        for, and what differs then still is noted, unless fills come meanwhile.
+        """
+        positions = self.account.positions
+        for last in (False, True):
+            since = positions.changes
+            reported = await self.venue.positions(self.account.instrument_of)
+            if reported is None or positions.changes != since:
+                return
+            differing = positions.differences(reported)
+            if last or not differing:
+                positions.note(differing)
+                return
+            for subject in differing:
+                if (instrument := self.account.instrument(subject)) is not None:
+                    await self.compare_trades(subject, instrument)
+
+    async def ask_fundings(self) -> None:
+        """Asks for the fundings since the last known one, and publishes what is new; before our first fill none is ours."""
+        fundings, first_ns = self.account.fundings, self.account.state.first_fill_ns
+        if not first_ns:
+            return
+        fundings.due = False
+        payments = await self.venue.fundings(fundings.since_ns(first_ns), self.account.instrument_of)
+        self.publish(fundings.apply(payments, now_ns()))
 
     async def compare_balances(self) -> None:
         """Asks for what the account holds, and publishes what the log does not know, or has otherwise."""
@@ -78,13 +108,16 @@ class Reconciler:
         subjects = dict.fromkeys(order.subject for order in orders)
         instruments = [instrument for subject in subjects if (instrument := self.account.instrument(subject)) is not None]
         reported: set[tuple[str, str]] = set()
-        if len(orders) * ORDER_WEIGHT > open_orders_weight(len(instruments)):
+        questions = self.venue.dialect.questions
+        if len(orders) * questions.ORDER_WEIGHT > questions.open_orders_weight(len(instruments)):
             reported = await self.apply_open_orders(instruments)
         for order in sorted(orders, key=lambda order: order.status != Status.Unknown):
             if (order.subject, order.client_order_id) not in reported or order.fills_missing:
                 await self.settle(order)
         if self.account.moved:
             await self.compare_balances()
+        if self.account.fundings.due:
+            await self.ask_fundings()
         self.count["reconciles"] += 1
 
     async def apply_open_orders(self, instruments: Sequence[Instrument]) -> set[tuple[str, str]]:
@@ -103,7 +136,8 @@ class Reconciler:
         try:
             await self._settle(order)
         except RestError as error:
-            if error.code != NO_SUCH_SYMBOL:  # no proof that the order is gone: a symbol may be listed again
+            # that is no proof that the order is gone: a symbol may be listed again
+            if error.code != self.venue.dialect.questions.NO_SUCH_SYMBOL:
                 raise
 
     async def _settle(self, order: SessionOrder) -> None:
@@ -139,7 +173,7 @@ class Reconciler:
             order = None  # somebody's own of the same name: the account counts it as foreign
         was_unknown = order is not None and order.status == Status.Unknown
         quiet = order is not None and not self.in_flight(order)
-        self.publish(self.account.apply_report(report, "reconcile", now_ns(), cancel_failed=quiet))
+        self.publish(self.account.apply_report(report, "reconcile", now_ns(), settled=quiet))
         if was_unknown and order is not None and order.status != Status.Unknown:
             self.count["resolved"] += 1
 

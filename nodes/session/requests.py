@@ -1,25 +1,30 @@
-"""Signed requests on a Binance WS-API connection, and the answers they wait for. "WebSocket API", request format."""
+"""Signed requests on the connection to a venue's order side, and the answers they wait for."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.net.websocket import Connection, Disconnected
 from tickmesh.nodes.session.credentials import Credentials
-from tickmesh.nodes.venues import binance_orders as venue
-from tickmesh.nodes.venues import binance_signing as signing
-from tickmesh.nodes.venues.binance_limits import RateLimit, orders_pause_ms
+from tickmesh.nodes.venues.order_venue import OrderRequest, OrderVenue
 
 
 @dataclass
 class PendingRequest:
-    """A request that waits for its answer. `client_order_id`: the order it is about; empty for the user stream."""
+    """A request that waits for its answer. `client_order_id`: the order it is about; empty for the user stream.
+
+    `places`: it is to place that order. `over_rest`: it was sent so, and not on the connection.
+    """
 
     number: str
     method: str
     client_order_id: str
+    places: bool
     message: bytes
     deadline: float  # monotonic seconds
+    asked: OrderRequest
+    over_rest: bool = False
 
 
 class OrderRequests:
@@ -28,7 +33,10 @@ class OrderRequests:
     What is not answered after `timeout_s` is given up by `give_up_overdue`, so that no more requests wait than were sent since.
     """
 
-    def __init__(self, credentials: Credentials, recv_window_ms: int, timeout_s: float, venue_time: VenueTime):
+    def __init__(
+        self, venue: OrderVenue, credentials: Credentials, recv_window_ms: int, timeout_s: float, venue_time: VenueTime
+    ):
+        self._venue = venue
         self._credentials = credentials
         self._recv_window_ms = recv_window_ms
         self._timeout_s = timeout_s
@@ -38,8 +46,15 @@ class OrderRequests:
         self._paused_until = 0.0  # monotonic seconds
         self.pauses = 0  # how often orders began to wait
         self.connection: Connection | None = None
-        self.trading = False  # connected, subscribed and reconciled
+        self.stream: Connection | None = None  # of user events, where they have a websocket of their own
+        self.trading = False  # connected and subscribed, or over REST; and reconciled
         self.stopping = False  # the session ends: nothing is placed any more
+        self.rest: Callable[[PendingRequest], None] | None = None  # sends requests about orders while no connection can be had
+
+    @property
+    def sockets(self) -> list[Connection]:
+        """The open connection, and that of user events."""
+        return [one for one in (self.connection, self.stream) if one is not None]
 
     @property
     def may_place(self) -> bool:
@@ -51,30 +66,28 @@ class OrderRequests:
         self.pauses += time.monotonic() >= self._paused_until
         self._paused_until = max(self._paused_until, time.monotonic() + wait_s)
 
-    def observe_limits(self, limits: list[RateLimit]) -> None:
-        """Takes in an answer's order counts: where one is used up, orders wait for its next window."""
-        if wait_ms := orders_pause_ms(limits, self._venue_time.now_ms()):
-            self.pause_orders(wait_ms / 1000)
-
-    def build(self, method: str, params: dict[str, object], client_order_id: str) -> PendingRequest:
+    def build(self, request: OrderRequest, client_order_id: str = "", places: bool = False) -> PendingRequest:
         """A signed request with the next number, ready to be sent."""
         self._numbers += 1
-        key = self._credentials
-        signed = signing.signed_params(params, key.api_key, key.sign, self._venue_time.now_ms(), self._recv_window_ms)
         number = str(self._numbers)
-        message = venue.build_request(number, method, signed)
-        return PendingRequest(number, method, client_order_id, message, time.monotonic() + self._timeout_s)
+        message = self._venue.encode(request, number, self._credentials, self._venue_time.now_ms(), self._recv_window_ms)
+        deadline = time.monotonic() + self._timeout_s
+        return PendingRequest(number, request.method, client_order_id, places, message, deadline, request)
 
     def send(self, request: PendingRequest) -> None:
         """Sends a request, which waits for its answer then. Raises Disconnected without a connection: nothing was sent."""
-        if self.connection is None:
+        if self.rest is not None and request.client_order_id:
+            request.over_rest = True
+            self.rest(request)
+        elif self.connection is None:
             raise Disconnected("there is no connection")
-        self.connection.send(request.message)
+        else:
+            self.connection.send(request.message)
         self._pending[request.number] = request
 
-    def take_answered(self, number: str | int | None) -> PendingRequest | None:
+    def take_answered(self, number: str) -> PendingRequest | None:
         """The request of this number, which waits no longer; None where none waits (any more)."""
-        return self._pending.pop(str(number), None)
+        return self._pending.pop(number, None)
 
     def in_flight(self, client_order_id: str) -> bool:
         """Whether a request about this order waits for its answer."""
@@ -86,8 +99,8 @@ class OrderRequests:
         return self._give_up([request for request in self._pending.values() if request.deadline <= now])
 
     def give_up_all(self) -> list[PendingRequest]:
-        """Stops waiting for any answer, because the connection is over, and gives the requests."""
-        return self._give_up(list(self._pending.values()))
+        """Stops waiting for answers on the connection, because it is over, and gives the requests."""
+        return self._give_up([request for request in self._pending.values() if not request.over_rest])
 
     def _give_up(self, requests: list[PendingRequest]) -> list[PendingRequest]:
         for request in requests:

@@ -7,15 +7,16 @@ from typing import Any
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.layout import record_reader
 from tickmesh.bus.schema import Action, Kind, Status
-from tickmesh.bus.settings import ORDER_VENUE, Instrument
 from tickmesh.bus.wire import Event, decode
 from tickmesh.nodes.net.websocket import Disconnected
+from tickmesh.nodes.orders.states import OPEN
 from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.requests import OrderRequests
-from tickmesh.nodes.venues import binance_orders as venue
+from tickmesh.nodes.session.troubles import Troubles
+from tickmesh.nodes.venues.order_venue import IntentError, OrderVenue
 
-_read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action", "expires_ns")
+_read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action", "side", "quantity_lots", "expires_ns")
 
 
 class IntentSender:
@@ -26,12 +27,16 @@ class IntentSender:
 
     def __init__(
         self,
+        venue: OrderVenue,
         account: Account,
         requests: OrderRequests,
         publisher: SessionPublisher,
         unresolved: asyncio.Event,
         count: dict[str, Any],
+        troubles: Troubles,
     ):
+        self._troubles = troubles
+        self._venue = venue
         self._account = account
         self._requests = requests
         self._publisher = publisher
@@ -45,17 +50,19 @@ class IntentSender:
 
     def act_on(self, intent: Event) -> None:
         """Sends an intent, refuses it, or leaves it waiting; one that something was published about is left alone."""
-        raw_id, raw_target, action, expires_ns = _read_intent(intent.raw)
+        raw_id, raw_target, action, side, lots, expires_ns = _read_intent(intent.raw)
         client_order_id = raw_id.rstrip(b"\0").decode()
-        if client_order_id not in self._account.state.waiting or not intent.subject.startswith(f"{ORDER_VENUE}."):
+        if client_order_id not in self._account.state.waiting or not intent.subject.startswith(f"{self._account.venue}."):
             return
         if action == Action.CANCEL:  # however late, and whatever mesh.toml lists now
             self._cancel(intent, raw_target.rstrip(b"\0").decode())
+        elif action == Action.AMEND:  # likewise: it takes risk away
+            self._amend(intent, raw_target.rstrip(b"\0").decode(), lots)
         elif 0 < expires_ns < now_ns():
             self._refuse(intent, "the intent expired before the session could act on it", Status.Expired)
         elif intent.subject not in self._account.configured:
             self._refuse(intent, f"{intent.subject} is not in mesh.toml, or its exponents are not decided")
-        elif self._requests.may_place and not self._publisher.behind:
+        elif self._requests.may_place and not self._publisher.behind and not self._troubles.paused(intent.subject, side):
             self.place(intent, client_order_id)
 
     def place(self, intent: Event, client_order_id: str) -> None:
@@ -65,11 +72,11 @@ class IntentSender:
             self._refuse(intent, f"{intent.subject} is not defined in the log")
             return
         try:
-            method, params = venue.build_order_request(intent.records[0], instrument)
-        except venue.IntentError as error:
+            asked = self._venue.place(intent.records[0], instrument)
+        except IntentError as error:
             self._refuse(intent, str(error))
             return
-        request = self._requests.build(method, params, client_order_id)
+        request = self._requests.build(asked, client_order_id, places=True)
         pending = self._account.build_pending_new(intent, now_ns())
         if not self._publisher.publish_or_drop(pending):  # on file before it is sent
             return
@@ -77,6 +84,7 @@ class IntentSender:
         try:
             self._requests.send(request)
             self._count["orders_sent"] += 1
+            self._troubles.take_sent(intent.subject, int(intent.records["side"][0]))
         except Disconnected:
             self._reject_unsent(client_order_id)
 
@@ -89,9 +97,7 @@ class IntentSender:
             return
         if not self._requests.trading:
             return
-        name, _, symbol = intent.subject.partition(".")
-        _, params = venue.build_order_request(intent.records[0], Instrument(symbol, name))
-        request = self._requests.build("order.cancel", params, target_id)
+        request = self._requests.build(self._venue.cancel(_symbol(intent.subject), target_id), target_id)
         self._publisher.publish(self._account.apply_status(order, Status.PendingCancel, "", intent.recv_ns))
         try:
             self._requests.send(request)
@@ -99,17 +105,42 @@ class IntentSender:
         except Disconnected:
             self._unresolved.set()
 
+    def _amend(self, intent: Event, target_id: str, lots: int) -> None:
+        """Asks the venue to reduce an order to `lots`, once; what came of it is the quantity that the venue states."""
+        order, instrument = self._account.order(target_id), self._account.instrument(intent.subject)
+        if order is None or instrument is None:
+            self._refuse(intent, "no such order")
+        elif order.status not in OPEN:
+            self._refuse(intent, f"only an order that stands is amended, this one is {Status(order.status).name}")
+        elif not order.filled_lots < lots < order.quantity_lots:
+            bounds = f"above {order.filled_lots} (filled) and below {order.quantity_lots}"
+            self._refuse(intent, f"{lots} lots: it has to be {bounds}")
+        elif self._requests.may_place and not self._publisher.behind:
+            try:
+                asked = self._venue.amend(instrument, target_id, lots)
+            except IntentError as error:
+                self._refuse(intent, str(error))
+                return
+            request = self._requests.build(asked, target_id)
+            reason = f"to be reduced to {lots} lots"
+            self._publisher.publish(self._account.apply_status(order, Status.PendingReplace, reason, intent.recv_ns))
+            try:
+                self._requests.send(request)
+                self._count["amends_sent"] += 1
+            except Disconnected:
+                self._unresolved.set()
+
     def cancel_strays(self) -> None:
         """Cancels what is alive at the venue and over for the log: at once, whatever the log has."""
         strays, self._account.strays = self._account.strays, {}
-        for order in strays.values() if self._requests.connection is not None else ():
+        for order in strays.values() if self._requests.connection is not None or self._requests.rest is not None else ():
             self._count["strays_cancelled"] += self.cancel_order(order)
 
     def cancel_order(self, order: SessionOrder) -> bool:
         """Asks the venue to cancel an order that no intent names; False without a connection: nothing was sent."""
-        params: dict[str, object] = {"symbol": order.subject.partition(".")[2], "origClientOrderId": order.client_order_id}
+        cancel = self._venue.cancel(_symbol(order.subject), order.client_order_id)
         with contextlib.suppress(Disconnected):
-            self._requests.send(self._requests.build("order.cancel", params, order.client_order_id))
+            self._requests.send(self._requests.build(cancel, order.client_order_id))
             self._count["cancels_sent"] += 1
             return True
         return False
@@ -132,3 +163,7 @@ class IntentSender:
             self._count["rejects"] += 1
             reason = "the connection was closed; nothing was sent"
             self._publisher.publish(self._account.apply_status(order, Status.Rejected, reason, now_ns()))
+
+
+def _symbol(subject: str) -> str:
+    return subject.partition(".")[2]

@@ -1,13 +1,10 @@
-"""Binance spot, the private side: intents → requests, replies and user events → reports. Sans I/O.
+"""Binance spot, orders: intents → requests, answers and user events → reports. Sans I/O; REST: `binance_questions`.
 
-Protocol: Binance spot API documentation, "WebSocket API" (request and response format, signed requests, trading),
-"User Data Stream" (executionReport, outboundAccountPosition), "Errors", "General API information" (HTTP 5xx and unknown
-outcomes).
+Protocol: Binance spot API documentation, "WebSocket API" (trading), "User Data Stream" (executionReport,
+outboundAccountPosition), "Errors".
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,11 +12,33 @@ import numpy as np
 from tickmesh.bus.schema import Action, OrderType, Status, TimeInForce
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues.binance import to_ns
-from tickmesh.nodes.venues.binance_limits import RateLimit
-from tickmesh.nodes.venues.parsing.decimals import DecimalError, Unholdable, mantissa, text
+from tickmesh.nodes.venues.binance_ws_api import UNKNOWN_OUTCOME
+from tickmesh.nodes.venues.binance_ws_api import WRONG_TIME as WRONG_TIME
+from tickmesh.nodes.venues.binance_ws_api import encode as encode
+from tickmesh.nodes.venues.binance_ws_api import read_message as read_message
+from tickmesh.nodes.venues.binance_ws_api import trouble as trouble
+from tickmesh.nodes.venues.order_venue import (
+    FEE_EXPONENT,
+    AnswerError,
+    Fill,
+    InstrumentOf,
+    IntentError,
+    OrderRequest,
+    OrderTerms,
+    Report,
+    Reported,
+    UserEvent,
+)
+from tickmesh.nodes.venues.parsing.decimals import Unholdable, mantissa, text
 
 WS_PATH = "/ws-api/v3"
-FEE_EXPONENT = -8  # of fees and balances, whatever the asset
+REST_ORDERS = {
+    "order.place": ("POST", "/api/v3/order"), "order.cancel": ("DELETE", "/api/v3/order"),
+    "order.amend.keepPriority": ("PUT", "/api/v3/order/amend/keepPriority"),
+}  # fmt: skip
+KEEP_STREAM_S = 0.0
+DUPLICATE = "Duplicate order sent."
+POST_ONLY = "GTX"  # as a time in force: futures have it instead of LIMIT_MAKER
 
 STATUS = {
     "PENDING_NEW": Status.PendingNew,
@@ -38,27 +57,7 @@ TYPES = {name: int(kind) for kind, name in TYPE_NAMES.items()}
 FORCES = {name: int(force) for force, name in TIF_NAMES.items()}
 
 
-class IntentError(ValueError):
-    """Raised for an intent that the venue has no request for."""
-
-
-class AnswerError(DecimalError):
-    """Raised for an answer of the venue that cannot be understood."""
-
-
-UNKNOWN_OUTCOME = frozenset({-1000, -1001, -1006, -1007, -1008})
-NO_SUCH_ORDER = -2013
-NO_SUCH_SYMBOL = -1121
-WRONG_TIME = -1021  # our timestamp is too old, or ahead of the venue's clock: nothing was done
-DUPLICATE = "Duplicate order sent."
-
-
 # Requests
-
-
-def build_request(number: str, method: str, params: Mapping[str, object]) -> bytes:
-    """A WS-API request as JSON bytes; its answer carries the same id, `number`."""
-    return msgspec.json.encode({"id": number, "method": method, "params": params})
 
 
 def record_values(record: np.void) -> dict[str, Any]:
@@ -66,15 +65,18 @@ def record_values(record: np.void) -> dict[str, Any]:
     return dict(zip(record.dtype.names or (), record.item(), strict=True))
 
 
-def build_order_request(record: np.void, instrument: Instrument) -> tuple[str, dict[str, object]]:
-    """(method, params) of the WS-API request that an intent record asks for. Raises IntentError where it means nothing."""
+def place(record: np.void, instrument: Instrument) -> OrderRequest:
+    """The request that an intent record for an order asks for. Raises IntentError where it means nothing."""
+    return OrderRequest("order.place", {**order_params(record, instrument), "newOrderRespType": "FULL"})
+
+
+def order_params(record: np.void, instrument: Instrument) -> dict[str, object]:
+    """What an intent record states of an order, in the venue's names. Raises IntentError where it means nothing."""
     intent = record_values(record)
-    if intent["action"] == Action.CANCEL:
-        return "order.cancel", {"symbol": instrument.symbol, "origClientOrderId": intent["target_id"].decode()}
     if intent["action"] != Action.NEW or intent["side"] not in (1, -1) or intent["order_type"] not in TYPE_NAMES:
         raise IntentError(
             f"an intent with action {intent['action']}, side {intent['side']} and type {intent['order_type']}; "
-            "action 1 or 2, side +1 or -1 and type 1 to 3 are known"
+            "action 1, side +1 or -1 and type 1 to 3 are known"
         )
     if intent["quantity_lots"] <= 0:
         raise IntentError(f"an intent of quantity {intent['quantity_lots']}; it has to be above 0")
@@ -85,7 +87,6 @@ def build_order_request(record: np.void, instrument: Instrument) -> tuple[str, d
         "type": TYPE_NAMES[kind],
         "quantity": text(intent["quantity_lots"], instrument.quantity_exponent),
         "newClientOrderId": intent["client_order_id"].decode(),
-        "newOrderRespType": "FULL",
     }
     if kind is not OrderType.MARKET:
         if intent["price_ticks"] <= 0:
@@ -95,72 +96,54 @@ def build_order_request(record: np.void, instrument: Instrument) -> tuple[str, d
         if intent["time_in_force"] not in TIF_NAMES:
             raise IntentError(f"time in force {intent['time_in_force']} is unknown; 1 to 3 are known")
         params["timeInForce"] = TIF_NAMES[TimeInForce(intent["time_in_force"])]
-    return "order.place", params
+    return params
 
 
-def proves_nothing_done(status: int, code: int, message: str) -> bool:
+def cancel(symbol: str, client_order_id: str) -> OrderRequest:
+    """The request to cancel the order of this client id."""
+    return OrderRequest("order.cancel", {"symbol": symbol, "origClientOrderId": client_order_id})
+
+
+def amend(instrument: Instrument, client_order_id: str, quantity_lots: int) -> OrderRequest:
+    """The request to reduce an order in its place ("Order Amend Keep Priority").
+
+    The order keeps its client id, which is why that is sent as the new one: without one the venue would make one up.
+    """
+    quantity = text(quantity_lots, instrument.quantity_exponent)
+    same = {"origClientOrderId": client_order_id, "newClientOrderId": client_order_id}
+    return OrderRequest("order.amend.keepPriority", {"symbol": instrument.symbol, **same, "newQty": quantity})
+
+
+def open_stream() -> OrderRequest:
+    """The request after which user events come on the same connection."""
+    return OrderRequest("userDataStream.subscribe.signature", {})
+
+
+def stream_path(result: bytes) -> str:
+    """Where user events come, by the answer to `open_stream`: on the same connection."""
+    return ""
+
+
+def keep_stream() -> None:
+    """The user stream lasts as long as its connection."""
+
+
+def proves_nothing_done(status: int, code: int, words: str) -> bool:
     """Whether an error that answers an order request proves that the venue did nothing.
 
     5xx and the codes of an unanswered backend leave it open. A duplicate client id means that an order of this id
     stands at the venue: it has to be asked for too.
     """
-    return status < 500 and code not in UNKNOWN_OUTCOME and DUPLICATE not in message
+    return status < 500 and code not in UNKNOWN_OUTCOME and DUPLICATE not in words
 
 
 # What comes back
 
 
-@dataclass
-class Fill:
-    """One execution of an order. Price and quantity: mantissas of the instrument; the fee: at 10^FEE_EXPONENT of its asset.
-
-    `unheld_fee`: the venue's text of a fee that is no such mantissa; `fee` is 0 then, for the fill counts without it.
-    """
-
-    trade_id: int
-    side: int
-    price_ticks: int
-    quantity_lots: int
-    fee: int
-    fee_asset: str
-    maker: bool
-    venue_ns: int
-    order_id: int
-    unheld_fee: str = ""
-
-
-class OrderTerms(NamedTuple):
-    """What an order asks for, in the codes and mantissas of an intent; 0 for a type or a time in force that no intent has."""
-
-    side: int
-    order_type: int
-    time_in_force: int
-    price_ticks: int
-    quantity_lots: int
-
-
-@dataclass
-class Report:
-    """The state of an order as the venue reported it at one moment. `client_order_id` is its own, not a cancel's.
-
-    `order_id` is one of its instrument's: the venue counts orders of each symbol by themselves.
-    """
-
-    subject: str
-    client_order_id: str
-    order_id: int
-    status: Status
-    filled_lots: int
-    venue_ns: int
-    reason: str = ""
-    fills: list[Fill] = field(default_factory=list)
-    terms: OrderTerms | None = None  # of the order, where the venue has stated them
-
-
 class ExecutionReport(msgspec.Struct):
     """The user event executionReport: what happened to one order, by the venue's names.
 
-    On a cancel `c` is the cancel's id and `C` the order's; `z` is cumulative; `t` is −1 where nothing traded.
+    On a cancel or an amendment `c` is the request's id, `C` the order's; `z` is cumulative; `t` is −1 where nothing traded.
     """
 
     s: str
@@ -207,31 +190,6 @@ class EventType(msgspec.Struct):
     e: str = ""
 
 
-class Error(msgspec.Struct):
-    """The error of an answer on the WS-API."""
-
-    code: int = 0
-    msg: str = ""
-    data: msgspec.Raw = msgspec.Raw()
-
-
-class _Message(msgspec.Struct):
-    """Anything on a WS-API connection: the answer to a request (`id`), or a user event (`event`)."""
-
-    id: str | int | None = None
-    status: int = 0
-    result: msgspec.Raw = msgspec.Raw()
-    error: Error | None = None
-    event: msgspec.Raw = msgspec.Raw()
-    rateLimits: list[RateLimit] = []  # noqa: N815
-
-
-class Retry(msgspec.Struct):
-    """The `data` of an error that asks to wait: until when."""
-
-    retryAfter: int = 0  # noqa: N815  (ms since the epoch here, unlike the HTTP header)
-
-
 class ReplyFill(msgspec.Struct):
     """An execution within the answer to order.place."""
 
@@ -242,7 +200,7 @@ class ReplyFill(msgspec.Struct):
     tradeId: int  # noqa: N815
 
 
-class _OrderAnswer(msgspec.Struct):
+class OrderAnswer(msgspec.Struct):
     """The answer to placing, cancelling and asking. On a cancel `origClientOrderId` is the order's id."""
 
     orderId: int  # noqa: N815
@@ -261,44 +219,24 @@ class _OrderAnswer(msgspec.Struct):
     fills: list[ReplyFill] = []
 
 
-class MyTrade(msgspec.Struct):
-    """A row of `GET /api/v3/myTrades`: one side of a trade of ours."""
+class AmendedOrder(OrderAnswer):
+    """An order within the answer to an amendment: `qty` is its quantity as it is now."""
 
-    id: int
-    orderId: int  # noqa: N815
-    price: str
-    qty: str
-    commission: str
-    commissionAsset: str  # noqa: N815
-    time: int
-    isBuyer: bool  # noqa: N815
-    isMaker: bool  # noqa: N815
+    qty: str = "0"
 
 
-class AccountBalance(msgspec.Struct):
-    """One asset in the answer to `GET /api/v3/account`."""
+class AmendAnswer(msgspec.Struct):
+    """The answer to order.amend.keepPriority."""
 
-    asset: str
-    free: str
-    locked: str
-
-
-class AccountAnswer(msgspec.Struct):
-    """The answer to `GET /api/v3/account`: the balances of all assets."""
-
-    balances: list[AccountBalance] = []
-    updateTime: int = 0  # noqa: N815
+    amendedOrder: AmendedOrder  # noqa: N815
+    transactTime: int = 0  # noqa: N815
 
 
-decode_message = msgspec.json.Decoder(_Message).decode
-decode_event_type = msgspec.json.Decoder(EventType).decode
-decode_execution = msgspec.json.Decoder(ExecutionReport).decode
-decode_position = msgspec.json.Decoder(AccountPosition).decode
-decode_order = msgspec.json.Decoder(_OrderAnswer).decode
-decode_orders = msgspec.json.Decoder(list[_OrderAnswer]).decode
-decode_trades = msgspec.json.Decoder(list[MyTrade]).decode
-decode_account = msgspec.json.Decoder(AccountAnswer).decode
-decode_retry = msgspec.json.Decoder(Retry).decode
+_decode_event_type = msgspec.json.Decoder(EventType).decode
+_decode_execution = msgspec.json.Decoder(ExecutionReport).decode
+_decode_position = msgspec.json.Decoder(AccountPosition).decode
+_decode_amended = msgspec.json.Decoder(AmendAnswer).decode
+_decode_order = msgspec.json.Decoder(OrderAnswer).decode
 
 
 def status_of(name: str) -> Status:
@@ -308,17 +246,34 @@ def status_of(name: str) -> Status:
     return STATUS[name]
 
 
+def read_user_event(event: bytes, instrument_of: InstrumentOf) -> UserEvent:
+    """Reads a user event. `instrument_of` gives the instrument of a symbol; reports of those it does not know are left out.
+
+    Raises msgspec.DecodeError or ValueError for what cannot be understood. Kinds of events that do not concern orders or
+    absolute balances (balanceUpdate, listStatus, …) give nothing.
+    """
+    kind = _decode_event_type(event).e
+    if kind == "executionReport":
+        execution = _decode_execution(event)
+        instrument = instrument_of(execution.s)
+        return UserEvent(report_of_event(execution, instrument) if instrument else None)
+    if kind == "outboundAccountPosition":
+        position = _decode_position(event)
+        return UserEvent(None, tuple(Reported(one.a, one.f, one.l) for one in position.B), to_ns(position.E))
+    return UserEvent(ended=kind in ("eventStreamTerminated", "serverShutdown"))
+
+
 def report_of_event(event: ExecutionReport, instrument: Instrument) -> Report:
     """The report that an executionReport holds. Raises AnswerError, or DecimalError for numbers that cannot be held."""
     report = Report(
         instrument.subject,
-        event.C or event.c if event.x == "CANCELED" else event.c,
+        event.C or event.c if event.x in ("CANCELED", "REPLACED") else event.c,
         event.i,
         status_of(event.X),
         mantissa(event.z, instrument.quantity_exponent),
         to_ns(event.T),
         "" if event.r == "NONE" else event.r,
-        terms=_terms(event.S, event.o, event.f, event.p, event.q, instrument),
+        terms=terms_of(event.S, event.o, event.f, event.p, event.q, instrument),
     )
     if event.x == "TRADE":
         report.fills.append(
@@ -327,19 +282,22 @@ def report_of_event(event: ExecutionReport, instrument: Instrument) -> Report:
                 1 if event.S == "BUY" else -1,
                 mantissa(event.L, instrument.price_exponent),
                 mantissa(event.l, instrument.quantity_exponent),
-                *_fee_of(event.n or "0", event.N or "", event.m, to_ns(event.T), event.i),
+                *fee_of(event.n or "0", event.N or "", event.m, to_ns(event.T), event.i),
             )
         )
     return report
 
 
-def _terms(side: str, kind: str, force: str, price: str, quantity: str, instrument: Instrument) -> OrderTerms | None:
+def terms_of(side: str, kind: str, force: str, price: str, quantity: str, instrument: Instrument) -> OrderTerms | None:
+    """What an order asks for, by the venue's words; None of one without a quantity. Raises DecimalError."""
     lots = mantissa(quantity, instrument.quantity_exponent)
     ticks = mantissa(price, instrument.price_exponent)
+    if force == POST_ONLY:
+        kind, force = TYPE_NAMES[OrderType.LIMIT_MAKER], TIF_NAMES[TimeInForce.GTC]
     return OrderTerms(1 if side == "BUY" else -1, TYPES.get(kind, 0), FORCES.get(force, 0), ticks, lots) if lots else None
 
 
-def _fee_of(stated: str, asset: str, maker: bool, venue_ns: int, order_id: int) -> tuple[int, str, bool, int, int, str]:
+def fee_of(stated: str, asset: str, maker: bool, venue_ns: int, order_id: int) -> tuple[int, str, bool, int, int, str]:
     """The last fields of a Fill, from its fee on."""
     try:
         return mantissa(stated, FEE_EXPONENT), asset, maker, venue_ns, order_id, ""
@@ -347,7 +305,16 @@ def _fee_of(stated: str, asset: str, maker: bool, venue_ns: int, order_id: int) 
         return 0, asset, maker, venue_ns, order_id, stated
 
 
-def report_of_order(order: _OrderAnswer, instrument: Instrument, client_order_id: str = "") -> Report:
+def report_of_answer(result: bytes, instrument: Instrument, client_order_id: str) -> Report:
+    """The report in the answer to order.place, order.cancel or order.amend.keepPriority."""
+    if b'"amendedOrder"' not in result:
+        return report_of_order(_decode_order(result), instrument, client_order_id)
+    answer = _decode_amended(result)
+    answer.amendedOrder.origQty, answer.amendedOrder.transactTime = answer.amendedOrder.qty, answer.transactTime
+    return report_of_order(answer.amendedOrder, instrument, client_order_id)
+
+
+def report_of_order(order: OrderAnswer, instrument: Instrument, client_order_id: str = "") -> Report:
     """The report that the answer to order.place, order.cancel or an order query holds.
 
     `client_order_id`: the order's, where the caller knows it (after a cancel some answers carry the cancel's id).
@@ -361,23 +328,14 @@ def report_of_order(order: _OrderAnswer, instrument: Instrument, client_order_id
         status_of(order.status),
         mantissa(order.executedQty, instrument.quantity_exponent),
         venue_ns,
-        terms=_terms(order.side, order.type, order.timeInForce, order.price, order.origQty, instrument),
+        terms=terms_of(order.side, order.type, order.timeInForce, order.price, order.origQty, instrument),
         fills=[
             # Fills in a reply are those of the order's arrival: it took.
             Fill(
                 fill.tradeId, side,
                 mantissa(fill.price, instrument.price_exponent), mantissa(fill.qty, instrument.quantity_exponent),
-                *_fee_of(fill.commission, fill.commissionAsset, False, venue_ns, order.orderId),
+                *fee_of(fill.commission, fill.commissionAsset, False, venue_ns, order.orderId),
             )
             for fill in order.fills
         ],
-    )  # fmt: skip
-
-
-def fill_of_trade(trade: MyTrade, instrument: Instrument) -> Fill:
-    """The fill that a row of `GET /api/v3/myTrades` holds."""
-    return Fill(
-        trade.id, 1 if trade.isBuyer else -1,
-        mantissa(trade.price, instrument.price_exponent), mantissa(trade.qty, instrument.quantity_exponent),
-        *_fee_of(trade.commission, trade.commissionAsset, trade.isMaker, to_ns(trade.time), trade.orderId),
     )  # fmt: skip

@@ -2,10 +2,10 @@
 
 import hmac
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
-Signer = Callable[[str], str]  # payload → signature. Of a REST request: the query string followed directly by the body, as sent
+from tickmesh.nodes.venues.order_venue import Signer
 
 
 class KeyUnusable(ValueError):

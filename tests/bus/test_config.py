@@ -84,6 +84,31 @@ def test_a_value_out_of_bounds_or_of_a_wrong_type_is_said(tmp_path, section, key
         ("[exchange.balances]\nBTC = '1'\nUSDT = 'x'", "exchange.balances.USDT = 'x' is impossible; allowed: a decimal of"),
         ("[executor]\norder_notional = ''", "executor.order_notional = '' is impossible; allowed: a plain decimal above 0"),
         ("[executor]\nposition_max = '0.0'", "executor.position_max = '0.0' is impossible; allowed: a plain decimal above 0"),
+        (
+            '[executor]\nstyles = ["sweep"]',
+            "executor.execution.slippage_max_bp = 0.0 is impossible; allowed: more than 0 for the style sweep",
+        ),
+        (
+            '[executor]\nstyles = ["pov"]\nexecution = { slice_style = "sweep" }',
+            "executor.execution.slippage_max_bp = 0.0 is impossible; allowed: more than 0 for the style sweep",
+        ),
+        (
+            '[[strategies]]\nname = "a"\nstyles = ["patient"]\n[strategies.execution]\npatience_ms = 10000',
+            "strategies[0].execution.patience_ms = 10000 is impossible; allowed: less than lifetime_ms = 10000",
+        ),
+        (
+            '[[strategies]]\nname = "a"\n[strategies.execution]\nparticipation = 1.5',
+            "strategies[0].execution.participation = 1.5 is impossible; allowed: above 0 to 1",
+        ),
+        (
+            "[executor.execution]\nslippage_max_bp = -1",
+            "executor.execution.slippage_max_bp = -1 is impossible; "
+            "allowed: above 0 to 1000 (a hundredth of a percent each), or 0 for none",
+        ),
+        (
+            '[executor.execution]\nslice_style = "limit"',
+            "executor.execution.slice_style = 'limit' is impossible; allowed: 'market' or",
+        ),
         ("[executor]\nstyles = []", "executor.styles = [] is impossible; allowed: at least one style"),
         (
             "[[models]]\nname = 'of_twenty_seven_characters_'\nkernel = 'x'",
@@ -124,8 +149,8 @@ def test_other_wrong_values_are_said(tmp_path, text, sentence):
         ),
         (
             "[[instruments]]\nsymbol = 'BTC/USD'\nvenue = 'kraken'\n[executor]\ninstruments = ['kraken.*']",
-            "executor.instruments = 'kraken.*' is impossible; allowed: instruments of binance, where orders can be sent in "
-            "this version, as in 'binance.*'; it matches kraken.BTC/USD",
+            "executor.instruments = 'kraken.*' is impossible; allowed: instruments of binance and binance_usdm, where orders "
+            "can be sent, as in 'binance.*'; it matches kraken.BTC/USD",
         ),
         (
             "[exchange.population.BTCUSDT]\nfollows = 'BTCUSDT'",

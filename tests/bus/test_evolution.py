@@ -156,14 +156,15 @@ def test_what_is_no_event_is_refused_and_ends():
 
 
 def test_intents_of_version_2_belong_to_no_strategy():
-    """Version 3 has added `intent.strategy`, and two kinds."""
-    version_2 = {name: rows for name, rows in DESCRIPTION.items() if name not in ("command", "shadow")}
-    version_2["intent"] = [row for row in DESCRIPTION["intent"] if row[0] != "strategy"]
+    """Version 3 has added `intent.strategy`, version 4 `intent.parent_seq`, and both have added kinds."""
+    version_2 = {name: rows for name, rows in DESCRIPTION.items() if name not in ("command", "shadow", "parent")}
+    version_2["intent"] = [row for row in DESCRIPTION["intent"] if row[0] not in ("strategy", "parent_seq")]
     row = np.zeros(1, DTYPES[Kind.intent])
-    row["client_order_id"], row["quantity_lots"], row["strategy"] = b"t1-2-0", 7, b"fast"
+    row["client_order_id"], row["quantity_lots"], row["strategy"], row["parent_seq"] = b"t1-2-0", 7, b"fast", 3
     event = Market().event(Kind.intent, "binance.BTCUSDT", row)
-    old = bytearray(event[: len(event) - row["strategy"].itemsize])
+    old = bytearray(event[: len(event) - row["strategy"].itemsize - row["parent_seq"].itemsize])
     old[:4] = len(old).to_bytes(4, "little")
     (today,) = [Event(raw) for raw in [bytes(converter(version_2)(memoryview(old)))]]
     record = today.records[0]
-    assert (record["client_order_id"], record["quantity_lots"], record["strategy"]) == (b"t1-2-0", 7, b"")
+    assert (record["client_order_id"], record["quantity_lots"]) == (b"t1-2-0", 7)
+    assert (record["strategy"], record["parent_seq"]) == (b"", 0)

@@ -23,7 +23,8 @@ def test_every_field_has_a_look_and_no_mantissa_or_code_is_shown_as_a_bare_numbe
     }
     assert numbers == {
         "code", "value", "price", "epoch", "number", "duplicates", "held", "era", "events", "firsts", "disordered",
-        "scale",
+        "scale", "children", "reprices",
+        *(f"{money}_{half}" for money in ("value", "fee_cost", "shortfall") for half in ("high", "low")),
     }  # fmt: skip
     for kind in Kind:
         if DTYPES[kind].names:

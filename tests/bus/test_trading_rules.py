@@ -3,7 +3,7 @@
 import pytest
 
 from tickmesh.bus.config import Config, ConfigError, load
-from tickmesh.bus.settings_trading import StrategySettings
+from tickmesh.bus.settings_trading import EXECUTION, StrategySettings
 
 TWO = '[[instruments]]\nsymbol = "BTCUSDT"\n[[instruments]]\nsymbol = "ETHBTC"\n'
 
@@ -19,8 +19,9 @@ def test_without_any_there_is_one_as_executor_says(tmp_path):
     )
     (one,) = config.strategies_resolved
     assert one == StrategySettings(
-        name="default", order_quantity="0.5", position_max="2", signal_threshold=0.3, styles=("limit",), order_ttl_ms=2000
-    )
+        name="default", order_quantity="0.5", position_max="2", signal_threshold=0.3, styles=("limit",), order_ttl_ms=2000,
+        execution=EXECUTION,
+    )  # fmt: skip
     assert [instrument.subject for instrument in config.traded_by(one)] == ["binance.BTCUSDT"]
 
 

@@ -112,12 +112,31 @@ def test_a_sequencer_hosts_whom_its_command_line_names_before_mesh_toml(mesh):
     assert guests_of(config, [("model", ""), ("executor", "")]) == [("model", "imbalance"), ("model", "flow")]
 
 
+BOTH = {"instruments": [{"symbol": "BTCUSDT"}, {"symbol": "BTCUSDT", "venue": "binance_usdm"}]}
+
+
+def test_there_is_a_session_for_each_account_that_is_traded_and_no_other(mesh):
+    def sessions(config: Config) -> list[str]:
+        return [entry.name for entry in processes(config) if entry.node == "session"]
+
+    assert sessions(mesh(**BOTH)) == ["session"], "what is recorded alone needs no account"
+    both, futures = (mesh(**BOTH, executor={"instruments": [pattern]}) for pattern in ("*", "binance_usdm.*"))
+    assert sessions(both) == ["session", "session-binance_usdm"]
+    assert sessions(futures) == ["session-binance_usdm"]
+    assert "no strategy in mesh.toml trades an instrument of binance" in idle_because(futures, "session", "")
+    assert idle_because(futures, "session", "binance_usdm") == ""
+    hosting = mesh(("session",), **BOTH, executor={"instruments": ["*"]})
+    assert hosted(hosting) == [("session", ""), ("session", "binance_usdm")]
+    assert guests_of(both, [("session", "")]) == [("session", ""), ("session", "binance_usdm")]
+    limited = mesh(**BOTH, executor={"instruments": ["*"]}, venues={"binance_usdm": {"weight_per_minute": 30}})
+    assert "session-binance_usdm" in changed(both, limited) and "session" not in changed(both, limited)
+
+
 def test_a_setting_of_one_node_changes_that_node_alone(mesh):
     assert changed(mesh(), mesh(executor={"signal_threshold": 0.7})) == {"executor": {"executor"}}
-    assert changed(mesh(), mesh(venues={"kraken": {"weight_per_minute": 30}})) == {
-        "backfill": {"venues"},
-        "session": {"venues"},
-    }
+    assert changed(mesh(), mesh(venues={"kraken": {"weight_per_minute": 30}})) == {"backfill": {"venues"}}
+    ours = mesh(venues={"binance": {"weight_per_minute": 30}})
+    assert set(changed(mesh(), ours)) == {*LINES, "backfill", "session"}
     imbalance = {"name": "imbalance", "kernel": "book_imbalance"}
     other = mesh(models=[imbalance, {"name": "flow", "kernel": "trade_flow", "parameters": {"tau_s": 2.0}}])
     assert changed(mesh(), other) == {"model-flow": {"models.flow"}}

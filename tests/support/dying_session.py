@@ -19,13 +19,18 @@ from tickmesh.nodes.session.requests import OrderRequests
 
 FORKING = multiprocessing.get_context("forkserver")  # a clean process that has imported all, and has no thread yet
 FORKING.set_forkserver_preload(["tests.support.dying_session"])
-SENT = ("order.place", "order.cancel", "userDataStream.subscribe.signature")
+SENT = ("order.place", "order.cancel", "order.amend.keepPriority", "userDataStream.subscribe.signature")
 DONE = [
     *(f"publish {status.name}" for status in Status),
     "publish fill",
     "publish balance",
     *(f"send {method}" for method in SENT),
 ]
+OF_FUTURES = [  # where it is not the same code as at another venue, or other events come
+    *(f"publish {what}" for what in ("New", "PartiallyFilled", "Filled", "Unknown", "fill", "balance", "funding")),
+    *(f"send {method}" for method in ("order.place", "order.cancel", "userDataStream.start")),
+]
+POINTS_OF_FUTURES = [f"{when} {what}" for what in OF_FUTURES for when in ("before", "after")]
 POINTS = [f"{when} {what}" for what in DONE for when in ("before", "after")]
 
 
@@ -40,7 +45,7 @@ def named(events: list[bytearray]) -> set[str]:
     for event in map(decode, events):
         if event.kind == Kind.update:
             out |= {f"publish {Status(int(row['status'])).name}" for row in event.records}
-        elif event.kind in (Kind.fill, Kind.balance):
+        elif event.kind in (Kind.fill, Kind.balance, Kind.funding):
             out.add(f"publish {Kind(event.kind).name}")
     return out
 
@@ -61,18 +66,18 @@ def armed(act: Callable[..., Any], names: Callable[..., set[str]], point: str) -
     return call
 
 
-def live(root: Path, point: str) -> None:
+def live(root: Path, point: str, instance: str) -> None:
     """Runs the session of the mesh in `root`; it dies at `point`, or never where that is empty."""
     os.chdir(root)
     os.environ["TICKMESH_ROOT"] = str(root)
     if point:
         Context.publish = armed(Context.publish, named, point)  # type: ignore[method-assign]
         OrderRequests.send = armed(OrderRequests.send, lambda request: {f"send {request.method}"}, point)  # type: ignore[method-assign]
-    main(["session"])
+    main(["session", *([instance] if instance else [])])
 
 
-def start(root: Path, point: str = "") -> Any:
+def start(root: Path, point: str = "", instance: str = "") -> Any:
     """Starts such a process; it has `pid`, `exitcode`, `is_alive()` and `kill()`."""
-    process = FORKING.Process(target=live, args=(root, point), daemon=True)
+    process = FORKING.Process(target=live, args=(root, point, instance), daemon=True)
     process.start()
     return process

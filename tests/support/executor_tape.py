@@ -8,10 +8,24 @@ import numpy as np
 from tickmesh.bus.config import Config
 from tickmesh.bus.layout import RECORDS
 from tickmesh.bus.names import producer_bytes
-from tickmesh.bus.schema import DTYPES, FILL, INSTRUMENT, INTENT, QUOTE, SIGNAL, UPDATE, Kind, OrderType, Status
+from tickmesh.bus.schema import (
+    DTYPES,
+    FILL,
+    GAP,
+    INSTRUMENT,
+    INTENT,
+    QUOTE,
+    SIGNAL,
+    TRADE,
+    UPDATE,
+    GapState,
+    Kind,
+    OrderType,
+    Status,
+)  # fmt: skip
 from tickmesh.bus.settings import Instrument, Mesh
 from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings
-from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.bus.wire import Event, decode, encode, kind_of, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.orders.commands import Command, content_of
 
@@ -24,12 +38,19 @@ MS = 1_000_000
 START_NS = 1_700_000_000 * 1_000_000_000
 
 
-def make(symbols=("BTCUSDT",), strategies=ALONE, limits=None, **changes) -> executor.Step:
-    """Builds an executor's step with these settings, in a mesh of these symbols. `limits`: of [risk]."""
+class OrdersAlone(executor.Step):
+    """A step whose records of parents are left out: tests of orders do not ask for them, nor does any step read them."""
+
+    def step(self, events: list[Event]) -> list[bytearray]:
+        return [event for event in super().step(events) if kind_of(event) != Kind.parent]
+
+
+def make(symbols=("BTCUSDT",), strategies=ALONE, limits=None, kind=OrdersAlone, **changes) -> executor.Step:
+    """Builds an executor's step with these settings, in a mesh of these symbols. `limits`: of [risk]; `kind`: its class."""
     instruments = tuple(Instrument(symbol) for symbol in symbols)
     settings, risk = ExecutorSettings(**changes), RiskSettings(**(limits or {}))
     mesh = Mesh(instruments=instruments, executor=settings, strategies=tuple(strategies), risk=risk)
-    return executor.Step(Config(mesh, Path("/nonexistent")), "")
+    return kind(Config(mesh, Path("/nonexistent")), "")
 
 
 @dataclass
@@ -55,9 +76,25 @@ class Tape:
         row = (-8, -8, tick_size, lot_size, min_quantity, min_notional, 0)
         return self.log(encode(Kind.instrument, subject, np.array([row], INSTRUMENT)))
 
-    def quote(self, bid=BID, bid_lots=5 * LOT, ask=ASK, ask_lots=5 * LOT, subject=SUBJECT) -> Event:
-        """Appends a quote."""
-        return self.log(encode(Kind.quote, subject, np.array([(1, bid, bid_lots, ask, ask_lots, 0)], QUOTE)))
+    def quote(self, bid=BID, bid_lots=5 * LOT, ask=ASK, ask_lots=5 * LOT, subject=SUBJECT, lag_ms=0.0) -> Event:
+        """Appends a quote. `lag_ms`: how long after the venue's time it was received; 0: the venue states none."""
+        row = np.array([(1, bid, bid_lots, ask, ask_lots, 0)], QUOTE)
+        return self.log(encode(Kind.quote, subject, row, **self._lag(lag_ms)))
+
+    def _lag(self, lag_ms: float) -> dict[str, int]:
+        return {"venue_ns": self.now_ns - int(lag_ms * MS), "recv_ns": self.now_ns} if lag_ms else {}
+
+    def trade(self, lots: int, price=ASK, side=1, subject=SUBJECT, flags=0, lag_ms=0.0) -> Event:
+        """Appends a trade."""
+        row = np.zeros(1, TRADE)
+        row["trade_id"], row["price_ticks"], row["quantity_lots"], row["side"] = len(self.events), price, lots, side
+        return self.log(encode(Kind.trade, subject, row, flags=flags, **self._lag(lag_ms)))
+
+    def gap(self, first: int, last: int, state: GapState, stream=Kind.trade, subject=SUBJECT) -> Event:
+        """Appends a gap."""
+        row = np.zeros(1, GAP)
+        row["first_id"], row["last_id"], row["stream"], row["state"] = first, last, stream, state
+        return self.log(encode(Kind.gap, subject, row), "sequencer")
 
     def signal(self, value: float, cause: int | None = None, subject: str = SUBJECT, model: str = "m") -> Event:
         """Appends a signal."""

@@ -13,7 +13,7 @@ PLACES = 120
 
 @dataclass
 class NaivePosition:
-    """One position by average cost, and its fees."""
+    """One position by average cost, its fees and fundings."""
 
     unit: Decimal  # the smallest money
     quantity: Decimal = ZERO
@@ -21,6 +21,7 @@ class NaivePosition:
     realised: Decimal = ZERO
     fees: dict[str, Decimal] = field(default_factory=dict)
     fee_cost: Decimal = ZERO
+    funding: Decimal = ZERO
 
     def fill(self, side: int, price: Decimal, quantity: Decimal) -> None:
         """Buys (+1) or sells (−1)."""
@@ -54,6 +55,12 @@ class NaivePosition:
                 exact.prec = PLACES
                 self.fee_cost += (amount * worth / self.unit).to_integral_value(ROUND_CEILING) * self.unit
 
+    def fund(self, amount: Decimal) -> None:
+        """Receives, below zero pays, so much of the quote currency; rounded down to the smallest money."""
+        with localcontext() as exact:
+            exact.prec = PLACES
+            self.funding += (amount / self.unit).to_integral_value(ROUND_FLOOR) * self.unit
+
     def unrealised(self, mark: Decimal) -> Decimal:
         """What closing it at this price would bring."""
         with localcontext() as exact:
@@ -61,7 +68,7 @@ class NaivePosition:
             return self.quantity * mark - self.cost
 
     def profit(self, mark: Decimal) -> Decimal:
-        """Realised and unrealised, less fees."""
+        """Realised and unrealised, less fees, and fundings."""
         with localcontext() as exact:
             exact.prec = PLACES
-            return self.realised + self.unrealised(mark) - self.fee_cost
+            return self.realised + self.unrealised(mark) - self.fee_cost + self.funding

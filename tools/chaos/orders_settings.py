@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "C00USDT")
-VENUES = ("binance",)  # whose order side is traded on
+VENUES = ("binance", "binance_usdm")  # whose order side is traded on
 STRATEGIES = ("aim", "maker", "taker")
 
 SETTINGS = """

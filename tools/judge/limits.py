@@ -53,7 +53,7 @@ class LimitCheck:
         self._limits, self._strategy, self._findings = limits, strategy, findings
         self._scopes: dict[str, _Scope] = defaultdict(_Scope)
         self._prices: dict[str, int] = {}  # by subject: of the newest fill, or of an order's limit
-        self._left: dict[tuple[str, str], int] = {}  # of each order
+        self._filled: dict[tuple[str, str], int] = defaultdict(int)  # of each order
 
     def take(self, event: OrderEvent) -> None:
         """Takes one event; where a limit is exceeded after it, that is a fault."""
@@ -61,9 +61,8 @@ class LimitCheck:
         key = subject, event.client_order_id
         if price := event.price or event.limit:
             self._prices[subject] = price
-        left = self._left.get(key, event.total) if event.what != "REPLACED" else event.total
-        left -= event.quantity if event.what == "TRADE" else 0
-        self._left[key] = left
+        self._filled[key] += event.quantity if event.what == "TRADE" else 0
+        left = event.total - self._filled[key]
         for name in (ACCOUNT, self._strategy.get(key, "")):
             if not name:
                 continue
@@ -75,7 +74,7 @@ class LimitCheck:
             else:
                 scope.outstanding.pop(key, None)
             # What ends an order exceeds nothing, and what others place on the account nobody here can hinder
-            if event.what in ("NEW", "TRADE", "REPLACED") and key in self._strategy:
+            if event.what in ("NEW", "TRADE", "REPLACED", "AMENDMENT") and key in self._strategy:
                 self._look(name, scope, subject, event)
 
     def _look(self, name: str, scope: _Scope, subject: str, event: OrderEvent) -> None:

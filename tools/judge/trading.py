@@ -9,6 +9,7 @@ import msgpack
 from tickmesh.tools.judge.log import Event
 
 NEW = 1  # action of an intent
+STRATEGY = 9  # place of an intent's strategy among its fields, which older files have not
 PENDING_NEW = 1  # status of an update
 FINAL = (4, 6, 7, 8)  # Filled, Canceled, Rejected, Expired
 
@@ -80,7 +81,7 @@ class StoredTrading:
         for record in event.records:
             if record[2] == NEW:
                 key = event.subject, record[0].decode()
-                self.strategy[key] = record[-1].decode() if isinstance(record[-1], bytes) else ""
+                self.strategy[key] = record[STRATEGY].decode() if len(record) > STRATEGY else ""
                 self.intended_ms[key] = event.seq_ns / 1e6
 
     def _update(self, event: Event) -> None:

@@ -245,7 +245,7 @@ class RecordedMarket:
             executions.append(Execution(self._trade_id(), price, quantity, False))
         if not left:
             return FILLED, executions
-        if order_type == "MARKET" or time_in_force != "GTC":
+        if order_type == "MARKET" or time_in_force in ("IOC", "FOK"):  # GTX, post-only of futures, rests
             return EXPIRED, executions
         self.rest(order, now_ms)
         return PARTIALLY_FILLED if executions else NEW, executions

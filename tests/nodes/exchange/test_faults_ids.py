@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.exchange_clients import limit, listening, venue
 from tests.support.faults_scene import BUSY, FAULTS, command_fault, end_fault, gone, ids, is_there, rows, scene
-from tests.support.session_scene import LOCAL
+from tests.support.session_scene import LOCAL, SPOT
 from tests.support.waiting import until
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.settings import Instrument
@@ -18,7 +18,7 @@ from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.exchange_address import Endpoints
 from tickmesh.nodes.net.rest import RestError
 from tickmesh.nodes.net.venue_clock import VenueTime
-from tickmesh.nodes.session.binance_rest import BinanceAccount
+from tickmesh.nodes.session.asking import VenueAccount
 
 TWO = '[[instruments]]\nsymbol = "BTCUSDT"\n[[instruments]]\nsymbol = "ETHUSDT"\n' + BUSY
 FIELDS = {"trade": "t", "bookTicker": "u", "depth@100ms": "u"}
@@ -223,7 +223,7 @@ def test_a_session_has_nothing_of_a_symbol_that_the_venue_does_not_know(tmp_path
 
     async def body(rest, ws, ctx):
         _, order = await rest.order(**limit("BUY", "50000"))
-        account = BinanceAccount(LOCAL, 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
+        account = VenueAccount(SPOT, LOCAL, 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
         account.endpoints = Endpoints(rest.base, ws)
         known, other = Instrument(symbol="BTCUSDT"), Instrument(symbol="ETHUSDT")
         instrument_of = {one.symbol: one for one in (known, other)}.get

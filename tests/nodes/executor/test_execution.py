@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from tickmesh.bus.schema import OrderType, Status, TimeInForce
 from tickmesh.bus.settings_trading import ExecutorSettings, StrategySettings, resolved
-from tickmesh.nodes.executor import positions, risk, styles
+from tickmesh.nodes.executor import drafts, positions, risk
+from tickmesh.nodes.executor.drafts import Quote
 from tickmesh.nodes.executor.exposure import outstanding
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.rules import InstrumentRules
 from tickmesh.nodes.executor.sizes import Sizes
 from tickmesh.nodes.executor.state import ExecutorState, InstrumentState
-from tickmesh.nodes.executor.styles import Quote
 from tickmesh.nodes.orders.states import FINAL
 
 SUBJECT = "binance.BTCUSDT"
@@ -141,12 +141,12 @@ def test_bucket_is_a_burst_and_then_a_rate():
 
 
 def test_styles_price_at_the_touch():
-    quote = styles.Quote(100, 1, 101, 1)
+    quote = drafts.Quote(100, 1, 101, 1)
     for side, near, far in ((1, 100, 101), (-1, 101, 100)):
-        assert styles.build_draft("market", side, quote, 5)[1:] == (OrderType.MARKET, TimeInForce.GTC, 0, 5, far)
-        assert styles.build_draft("limit", side, quote, 5)[1:] == (OrderType.LIMIT, TimeInForce.GTC, near, 5, near)
-        assert styles.build_draft("limit_ioc", side, quote, 5)[1:] == (OrderType.LIMIT, TimeInForce.IOC, far, 5, far)
-        assert styles.build_draft("limit_maker", side, quote, 5)[1:] == (OrderType.LIMIT_MAKER, TimeInForce.GTC, near, 5, near)
+        assert drafts.build_draft("market", side, quote, 5)[1:] == (OrderType.MARKET, TimeInForce.GTC, 0, 5, far)
+        assert drafts.build_draft("limit", side, quote, 5)[1:] == (OrderType.LIMIT, TimeInForce.GTC, near, 5, near)
+        assert drafts.build_draft("limit_ioc", side, quote, 5)[1:] == (OrderType.LIMIT, TimeInForce.IOC, far, 5, far)
+        assert drafts.build_draft("limit_maker", side, quote, 5)[1:] == (OrderType.LIMIT_MAKER, TimeInForce.GTC, near, 5, near)
 
 
 def sizes_of(rules: InstrumentRules, **settings) -> Sizes:
@@ -157,10 +157,10 @@ def sizes_of(rules: InstrumentRules, **settings) -> Sizes:
 RULES = InstrumentRules(-2, -3, 5, 10, 20, 300)  # prices in cents, quantities in thousandths, at least 3.00 a piece
 
 
-def verdict(draft: styles.Draft, quote=(100, 1, 105, 1), now_ns=0, position=0, open_orders=(), full_ns=0) -> str:
+def verdict(draft: drafts.Draft, quote=(100, 1, 105, 1), now_ns=0, position=0, open_orders=(), full_ns=0) -> str:
     """The reason of the refusal; empty for an approval. Only an approval costs a token."""
     bucket = risk.Bucket(full_ns)
-    market = risk.MarketView(styles.Quote(*quote), 0, now_ns, 1000, RULES)
+    market = risk.MarketView(drafts.Quote(*quote), 0, now_ns, 1000, RULES)
     bought, sold, _ = outstanding(open_orders)
     scope = risk.Scope("", position, bought, sold, 0, 0, position_max_lots=10_000)
     answer = risk.check(draft, market, (scope,), open_orders, "", (risk.Rate(bucket, 10, 2, "rate"),))
@@ -168,8 +168,8 @@ def verdict(draft: styles.Draft, quote=(100, 1, 105, 1), now_ns=0, position=0, o
     return "" if isinstance(answer, risk.Approved) else answer.reason
 
 
-def limit(lots=3000, side=1, price=100) -> styles.Draft:
-    return styles.Draft(side, int(OrderType.LIMIT), int(TimeInForce.GTC), price, lots, price)
+def limit(lots=3000, side=1, price=100) -> drafts.Draft:
+    return drafts.Draft(side, int(OrderType.LIMIT), int(TimeInForce.GTC), price, lots, price)
 
 
 def test_every_refusal_has_its_reason():
@@ -217,7 +217,7 @@ def test_an_order_is_worth_what_the_settings_say_or_the_least_that_the_venue_tak
     rules = InstrumentRules(-8, -8, 1, lot_size, min_quantity, min_notional)
     sizes = sizes_of(rules)
     assert sizes.order_lots(price) == lots and sizes.position_lots(price) == 10 * lots
-    draft = styles.build_draft("market", -1, Quote(price, 1, price + 1, 1), lots)
+    draft = drafts.build_draft("market", -1, Quote(price, 1, price + 1, 1), lots)
     scope = risk.Scope("", 0, 0, 0, 0, 0, sizes.position_lots(price))
     answer = risk.check(draft, risk.MarketView(Quote(price, 1, price + 1, 1), 0, 0, 1, rules), (scope,), (), "", ())
     assert isinstance(answer, risk.Approved) == (lots > 0)

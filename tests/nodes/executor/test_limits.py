@@ -103,6 +103,16 @@ def test_a_limit_is_tightened_by_a_command_and_never_widened():
     assert step.counters()["tightened"] == {}
 
 
+@pytest.mark.parametrize("settings", [{}, {"position_notional": "120"}])
+@pytest.mark.parametrize("limit, value", [("position_notional", "100000"), ("position_max", "100")])
+def test_a_wide_limit_of_a_position_does_not_replace_the_one_that_holds_without_it(settings, limit, value):
+    """Ten orders where mesh.toml says nothing."""
+    step, tape = ready(one(**settings), orders_per_s=100.0)
+    tape.answer(step, tape.command(SetLimit("one", limit, value, "operator")))
+    sent = sum(len(tape.answer(step, tape.signal(1.0))) for _ in range(15))
+    assert sent == (2 if settings else 10)
+
+
 def test_what_can_be_a_limit():
     limits = Limits(notional_max="100", price_collar=0.1)
     tight = tightened(limits, {"notional_max": "20", "price_collar": "0.5", "open_orders_max": "3", "drawdown_max": "7"})
@@ -114,6 +124,7 @@ def test_what_can_be_a_limit():
     for name, value in (("speed", "1"), ("notional_max", "-1"), ("notional_max", "0"), ("open_orders_max", "1.5"),
                         ("price_collar", "2"), ("open_orders_max", "0"), ("price_collar", "nan")):  # fmt: skip
         assert limit_error(name, value), (name, value)
+    assert limit_error("notional_max", "abc").startswith("notional_max is 'abc'; allowed: a plain decimal above 0")
 
 
 def losing(step, tape, drop: int) -> list:

@@ -1,7 +1,7 @@
-"""Position, cost, profit and fees equal a naive computation in decimals, on many random histories."""
+"""Position, cost, profit, fees and fundings equal a naive computation in decimals, on many random histories."""
 
 import random
-from decimal import Decimal, localcontext
+from decimal import ROUND_FLOOR, Decimal, localcontext
 
 from tests.support.naive_money import PLACES, ZERO, NaivePosition
 from tickmesh.nodes.executor.exposure import Exposures
@@ -59,6 +59,26 @@ class History:
                 self.state.add_order(subject, known)
             for trade in range(self.random.randrange(1, 5)):
                 self.fill(subject, name, trade, side, strategy)
+            if self.random.random() < 0.3:
+                self.fund(subject)
+
+    def fund(self, subject: str) -> None:
+        """A funding of the position: each strategy has its part by what it holds, nobody has what is left."""
+        amount = self.random.choice((1, -1)) * self.random.randrange(1, 10**12)
+        self.state.apply_funding(subject, "USDT", amount)
+        total = self.naive[subject, "all"]
+        total.fund(scaled(amount, -8))
+        rest = amount
+        parts = dict.fromkeys(STRATEGIES, 0)
+        with localcontext() as exact:
+            exact.prec = PLACES
+            for name in STRATEGIES if total.quantity else ():
+                held = self.naive[subject, name].quantity
+                parts[name] = int((amount * held / total.quantity).to_integral_value(ROUND_FLOOR))
+                rest -= parts[name]
+        parts[""] += rest
+        for name, part in parts.items():
+            self.naive[subject, name].fund(scaled(part, -8))
 
     def fill(self, subject: str, name: str, trade: int, side: int, strategy: str) -> None:
         pick, rules = self.random, self.rules[subject]
@@ -92,7 +112,7 @@ class History:
                 assert scaled(ours.cost, money) == naive.cost and scaled(ours.realised, money) == naive.realised
                 assert scaled(ours.unrealised(mark_ticks), money) == naive.unrealised(mark)
                 assert {asset: scaled(fee, -8) for asset, fee in ours.fees.items()} == naive.fees
-                assert scaled(ours.fee_cost, money) == naive.fee_cost
+                assert scaled(ours.fee_cost, money) == naive.fee_cost and scaled(ours.funding, money) == naive.funding
                 with localcontext() as exact:
                     exact.prec = PLACES
                     if name == "all":
@@ -104,7 +124,7 @@ class History:
 
 
 def test_money_equals_the_naive_computation_on_ten_thousand_histories():
-    crossed = valued = unvalued = 0
+    crossed = valued = unvalued = funded = 0
     for seed in range(HISTORIES):
         history = History(seed)
         history.run()
@@ -112,7 +132,8 @@ def test_money_equals_the_naive_computation_on_ten_thousand_histories():
         crossed += any(one.realised and one.quantity for one in history.naive.values())
         valued += any("BNB" in one.fees and history.bnb_price for one in history.naive.values())
         unvalued += any("SHIB" in one.fees for one in history.naive.values())
-    assert min(crossed, valued, unvalued) > HISTORIES / 20, "the histories have what is to be shown"
+        funded += any(name in ("fast", "slow") and one.funding for (_, name), one in history.naive.items())
+    assert min(crossed, valued, unvalued, funded) > HISTORIES / 20, "the histories have what is to be shown"
 
 
 def test_the_naive_computation_is_that_of_a_textbook():

@@ -24,18 +24,20 @@ from tickmesh.nodes.orders.states import (
     status_of_absent,
 )
 from tickmesh.nodes.session.account import Account
-from tickmesh.nodes.venues.binance_orders import Fill, Report
+from tickmesh.nodes.venues.order_venue import Fill, OrderTerms, Report
 
 SUBJECT = "binance.BTCUSDT"
 QUANTITY = 10
 LINE = [Status.PendingNew, Status.New, Status.PartiallyFilled]  # then a final one
-CASES = list(product(Status, (0, 4, QUANTITY), (0, 7), Status, (0, 4, QUANTITY), (0, 7)))
+REDUCED = 6
+CASES = list(product(Status, (0, 4, QUANTITY), (0, 7), Status, (0, 4, QUANTITY), (0, 7), (0, REDUCED, QUANTITY)))
 
 
 class Known(msgspec.Struct):
     status: int = Status.PendingNew
     filled_lots: int = 0
     order_id: int = 0
+    quantity_lots: int = QUANTITY
 
 
 def reach(status: int) -> int | None:
@@ -43,32 +45,32 @@ def reach(status: int) -> int | None:
     return len(LINE) if status in FINAL else LINE.index(status) if status in LINE else None
 
 
-@pytest.mark.parametrize("cancel_failed", [False, True])
-def test_an_update_is_what_every_reader_of_the_log_has_then(cancel_failed):
+@pytest.mark.parametrize("settled", [False, True])
+def test_an_update_is_what_every_reader_of_the_log_has_then(settled):
     """The session publishes a status, and reads its own update: nothing else may come of it, here or at the executor."""
-    for status, filled, order_id, reported, now_filled, now_id in CASES:
+    for status, filled, order_id, reported, *now in CASES:
         known = Known(status, filled, order_id)
-        published = status_after_report(known, reported, now_filled, now_id, cancel_failed=cancel_failed)
+        published = status_after_report(known, reported, *now, settled=settled)
         assert known == Known(status, filled, order_id)
         if published is not None:
-            apply_update(known, published, now_filled, now_id)
-            assert known == Known(published, now_filled, order_id or now_id) and now_filled >= filled
-            assert status_after_report(known, reported, now_filled, now_id, cancel_failed=cancel_failed) is None, (
-                "published once"
-            )
+            now_filled, now_id, now_quantity = now
+            apply_update(known, published, *now)
+            assert known == Known(published, now_filled, order_id or now_id, now_quantity or QUANTITY) and now_filled >= filled
+            assert status_after_report(known, reported, *now, settled=settled) is None, "published once"
         if session_may_publish(known := Known(status, filled, order_id), reported):
             apply_update(known, reported, filled)
             assert known == Known(reported, filled, order_id)
 
 
 def test_nothing_moves_a_final_order_or_an_order_back():
-    for status, filled, order_id, reported, now_filled, now_id in CASES:
+    for status, filled, order_id, reported, now_filled, now_id, now_quantity in CASES:
         known = Known(status, filled, order_id)
-        apply_update(known, reported, now_filled, now_id)
+        apply_update(known, reported, now_filled, now_id, now_quantity)
+        assert known.quantity_lots == (now_quantity or QUANTITY)
         assert known.filled_lots == max(filled, now_filled) and known.order_id == (order_id or now_id)
         if status in FINAL:
             assert known.status == status and not session_may_publish(known, reported)
-            assert status_after_report(known, reported, QUANTITY, 7, cancel_failed=True) is None
+            assert status_after_report(known, reported, QUANTITY, 7, settled=True) is None
         before, after = reach(status), reach(known.status)
         assert before is None or after is None or after >= before
         assert known.status != Status.New or not known.filled_lots or reported == Status.PendingNew, "what is filled is no New"
@@ -84,7 +86,7 @@ def test_rules_that_differ_by_who_reports():
     assert status_after_report(Known(Status.PendingCancel, 4), Status.PartiallyFilled, 4) is None
     assert status_after_report(Known(Status.PendingCancel, 0), Status.PartiallyFilled, 4) == Status.PendingCancel
     for filled, status in ((0, Status.New), (4, Status.PartiallyFilled)):
-        assert status_after_report(Known(Status.PendingCancel, filled), Status.New, filled, cancel_failed=True) == status
+        assert status_after_report(Known(Status.PendingCancel, filled), Status.New, filled, settled=True) == status
     # the session calls unknown only what no report has been seen of; a reader of the log takes it over from wherever it comes
     assert [s for s in Status if session_may_publish(Known(s), Status.Unknown)] == [Status.PendingNew]
     for status in set(Status) - FINAL:
@@ -98,6 +100,27 @@ def test_rules_that_differ_by_who_reports():
     }  # fmt: skip
 
 
+def test_an_amendment_is_done_when_the_venue_states_the_smaller_quantity():
+    asked = Known(Status.PendingReplace, 4, 7)
+    assert status_after_report(asked, Status.PartiallyFilled, 4, 7, QUANTITY) is None, "it may be older than the amendment"
+    assert status_after_report(asked, Status.PartiallyFilled, 5, 7, QUANTITY) == Status.PendingReplace
+    assert status_after_report(asked, Status.PartiallyFilled, 4, 7, QUANTITY, settled=True) == Status.PartiallyFilled, "refused"
+    assert status_after_report(asked, Status.PartiallyFilled, 4, 7, REDUCED) == Status.PartiallyFilled
+    assert status_after_report(asked, Status.Filled, REDUCED, 7, REDUCED) == Status.Filled, "and filled since"
+    reduced = Known(Status.PartiallyFilled, 4, 7, REDUCED)
+    for settled in (False, True):
+        assert status_after_report(reduced, Status.PartiallyFilled, 4, 7, QUANTITY, settled=settled) is None, "of before"
+    assert status_after_report(Known(Status.PendingCancel, 4, 7), Status.PartiallyFilled, 4, 7, REDUCED) == Status.PendingCancel
+    assert status_after_report(Known(Status.New, 0, 7), Status.New, 0, 7, REDUCED) == Status.New, (
+        "by hand: it is news all the same"
+    )
+    assert [s for s in Status if session_may_publish(Known(s), Status.PendingReplace)] == [Status.New, Status.PartiallyFilled]
+    apply_fill(reduced, REDUCED)
+    assert reduced == Known(Status.Filled, REDUCED, 7, REDUCED)
+    apply_fill(asked, 5)
+    assert asked == Known(Status.PendingReplace, 5, 7), "a fill does not end an amendment"
+
+
 def test_what_the_old_two_machines_did_by_accident():
     known = Known(Status.Unknown)
     apply_update(known, Status.PendingNew, 0)
@@ -109,7 +132,7 @@ def test_what_the_old_two_machines_did_by_accident():
     apply_update(known, Status.PartiallyFilled, 4, 7)
     assert known == Known(Status.Rejected, 4, 7), "its fills are missing now, and can be asked for (a session did not see it)"
     known = Known(Status.PendingCancel)
-    apply_fill(known, 4, QUANTITY)
+    apply_fill(known, 4)
     assert known == Known(Status.PendingCancel, 4), "a fill does not end a cancel (an executor thought so)"
     assert status_after_report(Known(Status.New), Status.PendingCancel, 0) == Status.PendingCancel, "the venue's own word"
     assert status_of_absent(Known(Status.New, 0, 7), fills_complete=True) == Status.Filled, "not Expired"
@@ -138,10 +161,22 @@ def test_what_the_old_two_machines_did_by_accident():
         (Known(Status.New, 0, 7), (Status.Filled, 4, 7), "is reported Filled with 4 of 10"),
         (Known(Status.New, 0, 7), (Status.New, 4, 7), "is reported New with 4 of 10"),
         (Known(Status.New, 0, 7), (Status.Canceled, QUANTITY, 7), "is reported Canceled with 10 of 10"),
+        (Known(Status.New, 0, 7), (Status.Filled, QUANTITY, 7, REDUCED), "is reported Filled with 10 of 6"),
+        (
+            Known(Status.New, 0, 7, REDUCED),
+            (Status.Canceled, 0, 7, QUANTITY),
+            "was reduced to 6 lots, and is reported Canceled",
+        ),
+        (Known(Status.New, 0, 7, REDUCED), (Status.PartiallyFilled, 4, 7, QUANTITY), "was reduced to 6 lots, and is"),
+        (
+            Known(Status.Expired, 0, 7),
+            (Status.New, 0, 7, REDUCED),
+            "ended Expired as one of 10 lots, and is reported New as one",
+        ),
     ],
 )
 def test_what_no_history_of_an_order_has_is_impossible(known, reported, words):
-    assert words in impossible(known, QUANTITY, *reported)
+    assert words in impossible(known, *reported)
 
 
 def test_old_reports_and_copies_are_possible():
@@ -149,15 +184,17 @@ def test_old_reports_and_copies_are_possible():
         (Known(Status.Rejected), (Status.Rejected, 0, 0)), (Known(Status.Canceled, 4, 7), (Status.New, 0, 7)),
         (Known(Status.Unknown), (Status.New, 0, 7)), (Known(Status.PartiallyFilled, 4, 7), (Status.New, 0, 7)),
         (Known(Status.PendingCancel, 4, 7), (Status.Filled, QUANTITY, 7)),
+        (Known(Status.New), (Status.Filled, REDUCED, 7, REDUCED)),
+        (Known(Status.Filled, REDUCED, 7, REDUCED), (Status.PartiallyFilled, 4, 7, QUANTITY)),
     ):  # fmt: skip
-        assert impossible(known, QUANTITY, *reported) == ""
+        assert impossible(known, *reported) == ""
 
 
 def test_whatever_is_published_is_a_move_of_the_table():
-    for status, filled, order_id, reported, now_filled, now_id in CASES:
+    for status, filled, order_id, reported, *now in CASES:
         known = Known(status, filled, order_id)
-        for failed in (False, True):
-            published = status_after_report(known, reported, now_filled, now_id, cancel_failed=failed)
+        for settled in (False, True):
+            published = status_after_report(known, reported, *now, settled=settled)
             assert published in (None, status) or MOVES[status][published] & By.VENUE
         assert session_may_publish(known, reported) == bool(MOVES[status].get(reported, By(0)) & By.SESSION)
     assert set(MOVES) == set(Status) and not any(MOVES[status] for status in FINAL)
@@ -165,12 +202,12 @@ def test_whatever_is_published_is_a_move_of_the_table():
 
 def test_fills_alone_complete_an_order():
     known = Known(Status.Unknown)
-    apply_fill(known, 4, QUANTITY)
+    apply_fill(known, 4)
     assert known == Known(Status.PartiallyFilled, 4)
-    apply_fill(known, QUANTITY, QUANTITY)
+    apply_fill(known, QUANTITY)
     assert known == Known(Status.Filled, QUANTITY)
     known = Known(Status.Canceled, 4)
-    apply_fill(known, QUANTITY, QUANTITY)
+    apply_fill(known, QUANTITY)
     assert known == Known(Status.Canceled, QUANTITY)
 
 
@@ -179,17 +216,24 @@ def venue_reports(draw) -> list[Report]:
     """All that a venue can report of one order, in its order: each report with the fills that led to it."""
     if draw(st.integers(0, 5)) == 0:
         return [Report(SUBJECT, "a", 0, Status.Rejected, 0, 0)]
-    reports, filled = [Report(SUBJECT, "a", 7, Status.New, 0, 0)], 0
+    quantity = QUANTITY
+
+    def report(status, filled, *fills):
+        return Report(SUBJECT, "a", 7, status, filled, 0, fills=list(fills), terms=OrderTerms(1, 1, 1, 5, quantity))
+
+    reports, filled = [report(Status.New, 0)], 0
     for trade_id, lots in enumerate(draw(st.lists(st.integers(1, 4), max_size=6)), 1):
-        lots = min(lots, QUANTITY - filled)
+        if filled + 1 < quantity and draw(st.integers(0, 3)) == 0:
+            quantity = draw(st.integers(filled + 1, quantity - 1))
+            reports.append(report(reports[-1].status, filled))  # amended
+        lots = min(lots, quantity - filled)
         if not lots:
             break
         filled += lots
-        status = Status.Filled if filled == QUANTITY else Status.PartiallyFilled
         fill = Fill(trade_id, 1, 5, lots, 0, "USDT", False, 0, 7)
-        reports.append(Report(SUBJECT, "a", 7, status, filled, 0, fills=[fill]))
-    if filled < QUANTITY:
-        reports.append(Report(SUBJECT, "a", 7, draw(st.sampled_from([Status.Canceled, Status.Expired])), filled, 0))
+        reports.append(report(Status.Filled if filled == quantity else Status.PartiallyFilled, filled, fill))
+    if filled < quantity:
+        reports.append(report(draw(st.sampled_from([Status.Canceled, Status.Expired])), filled))
     return reports
 
 
@@ -207,15 +251,14 @@ def executor_after(events: list[Event]) -> Order:
     for event in events:
         for record in event.records:
             if event.kind == Kind.update:
-                state.apply_update(
-                    instrument, order, int(record["status"]), int(record["filled_lots"]), int(record["order_id"])
-                )
+                words = [int(record[name]) for name in ("status", "filled_lots", "order_id", "quantity_lots")]
+                state.apply_update(instrument, order, *words)
             elif event.kind == Kind.fill:
                 state.apply_fill(SUBJECT, "a", int(record["trade_id"]), 1, 5, int(record["quantity_lots"]), 0, "USDT")
     return order
 
 
-SESSION_OWN = [Status.Unknown, Status.PendingCancel]
+SESSION_OWN = [Status.Unknown, Status.PendingCancel, Status.PendingReplace]
 
 
 @given(venue_reports(), st.lists(st.sampled_from(SESSION_OWN), max_size=3), st.data())
@@ -231,8 +274,7 @@ def test_session_and_executor_agree_whatever_the_order_and_number_of_reports(rep
     for what in data.draw(st.permutations([*reports, *copies, *own])):
         before = (order.status, order.filled_lots)
         if isinstance(what, Report):
-            cancel_failed = data.draw(st.booleans())
-            published += account.apply_report(what, "stream", 7, cancel_failed=cancel_failed)
+            published += account.apply_report(what, "stream", 7, settled=data.draw(st.booleans()))
         else:
             published += account.apply_status(order, what, "", 7)
         assert order.filled_lots >= before[1]
@@ -243,7 +285,8 @@ def test_session_and_executor_agree_whatever_the_order_and_number_of_reports(rep
 
     events = [decode(event) for event in published]
     executed = executor_after(events)
-    assert (executed.status, executed.filled_lots, executed.order_id) == (order.status, order.filled_lots, order.order_id)
+    last = (order.status, order.filled_lots, order.order_id, order.quantity_lots)
+    assert (executed.status, executed.filled_lots, executed.order_id, executed.quantity_lots) == last
     again = Account()
     again.read(intent)
     for event in events:
@@ -255,4 +298,4 @@ def test_session_and_executor_agree_whatever_the_order_and_number_of_reports(rep
     for event in [intent, *shuffled]:
         again.read(event)
     for one in (executed, again.order("a")):
-        assert (one.status, one.filled_lots, one.order_id) == (order.status, order.filled_lots, order.order_id)
+        assert (one.status, one.filled_lots, one.order_id, one.quantity_lots) == last

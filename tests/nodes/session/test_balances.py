@@ -13,8 +13,9 @@ from tickmesh.bus.schema import BALANCE, Kind
 from tickmesh.bus.wire import decode
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.balances import Balances
+from tickmesh.nodes.venues.order_venue import Reported
 from tickmesh.nodes.venues.parsing.decimals import MANTISSA_MAX, DecimalError, Unholdable
-from tickmesh.nodes.venues.private import SCALE_MAX, Reported, asset_name, held_amounts
+from tickmesh.nodes.venues.private import SCALE_MAX, asset_name, held_amounts
 
 amounts = st.builds(lambda number, zeros: f"{number}{'0' * zeros}", st.integers(0, 10**12), st.integers(0, 14)) | st.integers(
     0, 10**26
@@ -64,7 +65,7 @@ def test_long_names_keep_apart():
 
 
 def test_what_the_whole_account_has_not_any_more_is_zero_unless_the_stream_had_it_otherwise_meanwhile():
-    balances = Balances({})
+    balances = Balances({}, "binance")
     first = balances.apply([Reported("BTC", "1", "0"), Reported("USDT", "5", "1"), Reported("BNB", "2", "0")], 7, 7)
     assert set(records(first)) == {"BTC", "USDT", "BNB"}
     since = balances.changes

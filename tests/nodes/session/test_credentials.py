@@ -62,7 +62,7 @@ def test_orders_are_signed_with_an_ed25519_key_over_websocket_and_rest(tmp_path)
         assert any("apiKey=public" in payload and "newClientOrderId=a" in payload for payload in checked)
         assert any("recvWindow=300&timestamp=" in payload for payload in checked), "over REST"
         with pytest.raises(InvalidSignature):
-            key.public_key().verify(b64decode(read_credentials(mesh.config).sign("x")), b"y")
+            key.public_key().verify(b64decode(read_credentials(mesh.config, "binance").sign("x")), b"y")
         logged = b"".join(bytes(event.raw) for event in LogReader(mesh.config.log_dir).events())
         assert b"PRIVATE" not in logged and b"public" not in logged
         assert resource.getrlimit(resource.RLIMIT_CORE)[0] == 0
@@ -73,16 +73,16 @@ def test_orders_are_signed_with_an_ed25519_key_over_websocket_and_rest(tmp_path)
 def test_modes_but_sim_take_keys_from_the_environment(tmp_path, monkeypatch):
     config = Config(Mesh(mode="live"), tmp_path)  # mesh.toml cannot ask for it yet
     with pytest.raises(CredentialsUnusable, match="TICKMESH_API_KEY"):
-        read_credentials(config)
+        read_credentials(config, "binance")
     monkeypatch.setenv("TICKMESH_API_KEY", "public")
     monkeypatch.setenv("TICKMESH_API_SECRET", SECRET)
-    found = read_credentials(config)
+    found = read_credentials(config, "binance")
     assert found.api_key == "public" and SECRET not in repr(found) + str(vars(found))
     assert len(found.sign("x")) == 64 and not found.local
-    assert read_credentials(config_of(tmp_path)).local, "in mode sim they are not looked at"
+    assert read_credentials(config_of(tmp_path), "binance").local, "in mode sim they are not looked at"
     monkeypatch.setenv("TICKMESH_PRIVATE_KEY", pem_of(ed25519.Ed25519PrivateKey.generate()))
     with pytest.raises(CredentialsUnusable, match="one of secret"):
-        read_credentials(config)
+        read_credentials(config, "binance")
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_modes_but_sim_take_keys_from_the_environment(tmp_path, monkeypatch):
 def test_a_file_that_will_not_do_is_refused_with_a_sentence_that_has_no_key(tmp_path, content, mode, words):
     key_file(tmp_path, mode, **content)
     with pytest.raises(CredentialsUnusable, match=words) as refused:
-        read_credentials(config_of(tmp_path, session={"key_file": "key.toml"}))
+        read_credentials(config_of(tmp_path, session={"key_file": "key.toml"}), "binance")
     assert all(line not in str(refused.value) for line in (SECRET, *content.get("private_key", SECRET).splitlines()[1:-1]))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(CredentialsUnusable, match="nowhere.toml cannot be read: No such file"):
-        read_credentials(config_of(tmp_path, session={"key_file": "nowhere.toml"}))
+        read_credentials(config_of(tmp_path, session={"key_file": "nowhere.toml"}), "binance")
 
 
 def test_two_meshes_with_one_account_do_not_trade_beside_each_other(tmp_path, monkeypatch):
@@ -119,7 +119,7 @@ def test_two_meshes_with_one_account_do_not_trade_beside_each_other(tmp_path, mo
         (tmp_path / name).mkdir()
         key_file(tmp_path / name, api_key="theirs" if name == "other" else "ours", secret=SECRET)
         configs.append(config_of(tmp_path / name, session={"key_file": "key.toml"}))
-    locks = [account_locks(config, read_credentials(config)) for config in configs]
+    locks = [account_locks(config, read_credentials(config, "binance"), "binance") for config in configs]
     assert locks[0][1] == locks[1][1] != locks[2][1] and "ours" not in str(locks[0][1])
     held = session.lock(locks[0][1])
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.session_scene import LOCAL, SUBJECT, scenario
+from tests.support.session_scene import LOCAL, SPOT, SUBJECT, scenario
 from tests.support.waiting import until
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
@@ -22,8 +22,9 @@ from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.session.account import Account
-from tickmesh.nodes.session.binance_rest import TRADES_PAGE, BinanceAccount
-from tickmesh.nodes.venues.binance_orders import Fill, Report
+from tickmesh.nodes.session.asking import VenueAccount
+from tickmesh.nodes.venues.binance_questions import PAGE
+from tickmesh.nodes.venues.order_venue import Fill, Report
 from tickmesh.nodes.venues.private import asset_name
 
 LOTS = 100_000_000
@@ -166,21 +167,22 @@ def test_the_asset_of_a_fee_is_whole_or_marked_as_cut(asset, kept):
 
 
 def test_a_page_that_ends_between_the_sides_of_a_self_trade_loses_neither(monkeypatch):
-    trades = [(i, 1) for i in range(1, TRADES_PAGE)] + [(TRADES_PAGE, 1), (TRADES_PAGE, 2), (TRADES_PAGE + 1, 1)]
+    trades = [(i, 1) for i in range(1, PAGE)] + [(PAGE, 1), (PAGE, 2), (PAGE + 1, 1)]
 
-    async def page(self, path, weight, *, fromId, limit, **_):  # noqa: N803 - the venue's own word
+    async def page(self, request):
+        first, limit = request.query["fromId"], request.query["limit"]
         rows = [
             {"id": i, "orderId": order, "price": "1", "qty": "1", "commission": "0", "commissionAsset": "BTC", "time": 1,
              "isBuyer": True, "isMaker": True}
-            for i, order in trades if i >= fromId
+            for i, order in trades if i >= first
         ]  # fmt: skip
         return msgspec.json.encode(rows[:limit])
 
-    monkeypatch.setattr(BinanceAccount, "_get", page)
+    monkeypatch.setattr(VenueAccount, "_get", page)
     instrument = Instrument("BTCUSDT")
 
     async def ask():
-        account = BinanceAccount(LOCAL, 1000, 1.0, VenueTime(), RequestBudget(6000, 1.0))
+        account = VenueAccount(SPOT, LOCAL, 1000, 1.0, VenueTime(), RequestBudget(6000, 1.0))
         try:
             return await account.trades_from(instrument, 1)
         finally:

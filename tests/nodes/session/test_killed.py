@@ -6,11 +6,12 @@ import time
 import pytest
 
 from tests.support import dying_session
-from tests.support.places import KNOWN
-from tests.support.session_scene import scenario
+from tests.support.scripted_futures import FuturesVenue
+from tests.support.session_scene import Venue, known_at, scenario
 from tests.support.waiting import until
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
+from tickmesh.nodes.orders.accounts import session_of_venue
 
 QUICK = """
 checkpoint_s = 0.1
@@ -25,6 +26,8 @@ FINAL = ("Filled", "Canceled", "Rejected", "Expired")
 ORDERS = ("filled", "cancelled", "refused", "late", "unsure")
 WORDS = {"NEW": "New", "PARTIALLY_FILLED": "PartiallyFilled", "FILLED": "Filled", "CANCELED": "Canceled"}
 PATIENCE_S = 60.0
+WHOLE = 100_000_000  # lots of an order
+REDUCED = 90_000_000  # lots: to which the first order is amended
 
 
 class Lives:
@@ -32,7 +35,7 @@ class Lives:
 
     def __init__(self, mesh, point: str):
         self.mesh = mesh
-        self.process = dying_session.start(mesh.config.root, point)
+        self.process = dying_session.start(mesh.config.root, point, session_of_venue(mesh.account))
         self.deaths = 0
 
     async def until(self, condition) -> None:
@@ -43,7 +46,7 @@ class Lives:
                 assert self.process.exitcode == -9, f"it ended with {self.process.exitcode}"
                 self.deaths += 1
                 assert self.deaths == 1, "it died where it should not"
-                self.process = dying_session.start(self.mesh.config.root)
+                self.process = dying_session.start(self.mesh.config.root, "", session_of_venue(self.mesh.account))
             return condition()
 
         await until(look, PATIENCE_S)
@@ -54,7 +57,7 @@ class Lives:
 
 
 async def trade(mesh, venue, lives: Lives) -> None:
-    """Every transition there is: fills in parts, a cancel, a refusal, an intent that is too old, an answer that is lost."""
+    """Every transition there is: fills in parts, an amendment, a cancel, a refusal, an intent that is too late, no answer."""
 
     def over(cid):
         return mesh.states(cid)[-1:] and mesh.states(cid)[-1] in FINAL
@@ -68,12 +71,25 @@ async def trade(mesh, venue, lives: Lives) -> None:
     await lives.until(
         lambda: all(placed(cid) for cid in ("filled", "cancelled", "unsure")) and over("refused") and over("late")
     )
-    for lots in (40_000_000, 60_000_000):
+    # Where a venue amends in place, that is asked for until it is done, or the order has died unsent
+    for number in range(100 if venue.AMENDS else 0):
+        order = venue.orders.get("filled")
+        if over("filled") or (order is not None and order["lots"] == REDUCED and mesh.quantities("filled")[-1] == REDUCED):
+            break
+        mesh.publish_intent(f"amend-{number}", target="filled", lots=REDUCED, amend=True)
+        again = time.monotonic() + 1.0
+        await lives.until(
+            lambda at=again: time.monotonic() > at or over("filled") or mesh.quantities("filled")[-1:] == [REDUCED]
+        )
+    for lots in (40_000_000, (REDUCED if venue.AMENDS else WHOLE) - 40_000_000):
         if "filled" in venue.orders:
             await venue.fill("filled", lots)
             venue.balances["BTC"] = (f"{venue.orders['filled']['filled'] / 1e8:.8f}", "0.00000000")
             await venue.emit_balances("BTC")
             await lives.until(lambda: len(mesh.fills("filled")) == len(venue.trades))
+    if make_fundings := getattr(venue, "fund", None):
+        await make_fundings("-0.50000000")
+        await lives.until(lambda: not venue.trades or len(mesh.fundings()) == 1)
     for number in range(100):  # the executor's way: a cancel again, ever later, until the order is over
         if over("cancelled") and over("unsure"):
             break
@@ -85,10 +101,16 @@ async def trade(mesh, venue, lives: Lives) -> None:
     await lives.until(lambda: lives.deaths == 1)
 
 
-@pytest.mark.parametrize("point", dying_session.POINTS)
-def test_nothing_is_doubled_and_nothing_lost_when_it_dies(tmp_path, point):
+EVERYWHERE = [
+    *(pytest.param(Venue, point, id=point) for point in dying_session.POINTS),
+    *(pytest.param(FuturesVenue, point, id=f"futures {point}") for point in dying_session.POINTS_OF_FUTURES),
+]
+
+
+@pytest.mark.parametrize(("make", "point"), EVERYWHERE)
+def test_nothing_is_doubled_and_nothing_lost_when_it_dies(tmp_path, make, point):
     async def play(mesh, venue):
-        (tmp_path / "mesh.toml").write_text(QUICK.replace("[session]", KNOWN + "[session]"))
+        (tmp_path / "mesh.toml").write_text(QUICK.replace("[session]", known_at(make.NAME) + "[session]"))
         lives = Lives(mesh, point)
         try:
             await asyncio.wait_for(trade(mesh, venue, lives), 3 * PATIENCE_S)
@@ -101,13 +123,15 @@ def test_nothing_is_doubled_and_nothing_lost_when_it_dies(tmp_path, point):
             assert states[-1] in FINAL and not set(states[:-1]) & set(FINAL)
             if cid in venue.orders:
                 assert states[-1] == WORDS[venue.orders[cid]["status"]]
+                assert mesh.quantities(cid)[-1] == venue.orders[cid]["lots"], "as the venue has it"
             else:
                 assert states[-1] in ("Rejected", "Expired"), "it never reached the venue"
         logged = [trade_id for cid in ORDERS for trade_id in mesh.fills(cid)]
         assert sorted(logged) == [trade["id"] for trade in venue.trades]
+        assert mesh.fundings() == ([-50_000_000] if venue.trades and make is FuturesVenue else [])
         held = venue.balances.get("BTC", ("0", "0"))[0]
         assert mesh.balances().get("BTC", (0, 0, 0))[0] == round(float(held) * 1e8)
         alerts = [event.map()["what"] for event in LogReader(mesh.config.log_dir).events() if event.kind == Kind.alert]
         assert "impossible_transition" not in alerts
 
-    scenario(tmp_path, play, started=False)
+    scenario(tmp_path, play, started=False, make=make)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.exchange_clients import limit
 from tests.support.exchange_clients import venue as served_venue
-from tests.support.session_scene import LOCAL, SUBJECT, scenario
+from tests.support.session_scene import LOCAL, SPOT, SUBJECT, scenario
 from tests.support.waiting import until
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
@@ -15,7 +15,7 @@ from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.exchange_address import Endpoints
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.session.account import Account
-from tickmesh.nodes.session.binance_rest import BinanceAccount
+from tickmesh.nodes.session.asking import VenueAccount
 from tickmesh.nodes.session.reconciliation import Reconciler
 
 LOST = "00c0ffee00c0ffee"  # the id of a log that is no more
@@ -98,7 +98,7 @@ def test_own_trades_are_walked_at_a_real_exchange_and_their_orders_found(tmp_pat
             assert status == 200 and answer["status"] == "FILLED"
             await rest.order(**limit("BUY", "30000"), newClientOrderId=f"t{LOST}-8-0")
             account = Account({SUBJECT: Instrument("BTCUSDT")})
-            asked = BinanceAccount(LOCAL, 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
+            asked = VenueAccount(SPOT, LOCAL, 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
             asked.endpoints = Endpoints(rest.base, ws)
             count = {"resolved": 0, "rejects": 0, "reconciles": 0}
             reconciler = Reconciler(account, asked, lambda events: None, lambda order: False, 0, lambda order: 0, count)

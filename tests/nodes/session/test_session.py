@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.places import KNOWN
-from tests.support.session_scene import LOCAL, SUBJECT, scenario
+from tests.support.scripted_futures import FuturesVenue
+from tests.support.session_scene import LOCAL, SUBJECT, Venue, scenario
 from tests.support.waiting import until
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
@@ -20,10 +21,16 @@ from tickmesh.bus.segments import release
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.session import node as session
 from tickmesh.nodes.session.account import Account
-from tickmesh.nodes.venues import binance_orders
+from tickmesh.nodes.venues.order_venue import Fill, Report
 
 
-def test_an_order_is_on_file_before_it_is_sent_then_new_filled_once_and_final(tmp_path):
+@pytest.fixture(params=[Venue, FuturesVenue], ids=["spot", "futures"])
+def make(request):
+    """The scripted venue: what a session does is the same at each."""
+    return request.param
+
+
+def test_an_order_is_on_file_before_it_is_sent_then_new_filled_once_and_final(tmp_path, make):
     async def play(mesh, venue):
         mesh.publish_intent("a")
         await until(lambda: mesh.states("a")[-1:] == ["New"])
@@ -40,7 +47,7 @@ def test_an_order_is_on_file_before_it_is_sent_then_new_filled_once_and_final(tm
         )  # fmt: skip
         assert venue.received == [("place", "a")]
 
-    scenario(tmp_path, play)
+    scenario(tmp_path, play, make=make)
 
 
 def test_the_certificate_that_the_venue_s_settings_name_is_trusted(tmp_path):
@@ -54,7 +61,7 @@ def test_the_certificate_that_the_venue_s_settings_name_is_trusted(tmp_path):
     scenario(tmp_path, play, tls=True)
 
 
-def test_events_that_overtake_the_answer_do_not_move_the_order_back(tmp_path):
+def test_events_that_overtake_the_answer_do_not_move_the_order_back(tmp_path, make):
     async def play(mesh, venue):
         venue.reply_last = True
         mesh.publish_intent("a")
@@ -63,10 +70,10 @@ def test_events_that_overtake_the_answer_do_not_move_the_order_back(tmp_path):
         assert mesh.states("a") == ["PendingNew", "New", "Filled"]
         assert mesh.fills("a") == [1000]
 
-    scenario(tmp_path, play)
+    scenario(tmp_path, play, make=make)
 
 
-def test_a_refused_and_a_senseless_intent_end_rejected_and_one_that_is_too_old_expired(tmp_path):
+def test_a_refused_and_a_senseless_intent_end_rejected_and_one_that_is_too_old_expired(tmp_path, make):
     async def play(mesh, venue):
         venue.mood["poor"] = "refused"
         mesh.publish_intent("poor")
@@ -77,11 +84,11 @@ def test_a_refused_and_a_senseless_intent_end_rejected_and_one_that_is_too_old_e
         assert mesh.states("late") == ["Expired"]
         assert venue.received == [("place", "poor")]
 
-    scenario(tmp_path, play)
+    scenario(tmp_path, play, make=make)
 
 
 @pytest.mark.parametrize("mood", ["lost", "timeout", "cut"])
-def test_an_order_without_an_answer_is_unknown_then_found_and_never_sent_again(tmp_path, mood):
+def test_an_order_without_an_answer_is_unknown_then_found_and_never_sent_again(tmp_path, make, mood):
     async def play(mesh, venue):
         venue.mood["a"] = mood
         venue.muted = True
@@ -90,10 +97,10 @@ def test_an_order_without_an_answer_is_unknown_then_found_and_never_sent_again(t
         assert mesh.states("a") == ["PendingNew", "Unknown", "New"]
         assert venue.received == [("place", "a")]
 
-    scenario(tmp_path, play)
+    scenario(tmp_path, play, make=make)
 
 
-def test_an_order_that_never_arrived_is_rejected_only_after_the_window(tmp_path):
+def test_an_order_that_never_arrived_is_rejected_only_after_the_window(tmp_path, make):
     async def play(mesh, venue):
         venue.mood["a"] = "swallowed"
         began = time.monotonic()
@@ -104,7 +111,7 @@ def test_an_order_that_never_arrived_is_rejected_only_after_the_window(tmp_path)
         assert mesh.published(Kind.update, "a")[-1]["reason"] == b"never reached the venue"
         assert venue.received == [("place", "a")]
 
-    scenario(tmp_path, play)
+    scenario(tmp_path, play, make=make)
 
 
 def test_a_step_of_the_time_makes_no_order_older(tmp_path):
@@ -125,7 +132,7 @@ def test_a_step_of_the_time_makes_no_order_older(tmp_path):
     scenario(tmp_path, play)
 
 
-def test_a_cancel_is_pending_then_canceled_and_one_that_lost_the_race_ends_filled(tmp_path):
+def test_a_cancel_is_pending_then_canceled_and_one_that_lost_the_race_ends_filled(tmp_path, make):
     async def play(mesh, venue):
         mesh.publish_intent("a")
         mesh.publish_intent("b")
@@ -138,7 +145,7 @@ def test_a_cancel_is_pending_then_canceled_and_one_that_lost_the_race_ends_fille
         await until(lambda: mesh.states("b")[-1:] == ["Filled"] and mesh.fills("b") == [1000])
         assert mesh.states("b") == ["PendingNew", "New", "PendingCancel", "Filled"]
 
-    scenario(tmp_path, play)
+    scenario(tmp_path, play, make=make)
 
 
 def test_a_crash_between_pending_new_and_sending_ends_without_an_order_and_without_resending(tmp_path):
@@ -182,7 +189,7 @@ def test_a_crash_between_pending_new_and_sending_ends_without_an_order_and_witho
     scenario(tmp_path, play, started=False)
 
 
-def test_what_happened_while_it_was_dead_is_found_at_the_next_start(tmp_path):
+def test_what_happened_while_it_was_dead_is_found_at_the_next_start(tmp_path, make):
     async def play(mesh, venue):
         for cid in "abc":
             mesh.publish_intent(cid)
@@ -210,10 +217,10 @@ def test_what_happened_while_it_was_dead_is_found_at_the_next_start(tmp_path):
         await asyncio.sleep(0.2)
         assert len(venue.received) == 4 and mesh.fills("a") == [1000]
 
-    scenario(tmp_path, play)
+    scenario(tmp_path, play, make=make)
 
 
-def test_intents_wait_for_a_venue_that_is_away_but_not_longer_than_they_may(tmp_path):
+def test_intents_wait_for_a_venue_that_is_away_but_not_longer_than_they_may(tmp_path, make):
     async def play(mesh, venue):
         venue.down = True
         mesh.start()
@@ -227,7 +234,7 @@ def test_intents_wait_for_a_venue_that_is_away_but_not_longer_than_they_may(tmp_
         assert mesh.states("gone") == ["Rejected"]
         assert venue.received == [("place", "long")]
 
-    scenario(tmp_path, play, started=False)
+    scenario(tmp_path, play, started=False, rest_fallback=False, make=make)
 
 
 def test_a_second_session_on_the_same_account_cannot_start(tmp_path):
@@ -248,9 +255,9 @@ def report_of(step):
         "late": (Status.New, 0, ()),
     }[step]
     lots = {1: 40, 2: 60}
-    return binance_orders.Report(
+    return Report(
         SUBJECT, "a", 9, status, filled, 0,
-        fills=[binance_orders.Fill(t, 1, 5, lots[t], 0, "BTC", False, 0, 9) for t in fills],
+        fills=[Fill(t, 1, 5, lots[t], 0, "BTC", False, 0, 9) for t in fills],
     )  # fmt: skip
 
 
@@ -336,7 +343,7 @@ def test_what_the_log_has_is_not_read_again_from_the_outbox(tmp_path, monkeypatc
         account.read(decode(events[0]))
         events += account.apply_report(report_of("new"), "reply", 7)
         events += account.apply_status(account.order("a"), Status.PendingCancel, "", 7)
-        events += account.apply_report(report_of("query"), "reconcile", 7, cancel_failed=True)
+        events += account.apply_report(report_of("query"), "reconcile", 7, settled=True)
         events += [account.build_unsent(unknown, Status.Rejected, "no such order", 7)]
         account.read(decode(events[-1]))
         ctx.publish(events)

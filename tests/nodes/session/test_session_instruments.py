@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from tests.support.exchange_clients import limit, venue
-from tests.support.session_scene import LOCAL, SUBJECT, scenario
+from tests.support.session_scene import LOCAL, SPOT, SUBJECT, scenario
 from tests.support.waiting import until
 from tickmesh.bus.schema import INSTRUMENT, INTENT, Action, Kind, Status
 from tickmesh.bus.settings import Instrument
@@ -15,9 +15,10 @@ from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.exchange_address import Endpoints
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.session.account import Account
-from tickmesh.nodes.session.binance_rest import TRADES_PAGE, BinanceAccount
+from tickmesh.nodes.session.asking import VenueAccount
 from tickmesh.nodes.session.reconciliation import Reconciler
-from tickmesh.nodes.venues.binance_orders import Fill, Report
+from tickmesh.nodes.venues.binance_questions import PAGE
+from tickmesh.nodes.venues.order_venue import Fill, Report
 
 BTC, ETH = "binance.BTCUSDT", "binance.ETHUSDT"
 TWO = "".join(f'[[instruments]]\nsymbol = "{symbol}"\n' for symbol in ("BTCUSDT", "ETHUSDT")) + "[exchange]\nlines = 0\n"
@@ -93,7 +94,7 @@ def test_open_orders_of_many_instruments_are_one_question_and_our_count_is_the_v
             for symbol in SYMBOLS[:2] + SYMBOLS[-1:]:
                 status, _ = await rest.order(**limit("BUY", "90", "1") | {"symbol": symbol})
                 assert status == 200
-            account = BinanceAccount(LOCAL, 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
+            account = VenueAccount(SPOT, LOCAL, 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
             account.endpoints = Endpoints(rest.base, ws)
             try:
                 few, unread = await account.open_orders(list(instruments.values())[:13], instruments.get)
@@ -115,21 +116,22 @@ def test_open_orders_of_many_instruments_are_one_question_and_our_count_is_the_v
 
 
 def test_an_order_s_fills_are_asked_for_to_the_last_page(monkeypatch):
-    async def page(self, path, weight, *, symbol, orderId, fromId, limit):  # noqa: N803 - the venue's own words
-        assert (symbol, orderId, weight) == ("BTCUSDT", 5, 5)
+    async def page(self, request):
+        asked = request.query
+        assert (asked["symbol"], asked["orderId"], request.weight) == ("BTCUSDT", 5, 5)
         rows = [
             {"id": i, "orderId": 5, "price": "1", "qty": "1", "commission": "0", "commissionAsset": "BTC", "time": 1,
              "isBuyer": True, "isMaker": True}
-            for i in range(1, 2 * TRADES_PAGE + 8) if i >= fromId
+            for i in range(1, 2 * PAGE + 8) if i >= asked["fromId"]
         ]  # fmt: skip
-        return msgspec.json.encode(rows[:limit])
+        return msgspec.json.encode(rows[: asked["limit"]])
 
-    monkeypatch.setattr(BinanceAccount, "_get", page)
+    monkeypatch.setattr(VenueAccount, "_get", page)
 
     async def ask():
-        return await BinanceAccount(LOCAL, 1, 1.0, VenueTime(), RequestBudget(1, 1.0)).trades_of(Instrument("BTCUSDT"), 5)
+        return await VenueAccount(SPOT, LOCAL, 1, 1.0, VenueTime(), RequestBudget(1, 1.0)).trades_of(Instrument("BTCUSDT"), 5)
 
-    assert {fill.trade_id for fill in asyncio.run(ask())} == set(range(1, 2 * TRADES_PAGE + 8))
+    assert {fill.trade_id for fill in asyncio.run(ask())} == set(range(1, 2 * PAGE + 8))
 
 
 def test_a_cancel_is_sent_however_late_and_an_order_is_not(tmp_path):
@@ -181,7 +183,7 @@ def test_many_resting_orders_are_looked_after_in_few_questions(tmp_path):
                 placed(account, subject, cid, 1_000_000)
                 account.apply_report(Report(subject, cid, order["orderId"], Status.New, 0, 0), "reply", 7)
             await rest.order("DELETE", symbol="ETHUSDT", origClientOrderId="d")
-            asked = BinanceAccount(LOCAL, 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
+            asked = VenueAccount(SPOT, LOCAL, 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
             asked.endpoints = Endpoints(rest.base, ws)
             published = []
             counted = {"resolved": 0, "rejects": 0, "reconciles": 0}

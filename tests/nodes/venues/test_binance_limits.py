@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from tests.support.session_scene import LOCAL
+from tests.support.session_scene import LOCAL, SPOT
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.session.requests import OrderRequests
 from tickmesh.nodes.venues.binance_limits import RateLimit, asked_pause_ms, orders_pause_ms
-from tickmesh.nodes.venues.binance_orders import decode_message
+from tickmesh.nodes.venues.binance_ws_api import read_message
 
 NOW_MS = 1_700_000_003_000  # 3 s into a window of 10 s
 
@@ -39,11 +39,11 @@ def test_a_refusal_without_a_time_waits_for_the_window_s_end():
 
 def test_an_answer_s_counts_are_read_and_a_shorter_wait_ends_no_longer_one():
     answer = {"id": "1", "status": 200, "result": {}, "rateLimits": rows(100, 7)}
-    requests = OrderRequests(LOCAL, 1000, 1.0, VenueTime())
+    requests = OrderRequests(SPOT.orders, LOCAL, 1000, 1.0, VenueTime())
     requests.trading = True
-    requests.observe_limits(decode_message(msgspec.json.encode({**answer, "rateLimits": rows(99, 7)})).rateLimits)
+    assert read_message(msgspec.json.encode({**answer, "rateLimits": rows(99, 7)}), NOW_MS).orders_pause_ms == 0
     assert requests.may_place
-    requests.observe_limits(decode_message(msgspec.json.encode(answer)).rateLimits)
+    requests.pause_orders(read_message(msgspec.json.encode(answer), NOW_MS).orders_pause_ms / 1000)
     assert not requests.may_place
     until = requests._paused_until
     requests.pause_orders(0.0)

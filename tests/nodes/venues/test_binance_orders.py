@@ -9,8 +9,9 @@ from tests.support.captures import VECTORS, needs
 from tickmesh.bus.schema import INTENT, Action, OrderType, Status, TimeInForce
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues import binance_orders, binance_signing
+from tickmesh.nodes.venues.binance_orders import read_user_event
+from tickmesh.nodes.venues.order_venue import IntentError, Reported, UserEvent
 from tickmesh.nodes.venues.parsing import decimals
-from tickmesh.nodes.venues.private import Reported, UserEvent, read_user_event
 
 BTC = Instrument(symbol="BTCUSDT")
 
@@ -54,20 +55,20 @@ def intent(**values):
 
 
 def test_intents_become_requests_with_exact_numbers():
-    method, params = binance_orders.build_order_request(intent(), BTC)
+    method, params, _ = binance_orders.place(intent(), BTC)
     assert method == "order.place"
     assert params == {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "quantity": "0.001", "price": "61837.63",
                       "timeInForce": "IOC", "newClientOrderId": "id-1", "newOrderRespType": "FULL"}  # fmt: skip
-    _, params = binance_orders.build_order_request(intent(order_type=OrderType.MARKET, side=-1, price_ticks=0), BTC)
+    _, params, _ = binance_orders.place(intent(order_type=OrderType.MARKET, side=-1, price_ticks=0), BTC)
     assert params["side"] == "SELL" and "price" not in params and "timeInForce" not in params
-    _, params = binance_orders.build_order_request(intent(order_type=OrderType.LIMIT_MAKER), BTC)
+    _, params, _ = binance_orders.place(intent(order_type=OrderType.LIMIT_MAKER), BTC)
     assert "timeInForce" not in params and params["price"] == "61837.63"
-    method, params = binance_orders.build_order_request(intent(action=Action.CANCEL, target_id=b"id-0"), BTC)
-    assert (method, params) == ("order.cancel", {"symbol": "BTCUSDT", "origClientOrderId": "id-0"})
+    cancel = binance_orders.cancel("BTCUSDT", "id-0")
+    assert cancel == ("order.cancel", {"symbol": "BTCUSDT", "origClientOrderId": "id-0"}, True)
     for name in ("side", "action", "order_type", "quantity_lots", "price_ticks", "time_in_force"):
         senseless = {name: 0}
-        with pytest.raises(binance_orders.IntentError):
-            binance_orders.build_order_request(intent(**senseless), BTC)
+        with pytest.raises(IntentError):
+            binance_orders.place(intent(**senseless), BTC)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def private(**values):
 
 
 def test_an_execution_report_is_a_state_and_a_fill():
-    report, balances, _, ended = private()
+    report, balances, _, ended, _ = private()
     assert (report.client_order_id, report.status, report.filled_lots) == ("mine", Status.PartiallyFilled, 75_000_000)
     (fill,) = report.fills
     assert (fill.trade_id, fill.side, fill.price_ticks, fill.quantity_lots) == (77, -1, 10**10, 5 * 10**7)
@@ -108,7 +109,7 @@ def test_a_cancel_s_report_is_about_the_order_not_about_the_cancel():
 def test_balances_and_the_end_of_the_stream():
     position = {"e": "outboundAccountPosition", "E": 1700000000000, "u": 1, "B": [{"a": "BTC", "f": "1.5", "l": "0.00000001"}]}
     moved = read_user_event(json.dumps(position).encode(), {}.get)
-    assert moved == (None, (Reported("BTC", "1.5", "0.00000001"),), 1700000000000 * 10**6, False)
+    assert moved == (None, (Reported("BTC", "1.5", "0.00000001"),), 1700000000000 * 10**6, False, False)
     assert read_user_event(b'{"e":"eventStreamTerminated","E":1}', {}.get).ended
     assert read_user_event(b'{"e":"balanceUpdate","E":1}', {}.get) == UserEvent()
     with pytest.raises(decimals.DecimalError, match="unknown"):

@@ -19,7 +19,7 @@ SUBJECT = "binance.BTCUSDT"
 ORIGIN = ["cause_seq", "k", "producer"]
 
 
-@pytest.mark.parametrize("kind", [Kind.signal, Kind.intent, Kind.shadow])
+@pytest.mark.parametrize("kind", [Kind.signal, Kind.intent, Kind.shadow, Kind.parent])
 def test_rows_and_exports_say_which_event_made_whom_say_it(tmp_path, kind):
     market, raws, said = Market(), [], []
     for number in range(6):

@@ -33,7 +33,7 @@ def absent(module: ModuleType) -> None:
 
 def trades(module: ModuleType) -> None:
     """Own trades are never asked for."""
-    module.BinanceAccount._trades = _none
+    module.VenueAccount._trades = _none
 
 
 def reconcile(module: ModuleType) -> None:
@@ -109,7 +109,7 @@ PATHS = {
     "query": (f"{SESSION}.reconciliation", query),
     "absent": (f"{SESSION}.reconciliation", absent),
     "reconcile": (f"{SESSION}.reconciliation", reconcile),
-    "trades": (f"{SESSION}.binance_rest", trades),
+    "trades": (f"{SESSION}.asking", trades),
     "outbox_tail": (f"{SESSION}.node", outbox_tail),
     "adopt": (f"{SESSION}.account", adopt),
     "repeated": ("tickmesh.nodes.orders.fills", repeated),

@@ -1,4 +1,4 @@
-"""How a signal becomes an order: which type, at which price. A style decides nothing about whether it is allowed."""
+"""An order that risk has not checked, and the book that it is priced by. Whether it is allowed is not decided here."""
 
 from typing import NamedTuple
 

@@ -1,0 +1,35 @@
+"""When how much of a parent is due: all at once, in equal parts over a horizon, or as a share of what is traded."""
+
+from tickmesh.nodes.executor.parents import Parent
+from tickmesh.nodes.executor.styles.interface import Trigger, View
+
+PPM = 1_000_000
+
+
+def twap(parent: Parent, view: View) -> tuple[int, Trigger]:
+    """Equal parts, one at the beginning of each of `slices` equal times of the horizon. What one leaves the next has to do."""
+    slices = view.settings.slices or 1
+    horizon_ns = parent.deadline_ns - parent.begun_ns
+    index = min((view.now_ns - parent.begun_ns) * slices // horizon_ns, slices - 1)
+    if index == slices - 1:
+        return parent.wanted_lots, Trigger()
+    next_ns = parent.begun_ns + -(-(index + 1) * horizon_ns // slices)
+    return view.rules.whole(parent.wanted_lots * (index + 1) // slices), Trigger(time_ns=next_ns)
+
+
+def pov(parent: Parent, view: View) -> tuple[int, Trigger]:
+    """The share `participation` of what has been traded since it began, in parts as large as the venue takes."""
+    share = max(round((view.settings.participation or 0.0) * PPM), 1)
+    part = least_lots(parent, view)
+    traded = view.traded_lots - parent.traded_lots
+    due = traded * share // PPM // part * part
+    if due >= parent.wanted_lots:
+        return parent.wanted_lots, Trigger()
+    return due, Trigger(volume_lots=parent.traded_lots + -(-(due + part) * PPM // share))
+
+
+def least_lots(parent: Parent, view: View) -> int:
+    """The smallest order that the venue took when the parent began."""
+    rules, lot = view.rules, max(view.rules.lot_size, 1)
+    worth: int = -(-rules.min_notional * 10**-rules.quantity_exponent // max(parent.bid_ticks, 1))
+    return int(-(-max(rules.min_quantity, worth, 1) // lot) * lot)

@@ -1,0 +1,94 @@
+"""What a strategy wishes on a signal: nothing, more or less of what is being done, or a parent order of its own. No I/O."""
+
+from tickmesh.bus.settings_trading import ACCOUNT
+from tickmesh.bus.wire import Event
+from tickmesh.nodes.executor.drafts import Quote
+from tickmesh.nodes.executor.exposure import Exposures
+from tickmesh.nodes.executor.parents import Parent
+from tickmesh.nodes.executor.rules import InstrumentRules
+from tickmesh.nodes.executor.signals import RANGE
+from tickmesh.nodes.executor.state import Book, ExecutorState, InstrumentState
+from tickmesh.nodes.executor.traders import Trader
+from tickmesh.nodes.executor.working import Working
+
+
+class Wishes:
+    """Takes signals, and begins, changes or ends parent orders. `stale_ns`: how old what a signal is about may be."""
+
+    def __init__(self, state: ExecutorState, exposures: Exposures, working: Working, stale_ns: int):
+        self._state = state
+        self._exposures = exposures
+        self._working = working
+        self._stale_ns = stale_ns
+
+    def on_signal(self, trader: Trader, instrument: InstrumentState, event: Event, value: float) -> None:
+        """What a strategy does about a signal of an instrument that it trades."""
+        status = self._state.strategies[trader.name]
+        if status.state == "off":
+            return
+        book, live = instrument.book(trader.name), status.state == "live"
+        least, most = self._state.ranges.get(event.producer, RANGE)
+        if not least <= value <= most:  # nor a NaN
+            book.count_refusal("range")
+            return
+        if abs(value) < trader.threshold:
+            if not trader.has_target:
+                return
+            value = 0.0
+        book.signals += 1
+        rules = instrument.rules
+        worked = book.worked()
+        reason = self._unready(trader, instrument, event, live)
+        turned = worked is not None and not trader.has_target and (value > 0) != (worked.side > 0)
+        if worked is not None and turned and reason in ("", "unconfirmed"):
+            worked.end("reversed")
+        if reason or rules is None:
+            book.count_refusal(reason)
+        elif worked is not None and worked.working and not trader.has_target:
+            book.count_refusal("working")
+        elif (wish := self._wish(trader, instrument, event, value, rules, live, worked)) is not None:
+            self._working.begin(trader, instrument, event, *wish, not live)
+
+    def _unready(self, trader: Trader, instrument: InstrumentState, event: Event, live: bool) -> str:
+        """Why no signal can be acted on now."""
+        if instrument.rules is None or not self._state.log_id:
+            return "not_ready"
+        mark_seq, mark_ns = self._state.marks[0]
+        if event.cause_seq < mark_seq and event.seq_ns - mark_ns >= self._stale_ns:
+            return "stale_signal"
+        if live and self._state.kill.on:
+            return "kill_switch"
+        if live and not self._state.stopping.keys().isdisjoint((trader.name, ACCOUNT)):
+            return "stopping"
+        if live and any(not o.confirmed and o.strategy == trader.name for o in instrument.orders.values()):
+            return "unconfirmed"  # one at a time is under way to the log
+        return ""
+
+    def _wish(
+        self, trader: Trader, instrument: InstrumentState, event: Event, value: float, rules: InstrumentRules, live: bool,
+        worked: Parent | None,
+    ) -> tuple[int, int] | None:  # fmt: skip
+        """(side, lots) of the parent that the signal asks for; None for none: what it asks for is there, or under way."""
+        quote, book = Quote(*instrument.quote), instrument.book(trader.name)
+        sizes, _ = trader.sizes(event.subject, rules)
+        # at the bid, the lower of both prices: what is worth enough there is worth enough wherever it is offered
+        price = quote.bid_ticks
+        if not trader.has_target:
+            profit = self._exposures.profit(trader.name) if trader.limits.order_equity else 0
+            return 1 if value > 0 else -1, sizes.order_lots(price, profit)
+        missing = sizes.target_lots(value, price) - _held(trader.name, instrument, book, live, worked)
+        lots = rules.whole(abs(missing))
+        if worked is not None:
+            if missing * worked.side > 0:
+                worked.wanted_lots = worked.filled_lots + lots
+                return None
+            worked.end("target")
+        return (1 if missing > 0 else -1, lots) if rules.takes(lots, price) else None
+
+
+def _held(strategy: str, instrument: InstrumentState, book: Book, live: bool, worked: Parent | None) -> int:
+    """A strategy's position, and what is under way to it but for the orders of the parent that is worked."""
+    orders = instrument.orders if live else instrument.shadow_orders
+    seq = worked.seq if worked is not None else -1
+    under_way = sum(o.side * o.outstanding_lots for o in orders.values() if o.strategy == strategy and o.parent_seq != seq)
+    return (book.position if live else book.shadow).lots + under_way

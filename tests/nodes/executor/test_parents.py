@@ -1,0 +1,175 @@
+"""Parent orders: one at a time is worked, a turned signal ends it, a target moves it, and what became of it is on record."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.executor_tape import ASK, BID, LOT, SUBJECT, Tape, make
+from tests.support.parent_scene import Scene, is_cancel, records
+from tickmesh.bus.schema import PARENT, Action, Kind, ParentState, Status
+from tickmesh.bus.settings_trading import StrategySettings
+from tickmesh.bus.wide import joined, split
+from tickmesh.nodes.executor import node as executor
+from tickmesh.nodes.executor.drafts import Quote
+from tickmesh.nodes.executor.parents import Parent, parent_record
+from tickmesh.nodes.orders.commands import KillSwitch, SwitchStrategy
+
+MID2 = BID + ASK
+TICK = 1_000_000
+
+
+def money(record, name: str) -> int:
+    return joined(record[f"{name}_high"], record[f"{name}_low"])
+
+
+def test_a_parent_is_on_record_when_it_begins_and_when_it_ends():
+    scene = Scene("patient", lots=2 * LOT, patience_ms=1000)
+    (order,) = scene.signal()
+    (begun,) = scene.parents
+    signal_seq = next(event.seq for event in scene.tape.events if event.kind == Kind.signal)
+    assert (begun["state"], begun["strategy"], begun["style"], begun["why"]) == (ParentState.begun, b"s", b"patient", b"")
+    assert (begun["parent_seq"], begun["children"], begun["wanted_lots"], begun["filled_lots"]) == (signal_seq, 1, 2 * LOT, 0)
+    assert order["parent_seq"] == signal_seq
+    scene.accept(order)
+    scene.fill(order, LOT)
+    scene.see(scene.tape.quote(bid=ASK, ask=ASK + 3 * TICK), scene.tape.clock(1000))
+    assert scene.over(order, filled=LOT) != []
+    assert scene.parents == [begun], "it is not over"
+    scene.fill(scene.intents[-1], price=ASK + 3 * TICK)
+    ended = scene.ended()
+    assert (ended["parent_seq"], ended["why"], ended["children"], ended["reprices"]) == (signal_seq, b"filled", 2, 0)
+    assert (ended["bid_ticks"], ended["ask_ticks"], ended["end_bid_ticks"]) == (BID, ASK, ASK)
+    value = LOT * (BID + ASK + 3 * TICK)
+    assert (money(ended, "value"), money(ended, "fee_cost")) == (value, 14 * 10**8), "7e-8 USDT each, at 10^-16"
+    assert money(ended, "shortfall") == value - 2 * LOT * MID2 // 2 + 14 * 10**8
+
+
+@given(
+    st.sampled_from([1, -1]), st.integers(1, 1 << 53), st.integers(0, 1 << 40),
+    st.lists(st.tuples(st.integers(1, 1 << 60), st.integers(1, 1 << 50), st.integers(-(1 << 60), 1 << 60)), max_size=9),
+)  # fmt: skip
+def test_shortfall_is_exact_to_the_last_unit(side, bid, spread, fills):
+    parent = Parent(1, "post_only", side, 1, 1, 0, bid, bid + spread, 0, 1)
+    for price, lots, fee in fills:
+        parent.add_fill(price, lots, fee)
+    twice = sum(2 * side * (price * lots) - side * lots * (2 * bid + spread) + 2 * fee for price, lots, fee in fills)
+    assert 0 <= 2 * parent.shortfall - twice <= 1, "a half is rounded up, and nothing else is"
+    (record,) = np.frombuffer(parent_record("s", parent, ParentState.ended, Quote(0, 0, 0, 0)), PARENT)
+    assert money(record, "shortfall") == parent.shortfall and money(record, "value") == sum(p * lots for p, lots, _ in fills)
+
+
+@given(st.integers(-(1 << 127), (1 << 127) - 1))
+def test_wide_numbers_come_back(value):
+    assert joined(*split(value)) == value
+
+
+def test_beyond_wide_is_an_error():
+    with pytest.raises(OverflowError, match="more than 128 bits"):
+        split(1 << 127)
+
+
+def test_one_parent_is_worked_at_a_time():
+    scene = Scene("post_only")
+    (order,) = scene.signal()
+    scene.accept(order)
+    assert scene.signal() == [] and scene.refused == {"working": 1}
+
+
+def test_a_signal_of_the_other_side_ends_it_first():
+    scene = Scene("post_only")
+    (order,) = scene.signal()
+    scene.accept(order)
+    assert is_cancel(scene.signal(-1.0), order)
+    assert scene.signal(-1.0) == [], "its order may still fill"
+    scene.over(order)
+    assert scene.ended()["why"] == b"reversed"
+    (sold,) = scene.signal(-1.0)
+    assert (sold["side"], sold["action"]) == (-1, Action.NEW)
+
+
+def test_with_a_target_what_is_left_follows_it():
+    scene = Scene("post_only", target="0.008")
+    (order,) = scene.signal(0.5)
+    scene.accept(order)
+    assert order["quantity_lots"] == 4 * LOT
+    (more,) = scene.signal(0.875)
+    assert (more["quantity_lots"], more["parent_seq"]) == (3 * LOT, order["parent_seq"]), "the same parent, and only the rest"
+    scene.accept(more)
+    scene.fill(order, 2 * LOT)
+    cancels = scene.signal(0.375)
+    assert [one["target_id"] for one in cancels] == [one["client_order_id"] for one in (order, more)], (
+        "each is more than is left"
+    )
+    assert scene.over(order, filled=2 * LOT) == []
+    (rest,) = scene.over(more)
+    assert rest["quantity_lots"] == LOT
+    scene.accept(rest)
+    scene.signal(0.25)
+    assert is_cancel(scene.intents[-1:], rest), "two are there"
+    scene.over(rest)
+    assert (scene.ended()["why"], scene.ended()["filled_lots"]) == (b"target", 2 * LOT)
+
+
+@pytest.mark.parametrize("command", [SwitchStrategy("s", "off", "operator"), KillSwitch(True, "operator")])
+def test_a_strategy_that_is_stopped_works_nothing_any_more(command):
+    scene = Scene("post_only")
+    (order,) = scene.signal()
+    scene.accept(order)
+    assert is_cancel(scene.see(scene.tape.command(command)), order)
+    assert scene.over(order) == [] and scene.ended()["why"] == b"stopped"
+    assert scene.see(scene.tape.quote(bid=ASK, ask=ASK + TICK), scene.tape.clock(1000)) == []
+
+
+def test_a_child_that_the_log_has_after_its_parent_has_ended_is_cancelled():
+    scene = Scene("post_only")
+    (said, *_) = scene.step.step([scene.tape.signal(1.0)])
+    assert records(scene.step.step([scene.tape.signal(-1.0)]), Kind.intent) == [], "the log does not have the order yet"
+    (cancel,) = records(scene.step.step([scene.tape.log(said, "executor")]), Kind.intent)
+    assert cancel["action"] == Action.CANCEL
+
+
+def test_wishes_of_two_strategies_that_net_are_both_gone():
+    both = [StrategySettings(name=name, models=(name,), styles=("post_only",), position_max="1") for name in "ab"]
+    step, tape = make(strategies=both), Tape()
+    tape.opened(step)
+    (order,) = tape.answer(step, tape.signal(1.0, model="a"))
+    tape.answer(step, tape.update(order["client_order_id"], Status.New))
+    (cancel,) = tape.answer(step, tape.signal(-1.0, model="b"))
+    assert cancel["target_id"] == order["client_order_id"]
+    assert tape.answer(step, tape.update(order["client_order_id"], Status.Canceled), tape.quote()) == []
+    books = step.state.instruments[SUBJECT].books
+    assert not books["a"].parents and books["b"].refusals == {"netted": 1}
+
+
+def test_a_style_of_one_order_has_a_parent_that_is_over_with_it():
+    scene = Scene("limit_ioc")
+    (order,) = scene.signal()
+    (another,) = scene.signal()
+    assert another["parent_seq"] > order["parent_seq"], "as before: each signal orders"
+    scene.fill(order, LOT // 2)
+    scene.over(order, Status.Expired, LOT // 2)
+    assert (scene.ended()["why"], scene.ended()["filled_lots"]) == (b"unfilled", LOT // 2)
+    scene.fill(another)
+    assert scene.ended()["why"] == b"filled"
+
+
+def test_a_strategy_that_is_tried_works_its_parents_with_simulated_orders():
+    scene = Scene("patient", lots=LOT, state="shadow", patience_ms=1000)
+    scene.signal()
+    assert [one["status"] for one in scene.shadows] == [Status.New] and scene.intents == []
+    scene.see(scene.tape.clock(1000))
+    assert [one["status"] for one in scene.shadows] == [Status.New, Status.Expired, Status.Filled]
+    ended = scene.ended()
+    assert (ended["shadow"], ended["why"], ended["filled_lots"], money(ended, "value")) == (1, b"filled", LOT, LOT * ASK)
+
+
+def test_a_parent_survives_a_checkpoint():
+    scene = Scene("post_only", lots=4 * LOT)
+    (order,) = scene.signal()
+    scene.accept(order)
+    scene.fill(order, LOT)
+    again = make(strategies=(scene.step._config.strategies[0],), kind=executor.Step, orders_per_s=100.0)
+    again.load(scene.step.save())
+    event = scene.tape.quote(bid=ASK, ask=ASK + TICK)
+    assert [bytes(raw) for raw in again.step([event])] == [bytes(raw) for raw in scene.step.step([event])] != []

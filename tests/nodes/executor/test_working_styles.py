@@ -1,0 +1,172 @@
+"""Styles that work a parent order: where they rest, when they follow, when they take, and what they leave."""
+
+import pytest
+
+from tests.support.executor_tape import ASK, BID, LOT
+from tests.support.parent_scene import Scene, is_cancel
+from tickmesh.bus.schema import OrderType, Status, TimeInForce
+
+TICK = 1_000_000
+
+
+def terms(intent) -> tuple[int, int, int, int]:
+    return int(intent["order_type"]), int(intent["time_in_force"]), int(intent["price_ticks"]), int(intent["quantity_lots"])
+
+
+@pytest.mark.parametrize("value, improve, price", [(1.0, 0, BID), (-1.0, 0, BID + 9 * TICK), (1.0, 2, BID + 2 * TICK),
+    (-1.0, 2, BID + 7 * TICK), (1.0, 99, BID + 8 * TICK), (-1.0, 99, BID + TICK)])  # fmt: skip
+def test_post_only_joins_or_improves_and_never_reaches_the_other_side(value, improve, price):
+    scene = Scene("post_only", improve_ticks=improve)
+    scene.see(scene.tape.quote(ask=BID + 9 * TICK))
+    (order,) = scene.signal(value)
+    assert terms(order) == (OrderType.LIMIT_MAKER, TimeInForce.GTC, price, LOT)
+
+
+def test_post_only_follows_when_another_is_better_and_not_when_it_is_itself():
+    scene = Scene("post_only", improve_ticks=1)
+    scene.see(scene.tape.quote(ask=BID + 9 * TICK))
+    (order,) = scene.signal()
+    scene.accept(order)
+    assert scene.see(scene.tape.quote(bid=BID + TICK, ask=BID + 9 * TICK)) == [], "its own order is the best now"
+    assert scene.see(scene.tape.quote(bid=BID, ask=BID + 9 * TICK)) == [], "the book went away from it: it is still the best"
+    cancelled = scene.see(scene.tape.quote(bid=BID + 4 * TICK, ask=BID + 9 * TICK))
+    assert is_cancel(cancelled, order)
+    assert scene.see(scene.tape.quote(bid=BID + 5 * TICK, ask=BID + 9 * TICK)) == [], "not before the first is gone"
+    (again,) = scene.over(order)
+    assert terms(again)[2:] == (BID + 6 * TICK, LOT)
+    scene.accept(again)
+    scene.fill(again)
+    ended = scene.ended()
+    assert (ended["why"], ended["children"], ended["reprices"], ended["filled_lots"]) == (b"filled", 2, 1, LOT)
+
+
+def test_what_was_filled_before_the_cancel_is_not_ordered_again():
+    scene = Scene("post_only", lots=4 * LOT)
+    (order,) = scene.signal()
+    scene.accept(order)
+    scene.fill(order, LOT)
+    scene.see(scene.tape.quote(bid=ASK, ask=ASK + TICK))
+    (again,) = scene.over(order, filled=LOT)
+    assert terms(again)[2:] == (ASK, 3 * LOT)
+
+
+def test_reprices_stay_in_their_budget():
+    scene = Scene("post_only", reprices_per_min=12.0, lifetime_ms=60_000)
+    (order,) = scene.signal()
+    scene.accept(order)
+    repriced, price = 0, BID
+    for _ in range(300):
+        price += 2 * TICK
+        scene.tape.now_ns += 100 * 1_000_000
+        for cancel in scene.see(scene.tape.quote(bid=price, ask=price + TICK)):
+            assert cancel["target_id"] == order["client_order_id"]
+            (order,) = scene.over(order)
+            scene.accept(order)
+            repriced += 1
+    assert repriced in (7, 8), "two at once, and one each five of the thirty seconds"
+
+
+def test_patient_rests_and_then_takes_what_is_left():
+    scene = Scene("patient", lots=3 * LOT, patience_ms=1000)
+    (order,) = scene.signal()
+    scene.accept(order)
+    scene.fill(order, LOT)
+    assert scene.see(scene.tape.clock(999)) == []
+    assert is_cancel(scene.see(scene.tape.clock(1)), order)
+    (taken,) = scene.over(order, filled=LOT)
+    assert terms(taken) == (OrderType.MARKET, TimeInForce.GTC, 0, 2 * LOT)
+    scene.fill(taken, price=ASK)
+    assert scene.ended()["why"] == b"filled"
+
+
+def test_patient_with_a_slippage_bound_takes_no_farther():
+    scene = Scene("patient", patience_ms=1000, slippage_max_bp=1.0)
+    (order,) = scene.signal()
+    scene.accept(order)
+    scene.see(scene.tape.clock(1000))
+    scene.see(scene.tape.quote(bid=2 * BID, ask=2 * ASK))
+    assert scene.over(order) == []
+    (taken,) = scene.see(scene.tape.quote())
+    bound = (BID + ASK) * 10_001 // 20_000 // TICK * TICK
+    assert terms(taken) == (OrderType.LIMIT, TimeInForce.IOC, bound, LOT)
+
+
+def test_sweep_takes_up_to_the_bound_and_again_when_more_is_offered():
+    scene = Scene("sweep", lots=5 * LOT, slippage_max_bp=2.0, lifetime_ms=5000)
+    bound = (BID + ASK) * 10_002 // 20_000 // TICK * TICK
+    (first,) = scene.signal()
+    assert terms(first) == (OrderType.LIMIT, TimeInForce.IOC, bound, 5 * LOT)
+    scene.fill(first, 2 * LOT)
+    assert scene.over(first, Status.Expired, 2 * LOT) == [], "not at once again"
+    assert scene.see(scene.tape.quote(ask=bound + TICK)) == []
+    assert scene.see(scene.tape.clock(500)) == [], "beyond the bound"
+    (second,) = scene.see(scene.tape.quote(ask=bound))
+    assert terms(second)[2:] == (bound, 3 * LOT)
+    scene.over(second, Status.Expired)
+    scene.see(scene.tape.quote(ask=bound + TICK))
+    scene.see(scene.tape.clock(5000))
+    ended = scene.ended()
+    assert (ended["why"], ended["filled_lots"], ended["wanted_lots"]) == (b"deadline", 2 * LOT, 5 * LOT)
+
+
+def test_twap_does_a_part_at_the_beginning_of_each_slice():
+    scene = Scene("twap", lots=6 * LOT, horizon_ms=3000, slices=3, slice_style="market")
+    times = []
+    (order,) = scene.signal()
+    begun_ns = scene.tape.now_ns
+    while True:
+        times.append((scene.tape.now_ns - begun_ns) // 1_000_000)
+        assert terms(order) == (OrderType.MARKET, TimeInForce.GTC, 0, 2 * LOT)
+        scene.fill(order, price=ASK)
+        made: list = []
+        while not made and scene.tape.now_ns < begun_ns + 4_000_000_000:
+            made = scene.see(scene.tape.clock(50), scene.tape.quote())
+        if not made:
+            break
+        (order,) = made
+    assert times == [0, 1000, 2000] and scene.ended()["why"] == b"filled"
+
+
+def test_what_a_slice_leaves_the_next_does_too():
+    scene = Scene("twap", lots=4 * LOT, horizon_ms=2000, slices=2, slice_style="post_only")
+    (order,) = scene.signal()
+    scene.accept(order)
+    (more,) = scene.see(scene.tape.clock(1000))
+    assert terms(more)[3] == 2 * LOT, "the first still rests"
+    scene.accept(more)
+    scene.fill(order, LOT)
+    cancels = scene.see(scene.tape.clock(1000))
+    assert {one["target_id"] for one in cancels} == {order["client_order_id"], more["client_order_id"]}
+    scene.over(order, filled=LOT)
+    scene.over(more)
+    assert (scene.ended()["why"], scene.ended()["filled_lots"]) == (b"deadline", LOT)
+
+
+def test_pov_does_its_share_of_what_is_traded():
+    scene = Scene("pov", lots=3 * LOT, participation=0.1, slice_style="market")
+    scene.see(scene.tape.instrument(min_quantity=LOT // 2))
+    assert scene.signal() == [] and len(scene.parents) == 1
+    assert scene.see(scene.tape.trade(5 * LOT - 1)) == []
+    assert scene.see(scene.tape.trade(LOT, flags=2), scene.tape.trade(LOT, flags=16)) == [], "repaired, and off the book"
+    (order,) = scene.see(scene.tape.trade(1))
+    assert terms(order)[3] == LOT // 2, "as little as the venue takes"
+    scene.fill(order, price=ASK)
+    (order,) = scene.see(scene.tape.trade(20 * LOT))
+    assert terms(order)[3] == 2 * LOT
+    scene.fill(order, price=ASK)
+    (order,) = scene.see(scene.tape.trade(100 * LOT))
+    assert terms(order)[3] == LOT // 2, "no more than is wanted"
+
+
+def test_orders_that_the_venue_refuses_end_the_parent_and_not_in_a_storm():
+    scene = Scene("post_only", lifetime_ms=60_000)
+    scene.signal()
+    sent_ns = []
+    for _ in range(600):
+        if scene.intents[len(sent_ns) :]:
+            sent_ns.append(scene.tape.now_ns)
+            scene.over(scene.intents[-1], Status.Rejected)
+        scene.see(scene.tape.clock(20), scene.tape.quote())
+    assert scene.ended()["why"] == b"rejected" and len(sent_ns) == 5
+    pauses = [later - before for before, later in zip(sent_ns, sent_ns[1:])]
+    assert all(pause >= 200_000_000 << i for i, pause in enumerate(pauses))
