@@ -86,7 +86,7 @@ def test_an_intent_that_the_venue_keeps_waiting_ends_expired(tmp_path):
         await until(lambda: mesh.states(WAITS) == ["Expired"])
         assert [cid for what, cid in venue.received if what == "place"] == [OURS, OTHER]
 
-    scenario(tmp_path, play)
+    scenario(tmp_path, play, rest_fallback=False)
 
 
 def test_a_venue_that_does_not_answer_holds_it_up_less_than_5_s_and_an_alert_says_so(tmp_path):
