@@ -10,7 +10,9 @@ import signal
 import sys
 from pathlib import Path
 
-ALL = ("bus", "signal_to_intent", "tick_to_order", "decode", "kernels", "archive", "bars", "exchange", "capture")
+ALL = (
+    "bus", "signal_to_intent", "tick_to_order", "kill_switch", "decode", "kernels", "archive", "bars", "exchange", "capture",
+)  # fmt: skip
 
 
 def main(words: list[str]) -> int:

@@ -60,6 +60,14 @@ class RiskSettings(Limits, frozen=True):
 
     on_kill: Literal["cancel", "flatten"] = "cancel"  # all orders are cancelled; "flatten": and all positions closed
     messages_per_s: ZeroOrMore = 0.0  # orders and cancels together; beyond it no new orders, cancels go all the same. 0: none
+    # How far this machine's clock may be from the venue's for an order; 0: however far
+    clock_skew_max_ms: ZeroOrMore = 1000.0
+    # No heartbeat of the session, or no event in the log, for so long: no new order until it is back
+    lost_pause_s: Annotated[float, Meta(ge=2, description="2 or more: health is said every second")] = 5.0
+    # and, of the executor too, for so long: the kill switch is on, until a person lifts it. 0: never
+    lost_latch_s: ZeroOrMore = 30.0
+    # Orders that a kill switch has not cancelled by then the sentinel cancels by a connection of its own
+    session_patience_ms: OrderMs = 2000
     currency: str = "USDT"  # in which money is added up: where that is limited, every symbol ends with it
 
 

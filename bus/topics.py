@@ -69,7 +69,7 @@ TABLE: dict[Kind, TopicRow] = {
         ),
         TopicRow(Kind.cursor, Lane.system, ("sequencer",), ("sequencer", "backfill", "recorder", "sentinel")),
         TopicRow(Kind.run, Lane.system, EVERY, ("recorder",)),
-        TopicRow(Kind.health, Lane.system, EVERY, ("recorder", "sentinel"), stale_after_ns=5 * SECOND),
+        TopicRow(Kind.health, Lane.system, EVERY, ("executor", "recorder", "sentinel"), stale_after_ns=5 * SECOND),
         TopicRow(Kind.refusal, Lane.system, EVERY, ("recorder",)),
         TopicRow(Kind.watermark, Lane.system, ("recorder",), ("recorder", "sentinel")),
         TopicRow(Kind.coverage, Lane.system, ("recorder",), ("recorder",)),
@@ -77,7 +77,7 @@ TABLE: dict[Kind, TopicRow] = {
         TopicRow(Kind.raw, Lane.system, ("feed",), ("recorder",)),
         TopicRow(Kind.alert, Lane.system, EVERY, ("recorder", "sentinel")),
         TopicRow(
-            Kind.command, Lane.order, ("executor", "sentinel"), ("executor", "recorder")
+            Kind.command, Lane.order, ("executor", "sentinel"), ("executor", "recorder", "sentinel")
         ),  # and `mesh` itself, as "operator"
         TopicRow(Kind.shadow, Lane.order, ("executor",), ("executor", "recorder")),
         TopicRow(Kind.parent, Lane.order, ("executor",), ("executor", "recorder")),

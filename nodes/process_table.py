@@ -48,8 +48,8 @@ NODES: Mapping[str, NodeRow] = {
     "backfill": NodeRow(650, 15, ("backfill", "instruments", "venues", "checkpoint_s", "log")),
     "model": NodeRow(600, 15, ("models", "paths", "instruments", "checkpoint_s", "log"), "models"),
     "executor": NodeRow(870, 15, ("executor", "strategies", "risk", "instruments", "checkpoint_s", "log")),
-    "session": NodeRow(850, 15, ("session", "exchange", "instruments", "venues", "checkpoint_s", "log")),
-    "sentinel": NodeRow(900, 10, ("sentinel", "recorder", "feed", "instruments", "log"), "sentinels"),
+    "session": NodeRow(850, 15, ("session", "risk", "exchange", "instruments", "venues", "checkpoint_s", "log")),
+    "sentinel": NodeRow(900, 10, ("sentinel", "risk", "recorder", "feed", "instruments", "log"), "sentinels"),
 }
 
 
@@ -201,6 +201,8 @@ def _setting(config: Config, part: str, node: str, instance: str) -> object:
         return config.feed.lines * config.feed.raw
     if part == "exchange" and node == "session":
         return [config.exchange.api_key, config.exchange.api_secret]
+    if part == "risk" and node == "session":
+        return config.risk.on_kill
     if part == "host":
         return hosted(config)
     if part == "log":

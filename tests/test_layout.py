@@ -24,9 +24,9 @@ IO = (
     "net/exchange_address",
     "net/failures", "net/rest", "net/trust", "net/venue_clock", "net/waits", "net/websocket", "recorder/days",
     "runner/alone", "runner/history", "runner/hosted_steps", "runner/hosting", "runner/stalls", "runner/step",
-    "runner/warm", "sentinel/processes", "sentinel/silence", "sentinel/supervisord", "session/asking",
-    "session/credentials", "session/publishing", "session/reconciliation", "session/requests", "session/rest_orders",
-    "session/sending", "session/stopping", "session/venue_connection",
+    "runner/warm", "sentinel/kill_switch", "sentinel/processes", "sentinel/silence", "sentinel/supervisord", "session/asking",
+    "session/credentials", "session/emergency", "session/publishing", "session/reconciliation", "session/requests",
+    "session/rest_orders", "session/sending", "session/stopping", "session/venue_connection",
     "supervision/groups", "supervision/presence",
 )  # fmt: skip
 MACHINE = {

@@ -15,6 +15,7 @@ from tickmesh.bus.wire import Event
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.standing import UNKNOWN
 from tickmesh.nodes.net.waits import all_waits, as_json
+from tickmesh.nodes.orders.accounts import is_session
 from tickmesh.nodes.process_table import hosted, name_of
 from tickmesh.nodes.sentinel.processes import age_ns
 from tickmesh.nodes.sentinel.restarts import Restarts
@@ -26,6 +27,7 @@ from tickmesh.tools import started_with, verdict
 from tickmesh.tools.blocked import blocked
 from tickmesh.tools.episodes import episodes
 from tickmesh.tools.log_window import SECOND, LogWindow, Topic, read_window
+from tickmesh.tools.paused import lost, paused_because
 from tickmesh.tools.running import last_line, living, ready_ns
 from tickmesh.tools.table import hand_written, process_names, wanted_names
 from tickmesh.tools.terminal import Failure, JsonObject
@@ -38,6 +40,7 @@ TRADING = (
     "instruments", "positions", "strategies", "kill_switch", "tightened", "unlisted_orders", "fees", "profit", "fills",
     "open_orders", "signals", "intents", "cancels", "refused",
 )  # fmt: skip
+SEEN_BY_SESSION = ("foreign", "adopted", "contradictions", "unknowns", "clock_skew_ms")
 HOUR_NS = 3600 * SECOND
 ANSWER_S = 2.0  # supervisord answers in milliseconds, and a person waits for us
 
@@ -94,6 +97,8 @@ def status() -> JsonObject:
         "instruments": seen.instruments,
         "replay": replay_progress(window),
         "trading": trading(window),
+        "session": session_counts(window),
+        "paused": paused_because(lost(config, window, now), config.risk.lost_latch_s),
         "told_to_wait": seen.waits,
         "alerts": [one.as_json(now) for one in troubles if one.goes_on(now) or one in over],
         "topics": [_topic(name, topic, window, now) for name, topic in sorted(window.topics.items())],
@@ -119,7 +124,7 @@ def _nothing(config: Config) -> JsonObject:
     return {
         "running": False, "verdict": verdict.DOWN, "reasons": [reason._asdict() for reason in reasons],
         "supervisord": "is not there", "mode": config.mode, "source": config.source, **nothing,
-        "replay": None, "trading": None, "log": {}, "disk": {}, "blocked": [],
+        "replay": None, "trading": None, "session": None, "paused": [], "log": {}, "disk": {}, "blocked": [],
     }  # fmt: skip
 
 
@@ -186,6 +191,13 @@ def trading(window: LogWindow) -> JsonObject | None:
         return None
     beat = window.health["executor"].map()
     return {name: beat[name] for name in TRADING if name in beat}
+
+
+def session_counts(window: LogWindow) -> JsonObject | None:
+    """What the sessions have seen at their venues beside what they did, by process; None where none has spoken lately."""
+    beats = {name: beat.map() for name, beat in window.health.items() if is_session(name)}
+    seen = {name: {what: beat[what] for what in SEEN_BY_SESSION if what in beat} for name, beat in sorted(beats.items())}
+    return seen or None
 
 
 def disk_room(config: Config) -> JsonObject:

@@ -60,6 +60,18 @@ def _show_trading(counted: JsonObject) -> None:
         out.print(f"\n{subject}: {what}; the executor cancels them, and keeps its position", style="bold", markup=False)
 
 
+def _show_session(seen: JsonObject) -> None:
+    """What is on the account beside our own; nothing where there is nothing of it."""
+    words = {
+        "adopted": "orders adopted that the log did not know", "foreign": "reports of somebody else's orders",
+        "contradictions": "reports that contradict an order's history",
+    }  # fmt: skip
+    for process, counts in seen.items():
+        said = [f"{counts[name]} {what}" for name, what in words.items() if counts.get(name)]
+        if said:
+            out.print(f"seen by {process}: {', '.join(said)}", markup=False)
+
+
 def _show_running(result: JsonObject) -> None:
     names = ("node", "state", "pid", "uptime", "heartbeat", "behind", "restarts left")
     table = TerminalTable(*names, box=None, header_style="bold", least=("pid", "uptime"))
@@ -87,6 +99,10 @@ def _show_running(result: JsonObject) -> None:
     out.print(table)
     if result["trading"]:
         _show_trading(result["trading"])
+    if result["session"]:
+        _show_session(result["session"])
+    for why in result["paused"]:
+        out.print(f"trading is paused: {why}", style="bold", markup=False)
     for one in result["instruments"]:
         if is_trouble(one):
             continue  # the verdict below has it

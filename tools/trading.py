@@ -1,15 +1,15 @@
-"""`mesh strategy`, `limit`, `kill-switch`, `positions`: who may trade and how much, and what came of it."""
+"""`mesh strategy`, `limit`, `positions`: who may trade and how much, and what came of it."""
 
 from fractions import Fraction
 
 from tickmesh.bus.config import Config
-from tickmesh.bus.names import KILL_SWITCH_FILE, OPERATOR
+from tickmesh.bus.names import OPERATOR
 from tickmesh.bus.settings_trading import ACCOUNT, StrategyState
 from tickmesh.nodes.executor.traders import limit_error
-from tickmesh.nodes.orders.commands import Command, KillSwitch, SetLimit, SwitchStrategy, content_of
+from tickmesh.nodes.orders.commands import Command, SetLimit, SwitchStrategy, content_of
 from tickmesh.tools import terminal
 from tickmesh.tools.commanding import publish_command
-from tickmesh.tools.log_window import read_window
+from tickmesh.tools.log_window import LogWindow, read_window
 from tickmesh.tools.status import trading
 from tickmesh.tools.tables import TerminalTable
 
@@ -18,7 +18,7 @@ STATES: dict[str, StrategyState] = {"on": "live", "off": "off", "shadow": "shado
 
 def switch(name: str, state: str, why: str) -> terminal.JsonObject:
     """Switches a strategy; gives what `--json` prints. Raises terminal.Failure."""
-    config = _trading_config()
+    config = trading_config()
     names = [one.name for one in config.strategies]
     if name not in names:
         raise terminal.UsageFailure(f"mesh.toml has no strategy {name!r}; there: {', '.join(names) or 'none'}")
@@ -27,7 +27,7 @@ def switch(name: str, state: str, why: str) -> terminal.JsonObject:
 
 def tighten(scope: str, limit: str, value: str) -> terminal.JsonObject:
     """Tightens a limit of a strategy or of the account. Raises terminal.Failure."""
-    config = _trading_config()
+    config = trading_config()
     scopes = [ACCOUNT, *(one.name for one in config.strategies)]
     if scope not in scopes:
         raise terminal.UsageFailure(f"there is nothing {scope!r} that has limits; there: {', '.join(scopes)}")
@@ -39,40 +39,15 @@ def tighten(scope: str, limit: str, value: str) -> terminal.JsonObject:
     return _commanded(config, SetLimit(scope, limit, value, OPERATOR))
 
 
-def kill_switch(on: bool, why: str) -> terminal.JsonObject:
-    """Throws or lifts the kill switch. A file in the run folder says so too, for while the log takes nothing.
-
-    Raises terminal.Failure.
-    """
-    config = _trading_config()
-    path = config.run_dir / KILL_SWITCH_FILE
-    try:
-        if on:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{why}\n")
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise terminal.Failure(f"{path} cannot be {'written' if on else 'removed'}: {error.strerror}") from None
-    return _commanded(config, KillSwitch(on, OPERATOR, why))
-
-
-def state_of_kill_switch() -> terminal.JsonObject:
-    """Looks up the kill switch by the executor's newest health, and the file. Raises terminal.Failure where none says."""
-    config = _trading_config()
-    counted = _counted(config)
-    switch: terminal.JsonObject = counted["kill_switch"]
-    return switch | {"file": (config.run_dir / KILL_SWITCH_FILE).exists()}
-
-
 def positions() -> terminal.JsonObject:
     """What the executor's newest health says of positions and profit: by strategy, by instrument, and in all."""
-    counted = _counted(_trading_config())
+    counted = _counted(trading_config())
     names = ("strategies", "positions", "fees", "profit", "kill_switch", "tightened", "open_orders", "fills")
     return {name: counted[name] for name in names}
 
 
-def _trading_config() -> Config:
+def trading_config() -> Config:
+    """The settings of a mesh that trades. Raises terminal.Failure for one that does not."""
     config = terminal.config()
     if config.mode == "capture" or not config.executor.enabled:
         raise terminal.Failure("this mesh does not trade: its mode is 'capture', or executor.enabled is false, in mesh.toml")
@@ -80,10 +55,16 @@ def _trading_config() -> Config:
 
 
 def _counted(config: Config) -> terminal.JsonObject:
-    counted = trading(read_window(config))
-    if counted is None or "strategies" not in counted:
+    counted = newest_counts(read_window(config))
+    if counted is None:
         raise terminal.Failure("the executor has said nothing lately: is it running? See `mesh status`")
     return counted
+
+
+def newest_counts(window: LogWindow) -> terminal.JsonObject | None:
+    """What the executor counts, by its newest health; None where it has said nothing lately."""
+    counted = trading(window)
+    return counted if counted is not None and "strategies" in counted else None
 
 
 def _commanded(config: Config, command: Command) -> terminal.JsonObject:
@@ -96,13 +77,6 @@ def show_command(result: terminal.JsonObject) -> None:
         f"{name} {value}" for name, value in result.items() if name not in ("seq", "command", "by") and value != ""
     )
     terminal.out.print(f"{result['command']}: {said}; in the log at seq {result['seq']}, it holds from there on", markup=False)
-
-
-def show_kill_switch(result: terminal.JsonObject) -> None:
-    """Prints the state of the kill switch."""
-    state = f"on: {result['why'] or 'no reason was given'} (by {result['by']})" if result["on"] else "off"
-    file = f"; the file run/{KILL_SWITCH_FILE} is there" if result["file"] else ""
-    terminal.out.print(f"the kill switch is {state}{file}", markup=False)
 
 
 def show_positions(result: terminal.JsonObject) -> None:

@@ -61,16 +61,19 @@ def kill_switch(
 ) -> None:
     """Cancel every order and trade nothing more, until a person lifts it; or say whether that is so.
 
-    With risk.on_kill = "flatten" positions are closed, too. The file run/kill-switch does the same while it is there.
+    With risk.on_kill = "flatten" positions are closed, too. The file run/kill-switch does the same while it is there. on works
+    without the log, too: then the sentinels cancel at the venue, or this command itself where none lives.
     """
-    from tickmesh.tools import trading as command
+    from tickmesh.tools import kill_switch as command
 
     if state == "status":
-        result = command.state_of_kill_switch()
-        terminal.print_json(result) if json else command.show_kill_switch(result)
+        result = command.state()
+        terminal.print_json(result) if json else command.show_state(result)
         return
-    result = command.kill_switch(state == "on", why)
-    terminal.print_json(result) if json else command.show_command(result)
+    result = command.switch(state == "on", why)
+    terminal.print_json(result) if json else command.show_switched(result)
+    if result["emergency"] is not None and result["emergency"]["left"]:
+        raise typer.Exit(1)
 
 
 def positions(json: Json = False) -> None:

@@ -19,16 +19,18 @@ from tickmesh.nodes.executor.intents import INTENT, Answers
 from tickmesh.nodes.executor.ordering import MARKS, Ordering
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.rules import InstrumentRules
+from tickmesh.nodes.executor.session_word import SessionWord
 from tickmesh.nodes.executor.signals import declared_range
 from tickmesh.nodes.executor.state import ExecutorState, InstrumentState, StrategyStatus
 from tickmesh.nodes.executor.traders import AccountLimits, Trader
 from tickmesh.nodes.executor.wishes import Wishes
 from tickmesh.nodes.executor.working import Working
+from tickmesh.nodes.orders.accounts import is_session
 from tickmesh.nodes.orders.states import FINAL
 
 READS = (
     Kind.instrument, Kind.trade, Kind.quote, Kind.gap, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.funding,
-    Kind.clock, Kind.run, Kind.command,
+    Kind.clock, Kind.run, Kind.command, Kind.health,
 )  # fmt: skip
 WRITES = (Kind.intent, Kind.command, Kind.shadow, Kind.parent)
 
@@ -115,6 +117,9 @@ class Step:
                     handler(instrument, event)
             elif event.kind == Kind.run:
                 self._on_run(event)
+            elif event.kind == Kind.health:
+                if is_session(event.producer):
+                    state.sessions.setdefault(event.producer, SessionWord()).read_health(event.map(), now_ns)
             elif event.kind == Kind.command:
                 self._control.on_command(event)
             elif event.kind in UNASKED:
@@ -262,7 +267,7 @@ class Step:
         account = AccountLimits(config.risk, state.tightened.get(AccountLimits.name, {}))
         self._ordering = Ordering(config.executor, config.risk, state, traders, account, self._answers)
         self._working = Working(state, traders, self._ordering, self._answers, self._reads)
-        self._wishes = Wishes(state, self._ordering.exposures, self._working, self._ordering.stale_ns)
+        self._wishes = Wishes(state, self._ordering, self._working)
         self._control = TradingControl(self.name, state, traders, account, self._ordering, self._answers)
         self._flattens = config.risk.on_kill == "flatten"
         self._traders = traders

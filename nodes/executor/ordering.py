@@ -18,6 +18,7 @@ from tickmesh.nodes.executor.risk import Approved, MarketView, Refused, Scope
 from tickmesh.nodes.executor.rules import InstrumentRules
 from tickmesh.nodes.executor.state import Book, ExecutorState, InstrumentState
 from tickmesh.nodes.executor.traders import MS, AccountLimits, Trader
+from tickmesh.nodes.orders.accounts import session_name
 
 CANCEL_AGAIN_MAX = 5  # the pause between two cancels of one order doubles so many times
 MARKS = 16  # how finely the age of a signal's cause is known: stale_ms ÷ 16
@@ -52,6 +53,7 @@ class Ordering:
             for name, trader in traders.items()
         }
         per_s = limits.messages_per_s
+        self._pause_ns, self._skew_max_ms = int(limits.lost_pause_s * 1000) * MS, limits.clock_skew_max_ms
         self._messages = risk.build_rate(state.messages, per_s, "message_rate") if per_s else None
 
     def _net(
@@ -100,6 +102,9 @@ class Ordering:
         market = MarketView(quote, instrument.quote_ns, event.seq_ns, self.stale_ns, rules)
         sizes, bounds = trader.sizes(subject, rules)
         most = sizes.position_lots(quote.bid_ticks)
+        if not parent.shadow and (reason := self.session_refusal(subject, event.seq_ns)):
+            instrument.book(trader.name).count_refusal(reason)
+            return reason
         if parent.shadow:
             scope = self.exposures.of_shadow(instrument, trader.name, bounds, most)
             mine = [order for order in instrument.shadow_orders.values() if order.strategy == trader.name]
@@ -126,6 +131,11 @@ class Ordering:
         else:
             parent.children.append(self._send(instrument, answer, place, event, terms.cancel_ns).client_order_id)
         return ""
+
+    def session_refusal(self, subject: str, now_ns: int) -> str:
+        """Why by what is heard of the session of its account no order of an instrument may be made; "" where one may."""
+        word = self._state.sessions.get(session_name(subject.partition(".")[0]))
+        return word.refusal(now_ns, self._pause_ns, self._skew_max_ms) if word is not None else ""
 
     def _check(
         self, draft: Draft, market: MarketView, scopes: tuple[Scope, ...], instrument: InstrumentState, strategy: str

@@ -14,6 +14,7 @@ from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.profit import LossWatch, fee_cost
 from tickmesh.nodes.executor.risk import Bucket
 from tickmesh.nodes.executor.rules import InstrumentRules
+from tickmesh.nodes.executor.session_word import SessionWord
 from tickmesh.nodes.orders import fills, states
 
 # How many finished things are remembered, so that a late copy is known as one. Of all instruments together: how far back that
@@ -120,6 +121,7 @@ class ExecutorState(msgspec.Struct):
     messages: Bucket = msgspec.field(default_factory=Bucket)  # of orders and cancels together
     strategies: dict[str, StrategyStatus] = {}  # those of mesh.toml, as they have been switched
     kill: KillStatus = msgspec.field(default_factory=KillStatus)
+    sessions: dict[str, SessionWord] = {}  # by process
     losses: LossWatch = msgspec.field(default_factory=LossWatch)  # of the account
     stopping: dict[str, Stopping] = {}  # by scope: a limit is breached, and the command that says so is not in the log yet
     tightened: dict[str, dict[str, str]] = {}  # by scope: limit → value

@@ -3,7 +3,7 @@
 from tickmesh.bus.settings_trading import ACCOUNT
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor.drafts import Quote
-from tickmesh.nodes.executor.exposure import Exposures
+from tickmesh.nodes.executor.ordering import Ordering
 from tickmesh.nodes.executor.parents import Parent
 from tickmesh.nodes.executor.rules import InstrumentRules
 from tickmesh.nodes.executor.signals import RANGE
@@ -13,13 +13,14 @@ from tickmesh.nodes.executor.working import Working
 
 
 class Wishes:
-    """Takes signals, and begins, changes or ends parent orders. `stale_ns`: how old what a signal is about may be."""
+    """Takes signals, and begins, changes or ends parent orders."""
 
-    def __init__(self, state: ExecutorState, exposures: Exposures, working: Working, stale_ns: int):
+    def __init__(self, state: ExecutorState, ordering: Ordering, working: Working):
         self._state = state
-        self._exposures = exposures
+        self._ordering = ordering
+        self._exposures = ordering.exposures
         self._working = working
-        self._stale_ns = stale_ns
+        self._stale_ns = ordering.stale_ns  # how old what a signal is about may be
 
     def on_signal(self, trader: Trader, instrument: InstrumentState, event: Event, value: float) -> None:
         """What a strategy does about a signal of an instrument that it trades."""
@@ -60,6 +61,8 @@ class Wishes:
             return "kill_switch"
         if live and not self._state.stopping.keys().isdisjoint((trader.name, ACCOUNT)):
             return "stopping"
+        if live and (reason := self._ordering.session_refusal(event.subject, event.seq_ns)):
+            return reason
         if live and any(not o.confirmed and o.strategy == trader.name for o in instrument.orders.values()):
             return "unconfirmed"  # one at a time is under way to the log
         return ""

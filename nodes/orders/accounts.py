@@ -23,3 +23,8 @@ def session_name(venue: str) -> str:
 def account_venues(config: Config) -> list[str]:
     """The venues that this mesh has an account at: those of instruments that it trades."""
     return list(dict.fromkeys(one.venue for one in config.traded))
+
+
+def is_session(process: str) -> bool:
+    """Whether a process is the session of an account."""
+    return process in (session_name(venue) for venue in ORDER_VENUES)

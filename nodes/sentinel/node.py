@@ -19,18 +19,16 @@ from tickmesh.bus import clock
 from tickmesh.bus.config import Config
 from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.log import LogReader
-from tickmesh.bus.names import KILL_SWITCH_FILE
 from tickmesh.bus.operator_log import log_alert, log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.space import free_of
 from tickmesh.bus.wire import encode
-from tickmesh.nodes.orders.commands import KillSwitch, content_of
 from tickmesh.nodes.recorder.cutting import files_expected, interval_s
 from tickmesh.nodes.sentinel.deaths import CrashLoops, RespawnBudget, came_to_an_end, left_alone
 from tickmesh.nodes.sentinel.judge import Diagnosis, Judge, Process
-from tickmesh.nodes.sentinel.kill_file import KillFile
+from tickmesh.nodes.sentinel.kill_switch import KillSwitchKeeper
 from tickmesh.nodes.sentinel.processes import ProcessWatch, age_ns, holds
 from tickmesh.nodes.sentinel.restarts import HOUR_NS, Decision, Restarts, SentinelAlert
 from tickmesh.nodes.sentinel.silence import Silence, StandInProcesses, commands_of
@@ -45,7 +43,7 @@ from tickmesh.nodes.sentinel.supervisord import (
 )
 from tickmesh.storage.recent.lately import lately
 
-READS = (Kind.health, Kind.cursor, Kind.line, Kind.watermark, Kind.clock, Kind.alert)
+READS = (Kind.health, Kind.cursor, Kind.line, Kind.watermark, Kind.clock, Kind.alert, Kind.command)
 WRITES = (Kind.health, Kind.alert, Kind.command)
 
 NAMES = ("sentinel-1", "sentinel-2")
@@ -62,11 +60,11 @@ Answer = TypeVar("Answer")
 class Opinion:
     """What the log says of the living, and what was done about it before; both sentinels keep one."""
 
-    def __init__(self, ctx: Context):
+    def __init__(self, ctx: Context, raise_alert: Callable[[SentinelAlert], None]):
         self.ctx = ctx
         self.judge = Judge(ctx.config.sentinel, interval_s(ctx.config.recorder, files_expected(ctx.config)))
         self.restarts = Restarts(ctx.config.sentinel)
-        self.kill_file = KillFile()
+        self.kill_switch = KillSwitchKeeper(ctx, self.judge.vitals, raise_alert)
         self.known = False  # the alerts of the last hour: nothing is restarted before
 
     async def follow(self) -> None:
@@ -78,8 +76,7 @@ class Opinion:
             self.judge.take(events)
             self.restarts.read_alerts(events)
             for event in events:
-                if event.kind == Kind.health and event.producer == "executor":
-                    self.kill_file.read_health(event.map())
+                self.kill_switch.take(event)
 
     def _remember(self) -> int:
         last = LogReader(self.ctx.config.log_dir).last
@@ -91,7 +88,7 @@ class Opinion:
         running = [info for info in infos if info["state"] == ProcessStates.RUNNING and info["name"] != self.ctx.name]
         processes = [self._observe(info["name"], info["pid"]) for info in running]
         now_ns = clock.now_ns()
-        verdicts = self.judge.look(now_ns, processes, self._log_end(), self._disk_full())
+        verdicts = self.judge.look(now_ns, processes, self.log_end(), self._disk_full())
         working = frozenset(process.name for process in processes if self.judge.works(process))
         return self.restarts.decide(verdicts, processes, working, now_ns) if self.known else []
 
@@ -100,7 +97,8 @@ class Opinion:
         memory_bytes, stopped = holds(pid)
         return Process(name, pid, since_ns, memory_bytes, stopped, ready_ns(self.ctx.config, name, pid))
 
-    def _log_end(self) -> tuple[str, int] | None:
+    def log_end(self) -> tuple[str, int] | None:
+        """Something that differs when the log's file has grown."""
         with contextlib.suppress(OSError, ValueError):
             newest = max(self.ctx.config.log_dir.glob("*.seg"))
             return newest.name, newest.stat().st_size
@@ -129,18 +127,20 @@ class Sentinel:
         self.budget = RespawnBudget(ctx.config.sentinel.respawns_per_minute)
         self.watch = ProcessWatch(self.wake.set if self.budget.limit else lambda: None)
         self.loops = CrashLoops()
-        self.opinion = Opinion(ctx)
+        self.opinion = Opinion(ctx, self.raise_alert)
         self.supervisord = Supervisord(ctx.config.root / "run", ANSWER_S)
         self.silence = Silence()
         self.stand_ins = StandInProcesses(ctx.config.root, ctx.name)
         self.table: list[ProcessRow] = []  # as supervisord said it last
         self.ran: set[str] = set()  # what ran when it answered last, but this one
+        self.stopped: set[str] = set()  # by an operator, as supervisord said last
         self.thread = ThreadPoolExecutor(1)
         self.lock = FileLock(ctx.config.run_dir / "sentinel.lock")
         self.infos: list[ProcessInfo] | None = None  # what supervisord said last
 
     def close(self) -> None:
         self.watch.close()
+        self.opinion.kill_switch.end()
         self.thread.shutdown(wait=False)
         self.supervisord.close()
         self.lock.close()
@@ -286,6 +286,8 @@ class Sentinel:
             self.raise_alert(alert)
         if hopeless:
             await self.ask(self.supervisord.stop, name)
+            if name == "executor":
+                self.opinion.kill_switch.throw(f"the executor was stopped: {alerts[-1]['why']}")
 
     # -- the living
 
@@ -309,21 +311,18 @@ class Sentinel:
         with contextlib.suppress(OutboxFull):
             self.ctx.publish([encode(Kind.alert, self.ctx.name, dict(alert))])
 
-    def look_for_kill_file(self) -> None:
-        """Throws the kill switch, by a command in the log, while its file is there."""
-        path = self.ctx.config.run_dir / KILL_SWITCH_FILE
-        if self.opinion.kill_file.is_due(path.exists(), clock.now_ns()):
-            command = content_of(KillSwitch(True, self.ctx.name, f"{path.name} is there, in the run folder"))
-            log_line(self.ctx.name, "warning", f"{path} is there: the kill switch is on")
-            with contextlib.suppress(OutboxFull):
-                self.ctx.publish([encode(Kind.command, self.ctx.name, command)])
+    def keep_kill_switch(self) -> None:
+        """Whatever supervisord answers, or does not."""
+        if self.infos is not None:
+            self.stopped = {info["name"] for info in self.infos if info["state"] == ProcessStates.STOPPED}
+        self.opinion.kill_switch.look(self.opinion.log_end(), self.stopped)
 
     async def act(self) -> None:
         examined = 0.0
         while not self.ctx.stop.is_set():
             waiting = await self.round()
             self.beat()
-            self.look_for_kill_file()
+            self.keep_kill_switch()
             if waiting:
                 await asyncio.sleep(PROD_S)
                 continue

@@ -111,6 +111,21 @@ class VenueAccount:
             unread += unknown
         return reports, unread
 
+    async def every_open_id(self) -> list[tuple[str, str]]:
+        """(symbol, client id) of every order that is open on the account, ours or not."""
+        bodies = [await self._get(request) for request in self._questions.open_orders([])]
+        return [row for body in bodies for row in self._questions.read_open_ids(body)]
+
+    async def cancel(self, symbol: str, client_order_id: str) -> bool:
+        """Cancels one order over REST; False when the venue answers that it is over, or was never there."""
+        try:
+            await self.send(self.dialect.orders.cancel(symbol, client_order_id))
+        except RestError as error:
+            if error.code not in (self._questions.NO_SUCH_ORDER, self._questions.CANCEL_REJECTED):
+                raise
+            return False
+        return True
+
     async def orders_from(self, instrument: Instrument, order_id: int) -> list[Report]:
         """The orders of an instrument, open or over, with a venue's id ≥ `order_id`: one page, in the order of their ids."""
         body = await self._rows(self._questions.orders_from(instrument, order_id))

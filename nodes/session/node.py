@@ -20,6 +20,7 @@ from tickmesh.bus.clock import now_ns
 from tickmesh.bus.file_lock import FileLock, FileLocked
 from tickmesh.bus.instruments import DecidedInstruments
 from tickmesh.bus.log import LogReader
+from tickmesh.bus.names import KILL_SWITCH_FILE
 from tickmesh.bus.process import Context, EventSubscription, NodeFault, Stopped
 from tickmesh.bus.schema import Kind, Status
 from tickmesh.bus.segments import LogReleased, segments
@@ -101,8 +102,10 @@ class Session:
             int(self.settings.recv_window_ms * 1e6 + self.settings.absence_margin_s * 1e9), self.age_ns, self.count,
         )  # fmt: skip
         self.troubles = Troubles(dialect.venue, self.settings.refused_pause_s, time.monotonic)
+        cancels = config.risk.on_kill == "cancel"  # to flatten, orders are sent while the kill switch is on
+        kill_file = config.run_dir / KILL_SWITCH_FILE if cancels else None
         self.sender = IntentSender(
-            dialect.orders, self.account, self.requests, self.publisher, self.unresolved, self.count, self.troubles
+            dialect.orders, self.account, self.requests, self.publisher, self.unresolved, self.count, self.troubles, kill_file
         )
         self.connection = VenueConnection(
             ctx, self.account, self.venue, self.venue_time, self.requests, self.publisher, self.reconciler,
@@ -110,10 +113,17 @@ class Session:
         )  # fmt: skip
 
     def requests_counted(self) -> dict[str, Any]:
-        """What is on the account beside our own, what the venue counts of our requests, how long they have waited."""
+        """What is on the account beside our own, how far the venue's clock is ahead of the mesh's, what the venue counts of our
+        requests, how long they have waited."""
         budget = self.venue.budget
         account = self.account
-        seen = {"foreign": account.foreign, "adopted": account.adopted, "contradictions": account.contradictions}
+        seen: dict[str, Any] = {
+            "foreign": account.foreign,
+            "adopted": account.adopted,
+            "contradictions": account.contradictions,
+        }
+        if self.venue_time.offset_ns is not None:
+            seen["clock_skew_ms"] = round((self.venue_time.now_ns() - now_ns()) / 1e6, 1)
         return {
             **seen,
             "repeated": account.repeated,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import Any
 
 from tickmesh.bus.clock import now_ns
@@ -22,7 +23,8 @@ _read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "actio
 class IntentSender:
     """Sends the intents of one venue, refuses them, or leaves them waiting in `account` until the venue can be spoken to.
 
-    `unresolved` is set where the venue has to be asked what became of a request; `count` is the node's counters.
+    `unresolved` is set where the venue has to be asked what became of a request; `count` is the node's counters. While the file
+    `kill_file` is there no order is sent: it may be there because the log, and so the executor, cannot be told.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class IntentSender:
         unresolved: asyncio.Event,
         count: dict[str, Any],
         troubles: Troubles,
+        kill_file: Path | None = None,
     ):
         self._troubles = troubles
         self._venue = venue
@@ -42,6 +45,7 @@ class IntentSender:
         self._publisher = publisher
         self._unresolved = unresolved
         self._count = count
+        self._kill_file = kill_file
 
     def act_on_waiting(self) -> None:
         """Acts on every intent that nothing has been published about, in the order of the log."""
@@ -60,6 +64,8 @@ class IntentSender:
             self._amend(intent, raw_target.rstrip(b"\0").decode(), lots)
         elif 0 < expires_ns < now_ns():
             self._refuse(intent, "the intent expired before the session could act on it", Status.Expired)
+        elif self._kill_file is not None and self._kill_file.exists():
+            self._refuse(intent, f"the kill switch is on: {self._kill_file.name} is there, in the run folder")
         elif intent.subject not in self._account.configured:
             self._refuse(intent, f"{intent.subject} is not in mesh.toml, or its exponents are not decided")
         elif self._requests.may_place and not self._publisher.behind and not self._troubles.paused(intent.subject, side):

@@ -11,6 +11,7 @@ from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues import binance_signing as signing
 from tickmesh.nodes.venues.binance import to_ns
 from tickmesh.nodes.venues.binance_orders import OrderAnswer, fee_of, report_of_order
+from tickmesh.nodes.venues.binance_ws_api import CANCEL_REJECTED as CANCEL_REJECTED
 from tickmesh.nodes.venues.binance_ws_api import NO_SUCH_ORDER as NO_SUCH_ORDER
 from tickmesh.nodes.venues.binance_ws_api import NO_SUCH_SYMBOL as NO_SUCH_SYMBOL
 from tickmesh.nodes.venues.order_venue import Fill, FundingPayment, InstrumentOf, Report, Reported, SigningKey
@@ -92,6 +93,11 @@ def read_open_orders(body: bytes, instrument_of: InstrumentOf) -> tuple[list[Rep
     rows = _decode_orders(body)
     known = [(row, instrument) for row in rows if (instrument := instrument_of(row.symbol)) is not None]
     return [report_of_order(row, instrument) for row, instrument in known], len(rows) - len(known)
+
+
+def read_open_ids(body: bytes) -> list[tuple[str, str]]:
+    """(symbol, client id) of every order in an answer to `open_orders`, also of symbols that nobody knows."""
+    return [(row.symbol, row.clientOrderId) for row in _decode_orders(body)]
 
 
 def orders_from(instrument: Instrument, order_id: int) -> Request:

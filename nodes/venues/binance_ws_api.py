@@ -14,6 +14,7 @@ from tickmesh.nodes.venues.order_venue import OrderRequest, SigningKey, Trouble,
 
 UNKNOWN_OUTCOME = frozenset({-1000, -1001, -1006, -1007, -1008})
 NO_SUCH_ORDER = -2013
+CANCEL_REJECTED = -2011  # "Unknown order sent.": it is over, or was never there
 NO_SUCH_SYMBOL = -1121
 WRONG_TIME = -1021  # our timestamp is too old, or ahead of the venue's clock: nothing was done
 KEY_CODES = frozenset({-1022, -2008, -2014})  # signature, unknown key, its form

@@ -243,6 +243,10 @@ class AccountQuestions(Protocol):
         """The code by which the venue says that it has no such symbol (now)."""
 
     @property
+    def CANCEL_REJECTED(self) -> int:
+        """The code by which the venue refuses to cancel an order that is over, or was never there."""
+
+    @property
     def PAGE(self) -> int:
         """Rows of a full page of orders or trades."""
 
@@ -267,6 +271,9 @@ class AccountQuestions(Protocol):
 
     def read_open_orders(self, body: bytes, instrument_of: InstrumentOf) -> tuple[list[Report], int]:
         """The reports in an answer to `open_orders`; how many rows are of symbols that are not known."""
+
+    def read_open_ids(self, body: bytes) -> list[tuple[str, str]]:
+        """(symbol, client id) of every order in an answer to `open_orders`, also of symbols that nobody knows."""
 
     def orders_from(self, instrument: Instrument, order_id: int) -> Request:
         """After a page of orders, open or over, with a venue's id ≥ `order_id`, in the order of their ids."""

@@ -11,10 +11,12 @@ import msgspec
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues.binance import to_ns
 from tickmesh.nodes.venues.binance_orders import fee_of
+from tickmesh.nodes.venues.binance_questions import read_open_ids as read_open_ids
 from tickmesh.nodes.venues.binance_questions import read_open_orders as read_open_orders
 from tickmesh.nodes.venues.binance_questions import read_order as read_order
 from tickmesh.nodes.venues.binance_questions import read_orders as read_orders
 from tickmesh.nodes.venues.binance_questions import signed_query as signed_query
+from tickmesh.nodes.venues.binance_ws_api import CANCEL_REJECTED as CANCEL_REJECTED
 from tickmesh.nodes.venues.binance_ws_api import NO_SUCH_ORDER as NO_SUCH_ORDER
 from tickmesh.nodes.venues.binance_ws_api import NO_SUCH_SYMBOL as NO_SUCH_SYMBOL
 from tickmesh.nodes.venues.order_venue import Fill, FundingPayment, InstrumentOf, Reported

@@ -62,6 +62,7 @@ class Venue:
         self.trades = []
         self.mood = {}
         self.received = []
+        self.skew_ms = 0  # its clock is so far ahead
         self.sockets = []  # that get user events
         self.order_sockets = []
         self.muted = False  # the user stream says nothing
@@ -233,7 +234,7 @@ class Venue:
         """Answers a REST request."""
         path = request.path.removeprefix(self.BASE)
         if path.endswith("/time"):
-            return web.json_response({"serverTime": time.time_ns() // 10**6})
+            return web.json_response({"serverTime": time.time_ns() // 10**6 + self.skew_ms})
         query = dict(parse_qsl(request.query_string))
         unsigned, _, signature = request.query_string.rpartition("&signature=")
         self.check(unsigned, unquote(signature))

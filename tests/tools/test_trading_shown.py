@@ -10,11 +10,12 @@ from tests.support.executor_tape import LOT, Tape, intents, make
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import Instrument, Mesh, ModelSettings
-from tickmesh.bus.settings_trading import ExecutorSettings, StrategySettings
+from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.orders.commands import KillSwitch, SwitchStrategy
 from tickmesh.tools import status, status_shown, up, verdict
 from tickmesh.tools.log_window import LogWindow
+from tickmesh.tools.paused import lost, paused_because
 from tickmesh.tools.seen import seen_sentence
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -130,3 +131,36 @@ def test_status_says_that_the_kill_switch_is_on_and_which_limit_stopped_a_strate
         "strategy fast: it is off: 3 lost; daily_loss_max allows 2; `mesh strategy fast on` switches it on",
     ]
     assert verdict.trading in verdict.FINDERS
+
+
+def test_status_shows_what_is_on_the_account_beside_our_own(monkeypatch):
+    tape, window = Tape(), LogWindow()
+    assert status.session_counts(window) is None
+    counts = {"pid": 1, "foreign": 3, "adopted": 2, "contradictions": 0, "clock_skew_ms": 1.5, "fills": 9}
+    window.add(tape.log(encode(Kind.health, "session", counts), "session"))
+    seen = status.session_counts(window)
+    assert seen == {"session": {"foreign": 3, "adopted": 2, "contradictions": 0, "clock_skew_ms": 1.5}}
+    page = io.StringIO()
+    monkeypatch.setattr(status_shown, "out", Console(file=page, width=200))
+    status_shown._show_session(seen)
+    assert (
+        page.getvalue().strip()
+        == "seen by session: 2 orders adopted that the log did not know, 3 reports of somebody else's orders"
+    )
+    page.truncate(0)
+    status_shown._show_session({"session": {"foreign": 0, "adopted": 0, "contradictions": 0}})
+    assert not page.getvalue().strip("\0"), "nothing of it is nothing to be shown"
+
+
+def test_what_is_lost_pauses_by_name_and_age():
+    config = Config(Mesh(instruments=(Instrument("BTCUSDT"),), risk=RiskSettings(lost_pause_s=5.0)), Path("/nonexistent"))
+    tape, window = Tape(), LogWindow()
+    assert lost(config, window, tape.now_ns) == {"sequencer": 0.0}
+    window.add(tape.log(encode(Kind.health, "session", {"pid": 1}), "session"))
+    window.add(tape.clock(2000))
+    assert lost(config, window, tape.now_ns + 1) == {"executor": 0.0}, "it is not in what was read back"
+    window.add(tape.log(encode(Kind.health, "executor", {"pid": 1}), "executor"))
+    window.add(tape.clock(4000))
+    assert lost(config, window, tape.now_ns + 1) == {"session": 6.0}
+    assert paused_because({"session": 6.0}, 30.0) == ["session has not been heard of for 6 s; after 30 s the kill switch is on"]
+    assert lost(config, window, tape.now_ns + 5 * 10**9) == {"sequencer": 5.0}, "a log that stands still says nothing of others"

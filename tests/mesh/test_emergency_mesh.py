@@ -1,0 +1,201 @@
+"""The kill switch while what should carry it out is dead or stopped: the orders at the venue are cancelled all the same."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+import tests.support.mesh_run as run
+from tests.support.mesh_run import until
+from tests.support.node_processes import NodeProcesses
+from tests.support.venue_account import VenueAccount
+from tickmesh.bus.names import KILL_SWITCH_FILE
+from tickmesh.bus.schema import Kind, Status
+
+pytestmark = [pytest.mark.mesh, pytest.mark.timeout(900)]
+
+SETTINGS = """
+[[instruments]]
+symbol = "BTCUSDT"
+[[models]]
+name = "imbalance"
+kernel = "book_imbalance"
+[executor]
+order_ttl_ms = 600000
+styles = ["limit"]
+[risk]
+session_patience_ms = 1000
+lost_pause_s = 2.0
+lost_latch_s = {latch_s}
+[session]
+reconcile_s = 1.0
+recv_window_ms = 1000
+[feed]
+lines = 1
+[exchange]
+lines = 1
+[exchange.limits]
+weight_per_minute = 1000000
+"""
+TRADING = ("sequencer", "session", "executor")
+PATIENCE_S = 240.0  # a process of its own takes its time to start on a busy machine
+
+
+class Scene(NodeProcesses):
+    """A mesh with a sentinel, and no supervisord: what is killed stays dead until the test starts it."""
+
+    def __init__(self, root, latch_s):
+        super().__init__(root, SETTINGS.format(latch_s=latch_s))
+        (root / ".venv").symlink_to(Path(os.path.dirname(os.path.dirname(sys.executable))))
+        self.account = VenueAccount(self.config)
+        self.scenes = 0
+
+    def begin(self):
+        self.start("sequencer", "exchange", "feed-1", "session", "model-imbalance", "executor", "sentinel-1")
+        until(lambda: self.beats("executor"), "the executor beats", PATIENCE_S)
+
+    def beats(self, name, after=0):
+        return [event.map() for event in self.events(Kind.health, after=after) if event.subject == name]
+
+    def rest(self) -> list[str]:
+        """Orders of ours that rest at the venue, and one that is not; the session has heard of them."""
+        self.scenes += 1
+        names = [f"t00000000000000{self.scenes:02x}-{i:x}-0" for i in range(8)]
+        self.account.place(*names, f"by-hand-{self.scenes}")
+        until(lambda: set(names) <= {name for name, _ in self.updates()}, "the session has adopted them", PATIENCE_S)
+        return names
+
+    def updates(self):
+        return [
+            (row["client_order_id"].decode(), Status(int(row["status"])))
+            for event in self.events(Kind.update) for row in event.records
+        ]  # fmt: skip
+
+    def signal(self, number, names):
+        for name in names:
+            os.kill(self.processes[name].pid, number)
+
+    def ours(self) -> set[str]:
+        return {name for name in self.account.open() if name.startswith("t")}
+
+    def until_none_of_ours(self):
+        until(lambda: not self.ours(), lambda: f"open at the venue: {self.ours()}\n{run.logs(self.root)}", PATIENCE_S)
+        assert f"by-hand-{self.scenes}" in self.account.open(), "what is somebody else's is left alone"
+
+    def mesh(self, *words) -> dict:
+        done = run.command(self.root, "mesh", *words, "--json", timeout=PATIENCE_S)
+        assert done.returncode == 0, done
+        return json.loads(done.stdout)
+
+    def lift(self, names):
+        """The log agrees with the venue, and trading goes on when a person says so."""
+        last = lambda: dict(self.updates())  # noqa: E731
+        until(lambda: all(last()[name] == Status.Canceled for name in names), lambda: f"{last()}", PATIENCE_S)
+        self.mesh("kill-switch", "off")
+        until(lambda: self.beats("executor")[-1]["kill_switch"]["on"] is False, "it is off", PATIENCE_S)
+
+
+@pytest.fixture
+def scene(tmp_path, request):
+    out = Scene(tmp_path, getattr(request, "param", 0.0))
+    try:
+        out.begin()
+        yield out
+    finally:
+        for name in tuple(out.processes):
+            os.kill(out.processes[name].pid, signal.SIGCONT)
+        out.end()
+
+
+def test_a_sentinel_needs_nobody_but_the_venue(tmp_path):
+    """No session, no executor, and then no sequencer that works."""
+    scene = Scene(tmp_path, 4.0)
+    path = scene.config.run_dir / KILL_SWITCH_FILE
+    try:
+        scene.start("sequencer", "exchange", "sentinel-1")
+        scene.scenes = 1
+        scene.account.place(*(f"t0123456789abcdef-{i}-0" for i in range(8)), "by-hand-1")
+        path.touch()
+        scene.until_none_of_ours()
+        told = until(lambda: scene.alerts("emergency cancel")[1:], "it is told in the log", PATIENCE_S)
+        assert told[0]["level"] == "info" and "8 were cancelled" in told[0]["why"]
+        assert [event.map()["by"] for event in scene.events(Kind.command)] == ["sentinel-1"]
+        scene.mesh("kill-switch", "off")
+        assert not path.exists()
+        scene.account.place(*(f"t1123456789abcdef-{i}-0" for i in range(8)))
+        scene.signal(signal.SIGSTOP, ["sequencer"])
+        until(path.exists, "the loss latches", PATIENCE_S)
+        assert "nothing has come into the log for 4 s; risk.lost_latch_s allows 4" in path.read_text()
+        scene.until_none_of_ours()
+        said = scene.mesh("kill-switch", "on", "--why", "stopped")
+        assert said["seq"] is None and "in the outbox" in said["not_logged"] and path.read_text() == "stopped\n"
+        scene.signal(signal.SIGCONT, ["sequencer"])
+        whys = lambda: {event.map()["why"] for event in scene.events(Kind.command)}  # noqa: E731
+        until(lambda: "stopped" in whys(), lambda: f"the log has it when it can: {whys()}", PATIENCE_S)
+        assert scene.alerts("latched")
+    finally:
+        for process in scene.processes.values():
+            os.kill(process.pid, signal.SIGCONT)
+        scene.end()
+
+
+def test_what_is_dead_or_stopped_does_not_keep_orders_alive(scene):
+    """Session killed; session stopped; all that trades stopped; all that trades killed, and the sentinel, too."""
+    names = scene.rest()
+    scene.kill("session")
+    said = scene.mesh("kill-switch", "on", "--why", "a test")
+    assert said["seq"] and not said["not_logged"]
+    scene.until_none_of_ours()
+    told = until(lambda: scene.alerts("emergency cancel")[1:], "the sentinel tells of it in the log", PATIENCE_S)
+    assert told[0]["level"] == "info" and "no order of this mesh open" in told[0]["why"]
+    scene.start("session")
+    scene.lift(names)
+
+    names = scene.rest()
+    scene.signal(signal.SIGSTOP, ["session"])
+    (scene.config.run_dir / KILL_SWITCH_FILE).touch()
+    scene.until_none_of_ours()
+    scene.signal(signal.SIGCONT, ["session"])
+    scene.lift(names)
+
+    names = scene.rest()
+    scene.signal(signal.SIGSTOP, TRADING)
+    said = scene.mesh("kill-switch", "on", "--why", "all stopped")
+    assert said["seq"] is None and "in the outbox" in said["not_logged"]
+    scene.until_none_of_ours()
+    scene.signal(signal.SIGCONT, TRADING)
+    until(lambda: scene.beats("executor")[-1]["kill_switch"]["on"], "the command is in the log when it can be", PATIENCE_S)
+    scene.lift(names)
+
+    names = scene.rest()
+    for name in (*TRADING, "sentinel-1"):
+        scene.kill(name)
+    said = scene.mesh("kill-switch", "on", "--why", "all dead")
+    assert said["seq"] is None and said["emergency"]["left"] == 0, said
+    scene.until_none_of_ours()
+    state = scene.mesh("kill-switch", "status")
+    assert state["on"] is None and state["file_why"] == "all dead" and "sequencer" in state["lost"]
+    scene.start(*TRADING)
+    until(lambda: scene.beats("executor")[-1]["kill_switch"]["on"], "it holds when all is back", PATIENCE_S)
+    scene.lift(names)
+
+
+@pytest.mark.parametrize("scene", [6.0], indirect=True)
+@pytest.mark.parametrize("stopped", [("sequencer",), ("executor",), ("sequencer", "executor")], ids=" ".join)
+def test_a_loss_pauses_first_and_latches_after_the_set_time(scene, stopped):
+    names = scene.rest()
+    path = scene.config.run_dir / KILL_SWITCH_FILE
+    scene.signal(signal.SIGSTOP, stopped)
+    if "sequencer" in stopped:
+        until(lambda: "sequencer" in scene.mesh("kill-switch", "status")["lost"], "it is paused", PATIENCE_S)
+    until(path.exists, "it latches", PATIENCE_S)
+    assert "risk.lost_latch_s allows 6" in path.read_text()
+    scene.until_none_of_ours()
+    scene.signal(signal.SIGCONT, stopped)
+    until(lambda: scene.beats("executor")[-1]["kill_switch"]["on"], "it is on when all is back, until a person lifts it",
+          PATIENCE_S)  # fmt: skip
+    assert scene.alerts("latched")
+    scene.lift(names)
