@@ -11,7 +11,8 @@ from tickmesh.bus.schema import Action, Kind, Status
 from tickmesh.bus.wire import Event, decode
 from tickmesh.nodes.net.websocket import Disconnected
 from tickmesh.nodes.orders.states import OPEN
-from tickmesh.nodes.session.account import Account, SessionOrder
+from tickmesh.nodes.session.account import Account
+from tickmesh.nodes.session.account_state import SessionOrder
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.requests import OrderRequests
 from tickmesh.nodes.session.troubles import Troubles

@@ -4,7 +4,8 @@ import asyncio
 
 from tickmesh.bus.operator_log import log_line
 from tickmesh.bus.process import Context
-from tickmesh.nodes.session.account import OURS, Account, SessionOrder
+from tickmesh.nodes.session.account import OURS, Account
+from tickmesh.nodes.session.account_state import SessionOrder
 from tickmesh.nodes.session.requests import OrderRequests
 from tickmesh.nodes.session.sending import IntentSender
 
