@@ -89,7 +89,7 @@ class OrderFigures:
     def _packed(self, event: Event) -> None:
         content = event.map()
         if event.kind == Kind.run:
-            self.paths["checkpoint"] += content.get("resumed_seq", 0) > content.get("replayed", 0) > 0
+            self.paths["checkpoint"] += content.get("checkpoint_seq", 0) > 0
             if event.subject.startswith("session"):
                 self._stopping = False
         elif event.kind == Kind.alert:
