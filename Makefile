@@ -1,7 +1,7 @@
 # make up             start the mesh on the local exchange's own market; make down ends it
 # make up VENUE=binance INSTRUMENTS=BTCUSDT,ETHUSDT    record a real venue; several: VENUE="binance kraken" INSTRUMENTS="BTCUSDT BTC/USD"
 # make up CAPTURE="a.gz b.gz" SPEED=20    replay raw captures instead (SPEED=0: as fast as the machine can)
-# make chaos          200 SIGKILLs and venue faults, judged; KILLS=1000 SEED=7 for another sweep
+# make chaos          200 SIGKILLs and venue faults, judged, then 200 while it trades; KILLS=1000 SEED=7 for other sweeps
 # make test bench style types; make fast: what takes a minute
 # make peers          other programs of the field against ours (the extra bench), in an environment of their own
 # make lock           choose the newest allowed versions of everything, with their hashes
@@ -90,6 +90,7 @@ extras: $(STAMP)
 # A mesh of its own in a temporary folder; the one that runs here is not touched.
 chaos: $(STAMP)
 	@.venv/bin/mesh chaos --kills $(KILLS) --seed $(SEED)
+	@.venv/bin/mesh chaos --orders --kills $(KILLS) --seed $(SEED)
 
 bench: $(DEV_STAMP)
 	@.venv/bin/python -m bench

@@ -281,6 +281,8 @@ class SessionSettings(Section, frozen=True):
     accounts: dict[str, AccountSettings] = {}  # by venue: what is otherwise there
     # Orders and fills on the account that are no executor's: only counted, or followed in log and positions like its own
     foreign: Literal["leave", "adopt"] = "leave"
+    # An orderly end (Ctrl-C, `supervisorctl stop session`, `mesh down`) cancels the executor's orders at the venue, or not
+    on_stop: Literal["cancel", "keep"] = "cancel"
     # "Order does not exist" proves it only after recv_window plus this: the venue's own limit, its databases' lag.
     absence_margin_s: float = 10.0
     stale_s: float = 60.0  # no message, not even a ping, for so long: reconnect

@@ -38,7 +38,8 @@ class NodeRow(NamedTuple):
 
 
 # In the order in which data flows. Shutdown goes by priority: sentinels (so that they do not bring back what is being stopped),
-# the venue and its feeds, backfill, what derives from them, the sequencer, and the recorder last of all.
+# who orders and who sends it, while the venue is there to cancel at, the venue and its feeds, backfill, models, the sequencer,
+# and the recorder last of all.
 NODES: Mapping[str, NodeRow] = {
     "exchange": NodeRow(800, 15, ("exchange", "instruments", "log")),
     "sequencer": NodeRow(300, 30, ("host", "log")),
@@ -46,8 +47,8 @@ NODES: Mapping[str, NodeRow] = {
     "feed": NodeRow(700, 15, ("feed", "instruments", "venues", "disk", "log"), "feeds"),
     "backfill": NodeRow(650, 15, ("backfill", "instruments", "venues", "checkpoint_s", "log")),
     "model": NodeRow(600, 15, ("models", "paths", "instruments", "checkpoint_s", "log"), "models"),
-    "executor": NodeRow(500, 15, ("executor", "strategies", "risk", "instruments", "checkpoint_s", "log")),
-    "session": NodeRow(400, 15, ("session", "risk", "exchange", "instruments", "venues", "checkpoint_s", "log")),
+    "executor": NodeRow(870, 15, ("executor", "strategies", "risk", "instruments", "checkpoint_s", "log")),
+    "session": NodeRow(850, 15, ("session", "risk", "exchange", "instruments", "venues", "checkpoint_s", "log")),
     "sentinel": NodeRow(900, 10, ("sentinel", "risk", "recorder", "feed", "instruments", "log"), "sentinels"),
 }
 

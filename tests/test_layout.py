@@ -27,7 +27,8 @@ IO = (
     "runner/alone", "runner/history", "runner/hosted_steps", "runner/hosting", "runner/stalls", "runner/step",
     "runner/warm", "sentinel/kill_switch", "sentinel/processes", "sentinel/silence", "sentinel/supervisord", "session/asking",
     "session/confirmation", "session/credentials", "session/emergency", "session/permissions", "session/publishing",
-    "session/reconciliation", "session/requests", "session/rest_orders", "session/sending", "session/venue_connection",
+    "session/reconciliation", "session/requests", "session/rest_orders", "session/sending", "session/stopping",
+    "session/venue_connection",
     "supervision/groups", "supervision/presence",
 )  # fmt: skip
 MACHINE = {

@@ -160,6 +160,12 @@ def verify(
         list[Path] | None,
         typer.Option(help="Compare with these raw captures, or with the folder of the local exchange's ledger."),
     ] = None,
+    settled: Annotated[
+        bool,
+        typer.Option(
+            "--settled", help="With a ledger: trading had ended before the mesh was stopped, so nothing of it is late."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Check log, recent store and archive; or both against captures, or against what the local exchange did."""
@@ -167,7 +173,7 @@ def verify(
 
     if files and not against:
         raise terminal.UsageFailure(f"what is {files[0]} for? Captures are given with --against FILE")
-    result = command.verify([*(against or []), *(files or [])])
+    result = command.verify([*(against or []), *(files or [])], settled)
     terminal.print_json(result) if json else command.show(result)
     if not result["ok"]:
         raise typer.Exit(1)
@@ -300,16 +306,23 @@ def chaos(
     seed: Annotated[int, typer.Option(help="Of everything that is drawn: who, when, which faults, the market.")] = 1,
     off: Annotated[str, typer.Option(help=f"Switch one recovery path off, to see the sweep fail: {OFF}.")] = "",
     instruments: Annotated[int, typer.Option(min=2, max=200, help="One is halted; from three on at two venues.")] = 2,
+    orders: Annotated[bool, typer.Option("--orders", help="Of trading: what becomes of orders, not of market data.")] = False,
     folder: Annotated[
         Path | None, typer.Option(help="Keep the sweep's mesh here (else it is kept only when it failed).")
     ] = None,
     json: Json = False,
 ) -> None:
     """Run a mesh of its own under random kills and venue faults, and judge every event it stored by the exchange's ledger."""
+    from tickmesh.tools.chaos import orders as of_orders
     from tickmesh.tools.chaos import sweep as command
 
-    result = command.chaos(kills, seed, off, folder, instruments)
-    terminal.print_json(result) if json else command.show(result)
+    if orders and (off or instruments != 2):
+        raise terminal.UsageFailure("--orders trades on three instruments, and takes neither --off nor --instruments")
+    result = of_orders.chaos_of_orders(kills, seed, folder) if orders else command.chaos(kills, seed, off, folder, instruments)
+    if json:
+        terminal.print_json(result)
+    else:
+        (of_orders if orders else command).show(result)
     if not result["ok"]:
         raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""`mesh down`: an orderly end (venue and feeds, models, sequencer, recorder), and nothing left behind but the data."""
+"""`mesh down`: an orderly end (orders, venue and feeds, models, sequencer, recorder), and nothing left behind but the data."""
 
 import contextlib
 import os

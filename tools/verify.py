@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 
@@ -16,9 +17,12 @@ from tickmesh.tools.judge import (
     coverage,
     eras,
     exchange_ledger,
+    limits,
     log,
+    order_rules,
     overlays,
     recent,
+    trading,
 )
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.log import Event
@@ -29,9 +33,10 @@ READ_AGAIN = 5
 INCOMPLETE = "NOT ok, incomplete: what could be compared holds; the sentences above name what could not."
 
 
-def verify(captures: list[Path]) -> JsonObject:
+def verify(captures: list[Path], settled: bool = False) -> JsonObject:
     """Judges the stored data: against captures, or an exchange's ledger, or alone. Gives the object that `--json` prints.
 
+    `settled`: of an account nothing may be on its way, as trading had ended before the mesh was stopped.
     Where a running mesh releases a segment of the log that is about to be read, all is read again. Raises Failure when there is
     nothing to judge, or that happens READ_AGAIN times.
     """
@@ -41,7 +46,7 @@ def verify(captures: list[Path]) -> JsonObject:
     for _ in range(READ_AGAIN):
         findings = Findings()
         try:
-            result = _judge(config, captures, findings)
+            result = _judge(config, captures, settled, findings)
         except log.ReleasedMeanwhile as released:
             why = released  # what it was about is archived now: from the beginning, with a later watermark
             continue
@@ -51,9 +56,9 @@ def verify(captures: list[Path]) -> JsonObject:
     )
 
 
-def _judge(config: Config, captures: list[Path], findings: Findings) -> JsonObject:
+def _judge(config: Config, captures: list[Path], settled: bool, findings: Findings) -> JsonObject:
     if any(path.is_dir() for path in captures):
-        return _against_ledger(config, captures, findings)
+        return _against_ledger(config, captures, settled, findings)
     return _against(config, captures, findings) if captures else _alone(config, findings)
 
 
@@ -85,7 +90,7 @@ def _against(config: Config, captures: list[Path], findings: Findings) -> JsonOb
     }
 
 
-def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> JsonObject:
+def _against_ledger(config: Config, folders: list[Path], settled: bool, findings: Findings) -> JsonObject:
     """Archive and log compared with what the local exchange says it did.
 
     The ledger is read last: its rows are written before anything is sent, so it has all that is stored.
@@ -97,12 +102,14 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
     begun_ms = time.time() * 1000 if (config.run_dir / "ready").exists() else 0.0
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
-    orders = account.StoredAccount()
-    stored = eras.gather_stored(orders.watch(chain(archive.read(config.archive_dir, upto, findings), beyond)))
+    orders, traded = account.StoredAccount(), trading.StoredTrading()
+    stored = eras.gather_stored(traded.watch(orders.watch(chain(archive.read(config.archive_dir, upto, findings), beyond))))
     truth = exchange_ledger.read_contents(folders[0], findings)
     pairs = eras.pair_eras(truth, stored, findings)
     against_ledger.compare(truth, pairs, findings, begun_ms, config.feed.depth_limit)
-    positions = account.compare(truth, orders, findings, begun_ms)
+    late_ms = 0.0 if settled else account.ASKED_MS
+    positions = account.compare(truth, orders, findings, begun_ms, late_ms)
+    order_rules.compare(truth, orders, traded, _limits(config), findings, late_ms)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
     coverage.compare_with_ledger(truth, claimed, pairs, findings)
     return {
@@ -113,6 +120,21 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
         "account": positions,
         "compared": against_ledger.COMPARED,
     }
+
+
+def _limits(config: Config) -> dict[str, limits.Limit]:
+    """The limits of mesh.toml, by scope; those that a person has tightened are narrower, and are not looked at."""
+    scopes = {limits.ACCOUNT: config.risk, **{one.name: one for one in config.strategies_resolved}}
+    return {
+        name: limits.Limit(
+            _decimal(of.position_max), _decimal(of.position_notional), _decimal(of.notional_max), of.open_orders_max
+        )
+        for name, of in scopes.items()
+    }
+
+
+def _decimal(amount: str) -> Decimal | None:
+    return Decimal(amount) if amount else None
 
 
 def _alone(config: Config, findings: Findings) -> JsonObject:

@@ -63,6 +63,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "fault": ("fault", "what", "detail"),  # added, started, ended
     "frame": ("fault", "connection", "stream", "what", "text"),  # dropped, altered, repeated, late; text: the frame due
     "request": ("fault", "connection", "door", "operation", "what", "status"),  # refused, answered, executed, late
+    # a signed request was dealt with; connection 0: over REST; order: the client id that it names; status: 0 for no answer
+    "asked": ("connection", "operation", "order", "status"),
 }
 _encode = msgspec.msgpack.Encoder().encode
 

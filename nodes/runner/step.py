@@ -104,6 +104,7 @@ class StepRunner:
             except ValueError as error:  # other code, parameters, or instruments: from the beginning
                 self.step = module.Step(config, instance)
                 self.unused = f"{self.checkpoints.checkpoint.path} is not used: {error}"
+        self.checkpoint_seq = self.seq  # up to where a checkpoint spared it the log; 0: there was none
         if isinstance(self.step, ColumnStep):
             self.step.careful = True
         self.published = (0, -1)  # by the outbox or by the log
@@ -211,7 +212,7 @@ class StepRunner:
 
     def begun(self) -> dict[str, Any]:
         """What the `run` event has of how it began: read after `unpublished`."""
-        begun: dict[str, Any] = {"replayed": self.replayed, "resumed_seq": self.seq}
+        begun: dict[str, Any] = {"replayed": self.replayed, "resumed_seq": self.seq, "checkpoint_seq": self.checkpoint_seq}
         if self.warm_after:
             begun |= {"warm_after": self.warm_after, "publishes_after": self._publishes_after}
         return begun | ({"publishes_after": self.seq} if self._publishes_after is None else {})

@@ -69,6 +69,7 @@ class Account:
         self.by_order_id: dict[tuple[str, int], SessionOrder] = {}  # by instrument and the venue's id, which is one of its own
         self.foreign = 0
         self.contradictions = 0
+        self.repeated = 0  # reports that told nothing new
         self.impossible: list[str] = []
         self.strays: dict[str, SessionOrder] = {}
         self.oddities: list[str] = []  # sentences for the operator, who takes them from here
@@ -259,6 +260,7 @@ class Account:
             )  # fmt: skip
             self.read(decode(event))
             events.append(event)
+        self.repeated += not events
         return events
 
     def claims(self, client_order_id: str) -> bool:

@@ -43,6 +43,7 @@ from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.reconciliation import Reconciler
 from tickmesh.nodes.session.requests import OrderRequests
 from tickmesh.nodes.session.sending import IntentSender
+from tickmesh.nodes.session.stopping import end_orders
 from tickmesh.nodes.session.troubles import Troubles
 from tickmesh.nodes.session.venue_connection import VenueConnection
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
@@ -81,7 +82,8 @@ class Session:
             {
                 name: 0
                 for name in ("orders_sent", "cancels_sent", "amends_sent", "rejects", "refused_intents", "unknowns", "resolved",
-                             "fills", "reconnects", "reconciles", "outbox_full", "foreign", "contradictions", "adopted")
+                             "fills", "reconnects", "reconciles", "outbox_full", "foreign", "contradictions", "adopted",
+                             "strays_cancelled", "outbox_tail", "resumed_seq")
             }
         )  # fmt: skip
         self.count["last_error"] = ""
@@ -125,6 +127,8 @@ class Session:
             seen["clock_skew_ms"] = round((self.venue_time.now_ns() - now_ns()) / 1e6, 1)
         return {
             **seen,
+            "repeated": account.repeated,
+            "order_pauses": self.requests.pauses,
             "paused": self.troubles.sentences(),
             "used_weight": int(budget.used_weight),
             "budget_waited_s": round(budget.waited_s, 3),
@@ -152,7 +156,7 @@ class Session:
             try:
                 self.account.load(loaded.state)
                 self.logged.load(loaded.state)
-                after = loaded.seq
+                self.count["resumed_seq"] = after = loaded.seq
             except msgspec.DecodeError as error:
                 unused = f"{self.ctx.checkpoint.path} is of another version: {error}"
         if unused:
@@ -169,6 +173,7 @@ class Session:
         for event in tail:
             if event.epoch != epoch or event.number > number:
                 self.account.read(event)
+                self.count["outbox_tail"] += event.kind in WRITES
         subscription = self.ctx.subscribe(READS, after)
         for order in self.account.unsettled_orders():
             self.publisher.publish(
@@ -340,6 +345,8 @@ async def run(ctx: Context) -> None:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+        if ctx.stop.is_set() and ctx.failure is None:
+            await end_orders(ctx, session.account, session.requests, session.sender)
     finally:
         for task in tasks:
             task.cancel()

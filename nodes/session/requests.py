@@ -44,9 +44,11 @@ class OrderRequests:
         self._numbers = 0
         self._pending: dict[str, PendingRequest] = {}
         self._paused_until = 0.0  # monotonic seconds
+        self.pauses = 0  # how often orders began to wait
         self.connection: Connection | None = None
         self.stream: Connection | None = None  # of user events, where they have a websocket of their own
         self.trading = False  # connected and subscribed, or over REST; and reconciled
+        self.stopping = False  # the session ends: nothing is placed any more
         self.rest: Callable[[PendingRequest], None] | None = None  # sends requests about orders while no connection can be had
 
     @property
@@ -56,11 +58,12 @@ class OrderRequests:
 
     @property
     def may_place(self) -> bool:
-        """Whether an order may be sent now: reconciled with the venue, and not asked by it to wait."""
-        return self.trading and time.monotonic() >= self._paused_until
+        """Whether an order may be sent now: reconciled with the venue, not asked by it to wait, and not about to end."""
+        return self.trading and not self.stopping and time.monotonic() >= self._paused_until
 
     def pause_orders(self, wait_s: float) -> None:
         """Keeps orders from being sent for `wait_s`, because the venue asked for it; cancels are sent all the same."""
+        self.pauses += time.monotonic() >= self._paused_until
         self._paused_until = max(self._paused_until, time.monotonic() + wait_s)
 
     def build(self, request: OrderRequest, client_order_id: str = "", places: bool = False) -> PendingRequest:

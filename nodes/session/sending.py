@@ -12,6 +12,7 @@ from tickmesh.bus.wire import Event, decode
 from tickmesh.nodes.net.websocket import Disconnected
 from tickmesh.nodes.orders.states import OPEN
 from tickmesh.nodes.session.account import Account
+from tickmesh.nodes.session.account_state import SessionOrder
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.requests import OrderRequests
 from tickmesh.nodes.session.troubles import Troubles
@@ -140,10 +141,22 @@ class IntentSender:
         """Cancels what is alive at the venue and over for the log: at once, whatever the log has."""
         strays, self._account.strays = self._account.strays, {}
         for order in strays.values() if self._requests.connection is not None or self._requests.rest is not None else ():
-            cancel = self._venue.cancel(_symbol(order.subject), order.client_order_id)
-            with contextlib.suppress(Disconnected):
-                self._requests.send(self._requests.build(cancel, order.client_order_id))
-                self._count["cancels_sent"] += 1
+            self._count["strays_cancelled"] += self.cancel_order(order)
+
+    def cancel_order(self, order: SessionOrder) -> bool:
+        """Asks the venue to cancel an order that no intent names; False without a connection: nothing was sent."""
+        cancel = self._venue.cancel(_symbol(order.subject), order.client_order_id)
+        with contextlib.suppress(Disconnected):
+            self._requests.send(self._requests.build(cancel, order.client_order_id))
+            self._count["cancels_sent"] += 1
+            return True
+        return False
+
+    def expire_waiting(self, reason: str) -> None:
+        """Ends every order intent that nothing has been published about as Expired: it was not sent, and will not be."""
+        for intent in self._account.waiting_intents():
+            if _read_intent(intent.raw)[2] == Action.NEW:
+                self._refuse(intent, reason, Status.Expired)
 
     def _refuse(self, intent: Event, reason: str, status: Status = Status.Rejected) -> None:
         event = self._account.build_unsent(intent, status, reason, now_ns())

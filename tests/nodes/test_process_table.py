@@ -61,7 +61,7 @@ def test_the_default_mesh_has_every_process_in_the_order_of_its_data(mesh):
     assert shown["executor"] == ("executor", "", "executor") and shown["sentinel-2"] == ("sentinel", "2", "sentinels")
     stopped = sorted(entries, key=lambda entry: -entry.priority)
     assert list(dict.fromkeys(entry.node for entry in stopped)) == [
-        "sentinel", "exchange", "feed", "backfill", "model", "executor", "session", "sequencer", "recorder",
+        "sentinel", "executor", "session", "exchange", "feed", "backfill", "model", "sequencer", "recorder",
     ]  # fmt: skip
 
 

@@ -53,13 +53,18 @@ FULL_S = (0.5, 6.5)  # and in the coda: from when, and to when
 
 class Strike(NamedTuple):
     """One blow to the mesh at `at_s`: these processes are killed together, or a fault is commanded, or the clock is set, or
-    the tmpfs of its outboxes is full from now on ("fill"), or has room again ("empty")."""
+    the tmpfs of its outboxes is full from now on ("fill"), or has room again ("empty"); or these processes hang from now
+    on, or go on; or a `mesh` command is given; or an order of this client id, unknown to the mesh, is placed on its account."""
 
     at_s: float
     kill: tuple[str, ...] = ()
     fault: dict[str, Any] = {}
     clock: dict[str, float] = {}
     tmpfs: str = ""
+    hang: tuple[str, ...] = ()
+    wake: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    foreign: str = ""
 
 
 # The last faults, whatever the seed, on a mesh that has come back whole: they meet every line, and nothing that comes after

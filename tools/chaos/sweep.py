@@ -1,22 +1,17 @@
 """One sweep: start a mesh, strike it as planned, let it settle, end it, judge what it stored against the exchange's ledger."""
 
-import contextlib
 import json
-import os
-import shutil
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.nodes.process_table import name_of, nodes_of
+from tickmesh.tools.chaos.course import describe, judged_by, kept_or_gone, place_of, progress
 from tickmesh.tools.chaos.figures import Figures
+from tickmesh.tools.chaos.market import instruments_of
+from tickmesh.tools.chaos.market_settings import market_settings, standing_faults
 from tickmesh.tools.chaos.plan import (
     USDM_FEEDS,
     VICTIMS,
@@ -32,7 +27,7 @@ from tickmesh.tools.chaos.plan import (
 from tickmesh.tools.chaos.sweep_mesh import SweepMesh
 from tickmesh.tools.judge import exchange_ledger
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
+from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, out
 
 SETTLE_S = 90.0  # for the last repairs, and snapshots that wait for the venue's next minute
 SETTLE_OFF_S = 10.0  # when what would repair is switched off
@@ -65,12 +60,11 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None, inst
     """Runs one sweep; gives the result as `--json` prints it. Raises Failure when the mesh could not even be run."""
     if off and off not in SWITCHES:
         raise UsageFailure(f"--off {off}: there is {', '.join(SWITCHES)}")
-    if folder is not None and folder.exists() and any(folder.iterdir()):
-        raise UsageFailure(f"{folder} is not empty; a sweep makes a mesh of its own there")
     hosting = is_hosting(seed) and off != "line"  # without the other line there would be none to compare with
-    own = folder is None
-    place = folder or Path(tempfile.mkdtemp(prefix="tickmesh-chaos-"))
-    mesh = SweepMesh(place, seed, {**(SWITCHES[off] if off else {}), "host": HOSTED if hosting else []}, instruments)
+    place = place_of(folder)
+    listed = instruments_of(instruments)
+    settings = market_settings(seed, {**(SWITCHES[off] if off else {}), "host": HOSTED if hosting else []}, listed)
+    mesh = SweepMesh(place, settings, standing_faults(), listed)
     there = {name_of(*one) for one in nodes_of(mesh.config)}  # without what is switched off
     victims = [name for name in (*VICTIMS, *USDM_FEEDS) if name in there]
     strikes, last = plan(kills, seed, victims), coda(victims)
@@ -78,29 +72,17 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None, inst
         strikes, last = on_host(strikes), on_host(last)
     if instruments > ERAS_UPTO:
         strikes, last = without_eras(strikes), without_eras(last)
-    try:
-        result = _run(mesh, strikes, last, seed, off)
-    except BaseException:
-        with contextlib.suppress(Failure):
-            mesh.down()
-        raise
-    finally:
-        mesh.tmpfs.close()
-    if own and result["ok"]:
-        shutil.rmtree(place, ignore_errors=True)
-    else:
-        result["folder"] = str(place)
-    return result
+    return kept_or_gone(mesh, folder, lambda: _run(mesh, strikes, last, seed, off))
 
 
 def _run(mesh: SweepMesh, strikes: list[Strike], last: list[Strike], seed: int, off: str) -> JsonObject:
     begun = time.monotonic()
     settled, wrong, anew_seq = False, [], 0
-    with _progress(len(strikes) + len(last), length_s(strikes) + length_s(last)) as step:
+    with progress(len(strikes) + len(last), length_s(strikes) + length_s(last)) as step:
 
         def note_strike(one: Strike) -> None:
             nonlocal anew_seq
-            step(_describe(one), 1)
+            step(describe(one), 1)
             if one.fault.get("kind") == "anew":
                 anew_seq = LogReader(mesh.config.log_dir).last
 
@@ -120,7 +102,7 @@ def _run(mesh: SweepMesh, strikes: list[Strike], last: list[Strike], seed: int, 
         mesh.down()
         step("judging", 0)
         figures = Figures(mesh.kills, mesh.full[-1:]).read(LogReader(mesh.config.log_dir).events())
-        judged = {"alone": _judge(mesh), "ledger": _judge(mesh, "--against", str(mesh.config.exchange_dir))}
+        judged = {"alone": judged_by(mesh), "ledger": judged_by(mesh, "--against", str(mesh.config.exchange_dir))}
     shown = figures.as_dict()
     wanted = required_paths(strikes) - (set() if any(one.fault.get("kind") == "anew" for one in last) else {"era"})
     unused = [name for name in sorted(wanted) if not shown["paths"][name]]
@@ -227,34 +209,6 @@ def _off_book(mesh: SweepMesh, subject: str, intervals: list[JsonObject]) -> int
         for era in eras for number in era.off_book
     }  # fmt: skip
     return sum(one["first_id"] <= number <= one["last_id"] for one in intervals for number in ids)
-
-
-def _judge(mesh: SweepMesh, *words: str) -> JsonObject:
-    """`mesh verify` in a process of its own: it shares nothing with what it judges."""
-    command = [str(mesh.root / ".venv/bin/mesh"), "verify", "--json", *words]
-    environment = {**os.environ, "TICKMESH_ROOT": str(mesh.root)}
-    done = subprocess.run(command, cwd=mesh.root, env=environment, capture_output=True, text=True, timeout=1200)
-    try:
-        verdict: JsonObject = json.loads(done.stdout)
-        return verdict
-    except ValueError:
-        raise Failure(f"mesh verify {' '.join(words)} gave no verdict: {done.stderr.strip()}") from None
-
-
-def _describe(strike: Strike) -> str:
-    if strike.kill:
-        return f"kill {' '.join(strike.kill)}"
-    if strike.tmpfs:
-        return f"{strike.tmpfs} the tmpfs"
-    return f"fault {strike.fault['kind']}" if strike.fault else f"clock {next(iter(strike.clock))}"
-
-
-@contextlib.contextmanager
-def _progress(strikes: int, seconds: float) -> Iterator[Callable[[str, int], None]]:
-    columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bar:
-        task = bar.add_task(f"about {seconds + 20:.0f} s", total=strikes)
-        yield lambda words, by: bar.update(task, description=words, advance=by)
 
 
 def show(result: JsonObject) -> None:

@@ -18,95 +18,21 @@ from tickmesh.bus import clock
 from tickmesh.bus.clock_faults import ClockFaults, read_fault
 from tickmesh.bus.config import Config, load
 from tickmesh.nodes.net import exchange_address
-from tickmesh.tools.chaos.market import HALTED, UNKNOWN, instruments_of, rates_of, toml_of
+from tickmesh.nodes.venues.binance_signing import hmac_signer, signed_query
+from tickmesh.tools.chaos.market import SweepInstrument
 from tickmesh.tools.chaos.plan import Strike, length_s
-from tickmesh.tools.chaos.small_tmpfs import BUDGET_BYTES, SmallTmpfs
+from tickmesh.tools.chaos.small_tmpfs import SmallTmpfs
 from tickmesh.tools.terminal import Failure, JsonObject
 
 UP_S = 180.0
 DOWN_S = 180.0
 READY_S = 30.0  # a killed process that is not ready again after so long is lost
 LOOK_S = 0.01
+COMMAND_S = 60.0
+FAR = 0.95  # of the best bid: the price of an order that is not to be filled
+FOREIGN_WORTH = 50.0  # of it, in the quote currency
 JSON = {"Content-Type": "application/json"}
 
-# A sweep's connections come and go by the dozen, and its outages have to fit into seconds. It asks the venue as often in a
-# minute as others do in an hour: were the venue's minute used up, repairs would wait for the next one, and ids begin anew
-SETTINGS = """
-host = {host}
-{instruments}
-[feed]
-stale_s = 2.0
-backoff_s = [0.05, 0.5]
-connections_per_5_minutes = 100000
-fresh_min_s = 3.0
-fresh_times = 60.0
-clock_s = 5.0
-renew = {renew}
-renew_s = 5.0
-resync = {resync}
-lines = {lines}
-check_instruments = {check_instruments}
-
-[log]
-outbox_read = {outbox_read}
-outbox_spill = {outbox_spill}
-outbox_segment_bytes = 65536
-outbox_ram_bytes = {outbox_ram_bytes}
-log_read = {log_read}
-check_numbers = {check_numbers}
-contradictions = {contradictions}
-eras = {eras}
-unsynced = {unsynced}
-steady_clock = {steady_clock}
-segment_bytes = 262144
-keep_segments = 100000
-
-[backfill]
-enabled = {backfill}
-backoff_s = [0.1, 1.0]
-
-[venues.binance]
-weight_per_minute = 1000000
-[venues.binance_usdm]
-weight_per_minute = 1000000
-
-[executor]
-instruments = ["binance.*"]
-
-[sentinel]
-respawns_per_minute = {respawns}
-
-[recorder]
-segment_s = 3.0
-
-[exchange]
-seed = {seed}
-trades_per_s = {trades_per_s}
-quotes_per_s = {quotes_per_s}
-life_s = 30.0
-first_id = 3000000000
-faults = "faults.toml"
-
-[exchange.limits]
-connections_per_5_minutes = 1000000
-weight_per_minute = 1000000
-raw_per_5_minutes = 100000000
-messages_per_s = 1000
-
-[exchange.usdm_limits]
-connections_per_5_minutes = 1000000
-weight_per_minute = 1000000
-raw_per_5_minutes = 100000000
-messages_per_s = 1000
-"""
-STANDING = """
-[[faults]]
-kind = "halt"
-symbol = "{halted}"
-[[faults]]
-kind = "unknown"
-symbol = "{unknown}"
-"""
 MESH = ("sequencer", "recorder", "backfill", "sentinel", "feed", "model", "executor", "session")  # whose clock may be wrong
 FULL_LATE_NS = 1_000_000_000  # what was on its way when the tmpfs became full, and what a half-filled page still takes
 STOPPED_S = 0.7  # how long a sleep is for those who sleep
@@ -128,38 +54,18 @@ class Kill(NamedTuple):
 
 
 class SweepMesh:
-    """The mesh of one sweep, in a folder of its own: commands to it, kills, faults of its venue and its clocks."""
+    """The mesh of one sweep, in a folder of its own: commands to it, kills, faults of its venue and its clocks.
 
-    def __init__(self, folder: Path, seed: int, switches: dict[str, Any], instruments: int = 2):
+    `settings`: mesh.toml's; `standing`: the schedule of faults that last all the time, faults.toml's.
+    """
+
+    def __init__(self, folder: Path, settings: str, standing: str = "", instruments: Sequence[SweepInstrument] = ()):
         self.root = folder
-        self.instruments = instruments_of(instruments)
+        self.instruments = list(instruments)
         here = Path(__file__).resolve().parent.parent.parent
         folder.mkdir(parents=True, exist_ok=True)
-        words = {
-            "seed": seed,
-            "resync": True,
-            "renew": True,
-            "respawns": 30,
-            "lines": 2,
-            "outbox_read": True,
-            "outbox_spill": True,
-            "outbox_ram_bytes": BUDGET_BYTES,
-            "log_read": True,
-            "check_numbers": True,
-            "contradictions": True,
-            "eras": True,
-            "unsynced": True,
-            "steady_clock": True,
-            "check_instruments": True,
-            "backfill": True,
-            "host": [],
-            **switches,
-        }
-        settings = {name: json.dumps(value) for name, value in words.items()}
-        settings["instruments"] = toml_of(self.instruments)
-        settings["trades_per_s"], settings["quotes_per_s"] = map(str, rates_of(self.instruments))
-        (folder / "mesh.toml").write_text(SETTINGS.format_map(settings))
-        (folder / "faults.toml").write_text(STANDING.format(halted=HALTED, unknown=UNKNOWN))
+        (folder / "mesh.toml").write_text(settings)
+        (folder / "faults.toml").write_text(standing)
         self.clock = ClockFaults(folder / "clock-faults.json")
         self.tmpfs = SmallTmpfs(folder)
         self.full: list[tuple[int, int]] = []  # (from, to) when it was full, in the mesh's time
@@ -190,6 +96,21 @@ class SweepMesh:
             raise Failure(f"`mesh {' '.join(words)}` failed in {self.root}: {(done.stderr or done.stdout).strip()}")
         return done.stdout
 
+    def supervisorctl(self, *words: str) -> None:
+        """Runs supervisorctl in the sweep's folder. Raises Failure with what it says."""
+        program = [str(self.root / ".venv/bin/supervisorctl"), "-c", "supervisor.conf", *words]
+        done = subprocess.run(program, cwd=self.root, capture_output=True, text=True, timeout=COMMAND_S)
+        if done.returncode:
+            raise Failure(f"`supervisorctl {' '.join(words)}` failed in {self.root}: {(done.stdout or done.stderr).strip()}")
+
+    def await_ready(self, name: str, before: int) -> None:
+        """Waits until a process is ready that is another one than `before`. Raises Failure after READY_S."""
+        deadline = time.monotonic() + READY_S
+        while self.ready_pid(name) in (0, before):
+            if time.monotonic() > deadline:
+                raise Failure(f"{name} did not come back within {READY_S:.0f} s")
+            time.sleep(LOOK_S)
+
     def up(self) -> None:
         """Starts the mesh with `mesh up`. Raises Failure with its error."""
         self.command("up", timeout_s=UP_S)
@@ -218,8 +139,22 @@ class SweepMesh:
                 self.command_fault(one.fault)
             if one.tmpfs:
                 self.set_tmpfs(full=one.tmpfs == "fill")
+            for name in one.hang:
+                self._signal(name, signal.SIGSTOP)
+            if one.wake:
+                self._await_all()  # who came back meanwhile has read what there was
+            for name in one.wake:
+                self._signal(name, signal.SIGCONT)
+            if one.command:
+                self.command(*one.command, timeout_s=COMMAND_S)
+            if one.foreign:
+                self.place_foreign(one.foreign)
             on_strike(one)
         time.sleep(max(0.0, begun + length_s(strikes) - time.monotonic()))  # the last faults run their time
+        self._await_all()
+
+    def _await_all(self) -> None:
+        """Waits until everyone who was killed is ready again. Raises Failure after READY_S."""
         deadline = time.monotonic() + READY_S
         while self._waiting:
             self._look_for_ready()
@@ -245,6 +180,11 @@ class SweepMesh:
             except ProcessLookupError:  # it died of itself a moment ago: its successor is to be ready as well
                 pass
             self._waiting.append((name, pid, killed_ns, true_ns))
+
+    def _signal(self, name: str, number: int) -> None:
+        if pid := self.ready_pid(name):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def _look_for_ready(self) -> None:
         for one in tuple(self._waiting):
@@ -324,6 +264,27 @@ class SweepMesh:
         for one in self._ask("GET")["faults"]:
             if one["state"] != "ended" and one["fault"]["kind"] not in ("halt", "unknown"):
                 self._ask("DELETE", f"?id={one['id']}", may_be_over=True)
+
+    def place_foreign(self, client_order_id: str) -> None:
+        """Places an order on the mesh's account that its log does not know, too low to be filled. Raises Failure."""
+        where, exchange = exchange_address.read(self.config), self.config.exchange
+        if where is None:
+            raise Failure("the exchange is not there: it has not begun, or it died")
+        symbol = self.config.instruments[0].symbol
+        with urllib.request.urlopen(f"{where.rest}/api/v3/ticker/bookTicker?symbol={symbol}", timeout=10) as answer:
+            price = round(float(json.loads(answer.read())["bidPrice"]) * FAR)
+        order = {
+            "symbol": symbol, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "price": price,
+            "quantity": f"{FOREIGN_WORTH / price:.4f}", "newClientOrderId": client_order_id,
+        }  # fmt: skip
+        body = signed_query(order, hmac_signer(exchange.api_secret), time.time_ns() // 10**6, 5000)
+        head = {"X-MBX-APIKEY": exchange.api_key}
+        try:
+            request = urllib.request.Request(f"{where.rest}/api/v3/order", body.encode(), head)
+            urllib.request.urlopen(request, timeout=10).close()
+        except OSError as error:
+            why = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else str(error)
+            raise Failure(f"the exchange took no order from the sweep: {why}") from None
 
     def _ask(self, method: str, query: str = "", body: bytes | None = None, may_be_over: bool = False) -> JsonObject:
         where = exchange_address.read(self.config)

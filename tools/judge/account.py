@@ -6,9 +6,10 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any, NamedTuple
 
-from tickmesh.tools.judge.exchange_ledger import LedgerContents, OrderEvent
+from tickmesh.tools.judge.exchange_ledger import LedgerContents, subject_of
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.log import Event
+from tickmesh.tools.judge.order_events import OrderEvent
 
 # A session that was away, or was not told, asks the venue within `session.reconcile_s` (5 s) and what the answer takes.
 ASKED_MS = 12_000
@@ -52,7 +53,8 @@ class StoredAccount:
         self.fills: dict[FillKey, FillValues] = {}
         self.logged_ms: dict[FillKey, float] = {}  # when a fill came, by the log's time
         self.copies: list[FillKey] = []
-        self.balances: dict[str, tuple[int, int]] = {}  # by asset, free and locked at 10^−8: the newest
+        # The newest, free and locked at 10^−8: by asset of spot, by `venue.asset` of others
+        self.balances: dict[str, tuple[int, int]] = {}
 
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
         """Takes events, and passes them on."""
@@ -62,7 +64,9 @@ class StoredAccount:
             elif event.kind == "balance":
                 for asset, free, locked, _, _, *more in event.records:
                     unit = 10 ** (more[0] if more else 0)  # of its scale, which older files have not
-                    self.balances[asset.decode()] = free * unit, locked * unit
+                    venue = event.subject.partition(".")[0]
+                    name = asset.decode() if venue == "binance" else f"{venue}.{asset.decode()}"
+                    self.balances[name] = free * unit, locked * unit
             yield event
 
     def _take(self, event: Event) -> None:
@@ -82,25 +86,27 @@ class StoredAccount:
                 self.fills[fill] = FillValues(side, bool(maker), order_id, price, quantity, fee, asset.decode())
 
 
-def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, begun_ms: float = 0.0) -> dict[str, Any]:
+def compare(
+    ledger: LedgerContents, stored: StoredAccount, findings: Findings, begun_ms: float = 0.0, asked_ms: float = ASKED_MS
+) -> dict[str, Any]:
     """Compares the account with the exchange's ledger; gives by instrument what was compared, and its position by both.
 
     Only orders of this log's executor are compared, and those that the session adopted: others (by hand, of another log) are
-    counted. What happened in the last ASKED_MS may still be on its way. `begun_ms`: since when a mesh that runs is looked at;
+    counted. What happened in the last `asked_ms` may still be on its way. `begun_ms`: since when a mesh that runs is looked at;
     0: it is down.
     """
     for name in (*NAMES, "orders_checked", "fills_checked", "fills_on_their_way", "fills_before_ledger", "orders_of_others"):
         findings.count(name, 0)
-    late_ms = (min(begun_ms, ledger.last_ms) if begun_ms else ledger.last_ms) - ASKED_MS
-    logs = {_log_of(name) for _, name in stored.intents} - {""}  # of the executor that this log is of
+    late_ms = (min(begun_ms, ledger.last_ms) if begun_ms else ledger.last_ms) - asked_ms
+    logs = {log_of(name) for _, name in stored.intents} - {""}  # of the executor that this log is of
     # and of what the session adopted: of a lost log, by hand
     kept = stored.status.keys() | {key[:2] for key in stored.fills}
     true_fills: dict[FillKey, FillValues] = {}
     newest: dict[OrderKey, OrderEvent] = {}
     sent: Counter[OrderKey] = Counter()
     for event in chain.from_iterable(ledger.orders.values()):
-        key = f"binance.{event.symbol}", event.client_order_id
-        if _log_of(key[1]) not in logs and key not in kept:
+        key = subject_of(event.symbol), event.client_order_id
+        if log_of(key[1]) not in logs and key not in kept:
             findings.count("orders_of_others", int(event.what == "NEW"))
             continue
         newest[key] = event
@@ -114,7 +120,7 @@ def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, b
         findings.count("orders_checked")
         if count > 1:
             _fault(findings, "order_doubled", f"{_name(key)} was placed {count} times")
-        if key not in stored.intents and _log_of(key[1]) in logs and key not in late:
+        if key not in stored.intents and log_of(key[1]) in logs and key not in late:
             _fault(findings, "order_lost", f"{_name(key)} was placed at the exchange, and the log has no intent of it")
     for key, event in newest.items():
         working = event.status in OPEN and event.time_ms > ledger.orders_lost_ms
@@ -192,13 +198,14 @@ def _compare_balances(ledger: LedgerContents, stored: StoredAccount, late_ms: fl
 
 def _stored_name(asset: str) -> str:
     """As docs/messages.md says of `balance`."""
-    raw = asset.encode()
+    venue, point, name = asset.rpartition(".")
+    raw = name.encode()
     if len(raw) <= 16:
         return asset
-    return raw[:11].decode(errors="ignore") + "~" + sha256(raw).hexdigest()[:4]
+    return f"{venue}{point}" + raw[:11].decode(errors="ignore") + "~" + sha256(raw).hexdigest()[:4]
 
 
-def _log_of(client_order_id: str) -> str:
+def log_of(client_order_id: str) -> str:
     """The log that an order of an executor names (`t<log id>-…`); "" of any other order."""
     log_id, _, rest = client_order_id[1:].partition("-")
     return log_id if client_order_id[:1] == "t" and len(log_id) == 16 and rest else ""

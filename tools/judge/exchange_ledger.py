@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import msgpack
 
 from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.order_events import OPENED, Asked, BalanceEvent, OrderEvent, OrderNames, read_order_event, units
 
 HEAD = struct.Struct("<IIQI")
 FORMATS = (1, 2)  # the first knew no eras
 IDS = {"trade": "t", "bookTicker": "u", "depth": "u", "depth@100ms": "u"}  # streams whose frames have an id → its field
 
+WS_API = ("/ws-api", "/binance_usdm/ws-fapi")  # how the paths begin at which one can order
 EVERY_CONNECTION = 0  # in place of a number: all that were open when the exchange began again, with numbers from 1
 
 Row = list[Any]  # [number, kind, time_ms, …], as docs/ledger.md has it
@@ -115,51 +117,12 @@ class TrueEra:
         return max(self.began_ms, newest, self.times[-1] if self.times else 0)
 
 
-class OrderEvent(NamedTuple):
-    """One executionReport of the account: mantissas at 10^−8, side +1 bought, −1 sold; the trade's fields are 0 without one."""
-
-    symbol: str
-    client_order_id: str  # the order's own, not a cancel's
-    what: str  # NEW, TRADE, CANCELED …
-    status: str  # of the order after it
-    time_ms: int
-    side: int
-    order_id: int
-    trade_id: int
-    maker: bool
-    price: int
-    quantity: int
-    fee: int
-    fee_asset: str
-
-
-class BalanceEvent(NamedTuple):
-    """What the account holds of one asset from a time on: free and locked at 10^−8."""
-
-    time_ms: int
-    free: int
-    locked: int
-
-
-def read_order_event(of: dict[str, Any], time_ms: int) -> OrderEvent:
-    """Reads the executionReport of an order."""
-    side, trade_id = (1 if of["S"] == "BUY" else -1), of["t"] if of["x"] == "TRADE" else 0
-    return OrderEvent(
-        of["s"], of["C"] or of["c"], of["x"], of["X"], time_ms, side, of["i"], trade_id, of["m"], _units(of["L"]),
-        _units(of["l"]), _units(of["n"]), of["N"] or "",
-    )  # fmt: skip
-
-
-def _units(decimal: str) -> int:
-    """Of a decimal of at most 8 places, exactly."""
-    whole, _, part = decimal.partition(".")
-    return int(whole + part.ljust(8, "0"))
-
-
 class LedgerContents:
     """All rows of an exchange's ledger, sorted. `complete` is False when older files were removed.
 
     orders, balances: what the account's user stream said of them. orders_lost_ms: when the exchange last forgot open orders.
+    asked: what was asked about the account, in order, and each new connection on which one can order; None of a
+    ledger that is older than these rows.
 
     eras: of each symbol, in order. clients: (ms, connection, what, detail), and EVERY_CONNECTION closed where the exchange
     began again, if only after it was killed. withheld: rows of frames and requests; absurd: ids
@@ -178,7 +141,9 @@ class LedgerContents:
         self.last_ms = 0
         self._acted_ms = 0  # of the newest row that is not of a beginning
         self.withheld: list[Row] = []
-        self.orders: dict[str, list[OrderEvent]] = {}  # by symbol
+        self.orders: dict[str, list[OrderEvent]] = {}  # by symbol, as the rows of markets name it
+        self.asked: list[Asked] | None = None
+        self._names = OrderNames()
         self.balances: dict[str, list[BalanceEvent]] = {}  # by asset
         self.orders_lost_ms = 0
         self._losing: set[int] = set()  # faults that forget open orders
@@ -199,6 +164,8 @@ class LedgerContents:
             self._acted_ms = time_ms
         if kind == "head":
             self.market = values[1]
+            if self.asked is None and "asked" in values[2]:
+                self.asked = []
             self._era = values[3] if len(values) > 3 else 0
         elif kind in ("frame", "request"):
             self.withheld.append(row)
@@ -206,8 +173,13 @@ class LedgerContents:
                 self._absurd(*values)
         elif kind == "client":
             self.clients.append((time_ms, *values))
+            if self.asked is not None and values[1] == "opened" and values[2].startswith(WS_API):
+                self.asked.append(Asked(time_ms, values[0], OPENED + values[2], "", 200))
+        elif kind == "asked":
+            if self.asked is not None:
+                self.asked.append(Asked(time_ms, *values))
         elif kind == "event":
-            self._account_event(json.loads(values[0]), time_ms)
+            self._account_event(json.loads(values[0]), values[1] if len(values) > 1 else "", time_ms, number)
         elif kind == "fault" and values[1] != "added" and values[0] in self._losing:
             self.orders_lost_ms = time_ms
         elif kind == "fault" and values[1] == "added":
@@ -226,13 +198,15 @@ class LedgerContents:
         """The newest era of each symbol."""
         return {symbol: truths[-1] for symbol, truths in self.eras.items()}
 
-    def _account_event(self, of: dict[str, Any], time_ms: int) -> None:
-        if of["e"] == "executionReport":
-            event = read_order_event(of, time_ms)
-            self.orders.setdefault(event.symbol, []).append(event)
+    def _account_event(self, of: dict[str, Any], venue: str, time_ms: int, row: int) -> None:
+        if (event := read_order_event(of, venue, time_ms, row)) is not None:
+            self.orders.setdefault(event.symbol, []).append(self._names.named(event))
         elif of["e"] == "outboundAccountPosition":
             for held in of["B"]:
-                self.balances.setdefault(held["a"], []).append(BalanceEvent(time_ms, _units(held["f"]), _units(held["l"])))
+                self.balances.setdefault(held["a"], []).append(BalanceEvent(time_ms, units(held["f"]), units(held["l"])))
+        elif of["e"] == "ACCOUNT_UPDATE":  # of a margin account the whole wallet: what orders and positions bind is in it
+            for held in of["a"]["B"]:
+                self.balances.setdefault(f"{venue}.{held['a']}", []).append(BalanceEvent(time_ms, units(held["wb"]), 0))
 
     def _absurd(self, fault: int, _connection: int, stream: str, what: str, text: str) -> None:
         message = json.loads(text)

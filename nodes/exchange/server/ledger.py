@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tickmesh.nodes.exchange.core import Uncommitted
 from tickmesh.nodes.exchange.last_books import LedgerBooks, read_last_books
-from tickmesh.nodes.exchange.ledger import ExchangeLedger, LastBook, find_end
+from tickmesh.nodes.exchange.ledger import ExchangeLedger, LastBook, LedgerRow, find_end
 from tickmesh.nodes.exchange.market.instruments import SPOT, USDM
 
 FILE_BYTES_MAX = 8 << 20  # the newest is read at every start
@@ -51,6 +51,10 @@ class LedgerFiles:
         self._flush()
         if self.bytes > self.file_bytes_max:
             self._open()  # here the books are what the rows have made of them
+
+    def note(self, row: LedgerRow) -> None:
+        """Adds one row to those of the next commit, which writes it before anything is answered."""
+        self.ledger.add(row[0], self.clock_ms(), *row[1:])
 
     def record(self, kind: str, *values: object) -> None:
         """Appends one row at once, about a fault that is about to strike."""

@@ -1,12 +1,14 @@
 """The local venue's REST API: HTTP in and out around the pure operations of nodes/exchange/api/api.py."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 
 import msgspec
 from aiohttp import web
 
 from tickmesh.nodes.exchange.api import api, time_units
+from tickmesh.nodes.exchange.api.asking import asked_over_rest
 from tickmesh.nodes.exchange.api.operation import Operation
 from tickmesh.nodes.exchange.api.routes import venue_of
 from tickmesh.nodes.exchange.api.venue import VenueDoor
@@ -46,7 +48,7 @@ class RestHandler:
         venue = running.core.venues[venue_name]
         limits = venue.limits
         more: dict[str, str] = {}
-        micro = False
+        micro, body = False, ""
         try:
             body = (await request.read()).decode() if request.method != "GET" and request.can_read_body else ""
             micro = time_units.asks_for_microseconds(request.headers.get("X-MBX-TIME-UNIT"))
@@ -66,6 +68,7 @@ class RestHandler:
             status, answer = 400, b'{"code":-1100,"msg":"Illegal characters found in a parameter."}'
         except web.HTTPRequestEntityTooLarge:
             status, answer = 413, b'{"code":-1100,"msg":"The request body is too large."}'
+        self._note(request, query, body, status)
         answer = time_units.answer_in_microseconds(answer) if micro else answer
         return json_response(status, answer, limits.weight_headers(address, running.now_ms()) | more)
 
@@ -93,6 +96,12 @@ class RestHandler:
         running.publish(outgoing)
         return answer
 
+    def _note(self, request: web.Request, query: str, body: str, status: int) -> None:
+        """Has the ledger say what was asked about the account. A refused one is written with what comes next."""
+        venue, path = venue_of(request.raw_path.partition("?")[0])
+        with contextlib.suppress(VenueError):  # what cannot be read was no request about it
+            self.running.note_asked(asked_over_rest(venue, request.method, path, query, body, status))
+
     def _commit_half(self, error: VenueError) -> None:
         """Commits a cancelReplace that half succeeded: it has happened, although it is answered as an error."""
         if error.data is not None:
@@ -104,6 +113,8 @@ class RestHandler:
             await asyncio.sleep(fault.enter_s)
         if fault.execute:
             answer = await self._usual(request, path, query)
+        else:
+            self._note(request, query, (await request.read()).decode(errors="replace"), fault.status)
         if fault.delay_s:
             await asyncio.sleep(fault.delay_s)
         if fault.cut:

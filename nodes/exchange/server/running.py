@@ -15,7 +15,7 @@ from tickmesh.nodes.exchange.api.routes import ALL_OF_SPOT, Route
 from tickmesh.nodes.exchange.api.streams import Client, ClientTransport, Hub
 from tickmesh.nodes.exchange.core import Core, Outgoing, era_of
 from tickmesh.nodes.exchange.faults.hooks import FaultHooks
-from tickmesh.nodes.exchange.ledger import LastBook
+from tickmesh.nodes.exchange.ledger import LastBook, LedgerRow
 from tickmesh.nodes.exchange.market.logged_market import LoggedMarkets
 from tickmesh.nodes.exchange.protocol import JsonObject, VenueError
 from tickmesh.nodes.exchange.server.files import CaptureFiles, ExchangeFiles
@@ -192,6 +192,11 @@ class RunningExchange:
             self.ctx.stop.set()
             raise GONE from None
         return done.outgoing
+
+    def note_asked(self, row: LedgerRow | None) -> None:
+        """Has the next commit write what was asked about the account, None: nothing of it."""
+        if row is not None and self.ledger is not None:
+            self.ledger.note(row)
 
     def publish(self, outgoing: Outgoing) -> None:
         """Sends events and market frames to those who have subscribed to them."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from aiohttp import WSMsgType, web
 
 from tickmesh.nodes.exchange.api import control, stream_names, time_units, ws_api
+from tickmesh.nodes.exchange.api.asking import asked_over_socket
 from tickmesh.nodes.exchange.api.limits import VenueLimits
 from tickmesh.nodes.exchange.api.routes import ALL_OF_SPOT, Route, route_of
 from tickmesh.nodes.exchange.api.streams import Client, control_frame, user_frame
@@ -110,6 +111,7 @@ class SocketHandlers:
     def _usual(self, client: Client, text: str, send: Callable[[bytes], None] | None = None) -> None:
         running = self.running
         answer = ws_api.answer(running.core.venues[client.route.venue], client, text, running.now_ms())
+        running.note_asked(asked_over_socket(client, text, answer))
         outgoing = running.commit()
         (send or client.send_text)(answer)
         if client.ended_subscription is not None:
@@ -129,6 +131,8 @@ class SocketHandlers:
         real: list[bytes] = []
         if fault.execute:
             self._usual(client, text, real.append)
+        else:
+            self.running.note_asked(asked_over_socket(client, text, b"", fault.status))
         if fault.cut:
             client.transport.abort()
             return

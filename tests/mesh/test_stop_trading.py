@@ -1,0 +1,81 @@
+"""Ctrl-C, and supervisorctl's SIGTERM, to a session that trades: what works is cancelled, nothing new is placed, within 5 s."""
+
+import signal
+import time
+from itertools import chain
+
+import numpy as np
+import pytest
+
+from tests.support.mesh_run import until
+from tests.support.node_processes import NodeProcesses
+from tickmesh.bus.schema import SIGNAL, Kind
+from tickmesh.bus.sockets import Producer
+from tickmesh.bus.wire import encode
+from tickmesh.tools.judge import exchange_ledger
+from tickmesh.tools.judge.findings import Findings
+
+pytestmark = [pytest.mark.mesh, pytest.mark.timeout(240)]
+
+SUBJECT = "binance.BTCUSDT"
+OPEN = ("NEW", "PARTIALLY_FILLED")
+SETTINGS = """
+[executor]
+styles = ["limit_maker"]
+order_ttl_ms = 60000
+orders_per_s = 50.0
+[feed]
+lines = 1
+[session]
+on_stop = "{on_stop}"
+[exchange]
+lines = 1
+quotes_per_s = 30.0
+"""
+
+
+def ledger(mesh: NodeProcesses) -> exchange_ledger.LedgerContents:
+    return exchange_ledger.read_contents(mesh.config.exchange_dir, Findings())
+
+
+def working(mesh: NodeProcesses) -> list[str]:
+    """The client ids of the orders that are open at the exchange, by its own ledger."""
+    newest = {event.client_order_id: event.status for event in chain.from_iterable(ledger(mesh).orders.values())}
+    return [name for name, status in newest.items() if status in OPEN]
+
+
+@pytest.mark.parametrize(
+    ("number", "on_stop"), [(signal.SIGINT, "cancel"), (signal.SIGTERM, "cancel"), (signal.SIGTERM, "keep")]
+)
+def test_a_session_that_is_stopped_while_it_trades(tmp_path, number, on_stop):
+    mesh = NodeProcesses(tmp_path, SETTINGS.format(on_stop=on_stop))
+    try:
+        mesh.start("sequencer", "exchange", "feed-1", "session", "executor")
+        model = Producer(mesh.config, "model-m")
+
+        def signals() -> None:
+            """One more strong signal, always to buy: makers rest."""
+            row = np.array([(b"m", 0.9, np.nan, 0, 0)], SIGNAL)
+            model.publish([encode(Kind.signal, SUBJECT, row, cause_seq=mesh.last())])
+
+        until(lambda: signals() or len(working(mesh)) >= 2, "two orders rest at the exchange", 90)
+        session = mesh.processes.pop("session")
+        stopped = time.monotonic()
+        session.send_signal(number)
+        while session.poll() is None:
+            signals()  # the executor goes on ordering
+            time.sleep(0.02)
+            assert time.monotonic() - stopped < 20, "it does not end"
+        took_s = time.monotonic() - stopped
+        asked = len(ledger(mesh).asked)
+        for _ in range(20):
+            signals()
+        assert session.returncode == 0 and took_s < 5
+        assert (working(mesh) == []) is (on_stop == "cancel")
+        places = [one for one in ledger(mesh).asked[asked:] if one.places]
+        stop_ns = mesh.events(Kind.alert)[-1].sent_ns if mesh.alerts("session_stopping") else 0
+        late = [one for one in ledger(mesh).asked if one.places and one.time_ms * 1e6 > stop_ns + 50e6]
+        assert stop_ns and not places and not late, "nothing was placed once the stop had begun"
+        model.close()
+    finally:
+        mesh.end()

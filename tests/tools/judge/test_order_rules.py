@@ -1,0 +1,202 @@
+"""The rules of trading against planted faults: a clean history is found clean, and each verdict can fail."""
+
+from decimal import Decimal
+
+import msgpack
+import pytest
+
+from tickmesh.tools.judge import account, order_rules, trading
+from tickmesh.tools.judge.exchange_ledger import LedgerContents
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.limits import Limit
+from tickmesh.tools.judge.log import Event
+from tickmesh.tools.judge.order_events import Asked
+
+LOG = "00c0ffee00c0ffee"
+BTC, ONE, TWO = "binance.BTCUSDT", f"t{LOG}-1-0", f"t{LOG}-2-0"
+LIMITS = {
+    "account": Limit(position=Decimal("0.05"), worth_in_all=Decimal(2000), open_orders=2),
+    "maker": Limit(position=Decimal("0.03"), worth=Decimal(1000), open_orders=1),
+}
+SUBSCRIBE, OPEN, HELD = "userDataStream.subscribe.signature", "GET /api/v3/openOrders", "GET /api/v3/account"
+
+
+def report(
+    number: int, name: str, what: str, status: str, at_ms: int, side: str = "BUY", lots: str = "0", price: str = "30000"
+):
+    """An event row of the ledger."""
+    text = (
+        f'{{"e":"executionReport","s":"BTCUSDT","c":"{name}","C":"","S":"{side}","x":"{what}","X":"{status}","i":{number},"t":7,'
+        f'"m":false,"L":"{price if what == "TRADE" else 0}","l":"{lots}","n":"0","N":null,"q":"0.02","p":"{price}"}}'
+    )
+    return ["event", at_ms, text, "binance"]
+
+
+def ledger_of(rows, known: bool = True) -> LedgerContents:
+    contents = LedgerContents()
+    for number, (kind, time_ms, *values) in enumerate(
+        [["head", 1, 2, "synthetic", {"asked": []} if known else {}, 0], *rows], 1
+    ):
+        contents.take([number, kind, time_ms, *values])
+    return contents
+
+
+def event(kind: str, records, seq: int, at_ms: float, subject: str = BTC, producer: str = "session") -> Event:
+    ns = int(at_ms * 1e6)
+    return Event(kind, producer, subject, records, 0, 0, 1, seq, seq, 0, 1, 0, 0, ns, ns, ns, ns, 0)
+
+
+def packed(kind: str, seq: int, at_ms: float, producer: str = "session", **content) -> Event:
+    return event(kind, msgpack.packb(content), seq, at_ms, producer, producer)
+
+
+class History:
+    """Two orders of strategy maker, one after the other: bought 0.02, sold 0.02; then a stop, and a kill switch."""
+
+    def __init__(self) -> None:
+        self.asked = [
+            (1000, 1, SUBSCRIBE, "", 200), (1010, 0, OPEN, "", 200), (1020, 0, HELD, "", 200),
+            (2000, 1, "order.place", ONE, 200), (5000, 1, "order.place", TWO, 200),
+        ]  # fmt: skip
+        self.reports = [
+            report(11, ONE, "NEW", "NEW", 2000), report(11, ONE, "TRADE", "FILLED", 3000, lots="0.02"),
+            report(12, TWO, "NEW", "NEW", 5000, "SELL"), report(12, TWO, "TRADE", "FILLED", 6000, "SELL", "0.02"),
+        ]  # fmt: skip
+        self.log = [
+            event("intent", [(ONE.encode(), b"", 1, 1, 1, 1, 0, 0, 0, b"maker")], 1, 1990, producer="executor"),
+            event("intent", [(TWO.encode(), b"", 1, -1, 1, 1, 0, 0, 0, b"maker")], 2, 4990, producer="executor"),
+            *(
+                event("update", [(name.encode(), 0, status, 1, 1, 1, 0, 0, 5, 0)], seq, at_ms)
+                for seq, (name, status, at_ms) in enumerate(
+                    [(ONE, 1, 1995), (ONE, 2, 2001), (ONE, 4, 3001), (TWO, 1, 4995), (TWO, 2, 5001), (TWO, 4, 6001)], 3
+                )
+            ),
+            packed("alert", 20, 8000, what="session_stopping"),
+            packed("run", 21, 12_000, node="session"),
+            packed("command", 22, 20_000, "operator", command="kill_switch", on=True),
+            packed("command", 23, 40_000, "operator", command="kill_switch", on=False),
+            packed(
+                "health", 24, 60_000, "executor", fills=0,
+                strategies={"maker": {"positions": {BTC: {"position": 0.0}}}},
+            ),
+        ]  # fmt: skip
+
+    def judge(self) -> Findings:
+        findings, stored, traded = Findings(), account.StoredAccount(), trading.StoredTrading()
+        for _ in traded.watch(stored.watch(sorted(self.log, key=lambda one: one.seq_ns))):
+            pass
+        opened = ["client", 990, 1, "opened", "/ws-api/v3"]
+        rows = [opened, *self.reports, *(["asked", *one] for one in self.asked)]
+        contents = ledger_of(sorted(rows, key=lambda row: row[1]), self.asked != [])
+        order_rules.compare(contents, stored, traded, LIMITS, findings)
+        return findings
+
+
+def test_a_clean_history_is_found_clean_and_all_of_it_was_looked_at():
+    findings = History().judge()
+    assert findings.ok, findings.sentences
+    counted = findings.counts
+    assert counted["requests_checked"] == counted["lives_checked"] == counted["windows_checked"] == 2
+    assert counted["limits_checked"] == 8 and counted["strategies_checked"] == 1
+    assert not [name for name in counted if "not_compared" in name]
+
+
+def changed(history: History, damage: str) -> None:
+    """Plants one fault."""
+    three = f"t{LOG}-3-0"
+    if damage == "sent twice":
+        history.asked.append((2500, 1, "order.place", ONE, 400))
+    elif damage == "sent again over REST":
+        history.asked.append((2500, 0, "POST /api/v3/order", ONE, 400))
+    elif damage == "sent before the balances":
+        history.asked[2] = (2100, 0, HELD, "", 200)
+    elif damage == "sent though the open orders were refused":
+        history.asked[1] = (1010, 0, OPEN, "", 429)
+    elif damage == "sent on USD-M before the balances":
+        asked = ["binance_usdm.order.place", "GET /binance_usdm/fapi/v1/openOrders"]
+        history.asked += [(7000, 0, asked[1], "", 200), (7001, 3, asked[0], three, 200)]
+    elif damage == "sent on a new connection at once":
+        history.asked[4:] = [(4000, 2, SUBSCRIBE, "", 200), (5000, 2, "order.place", TWO, 200)]
+    elif damage in ("sent after the stop", "sent after the kill switch"):
+        history.asked.append((9500 if "stop" in damage else 30_000, 1, "order.place", three, 400))
+    elif damage == "pending after the stop":
+        history.log.append(event("update", [(three.encode(), 0, 1, 1, 1, 1, 0, 0, 5, 0)], 30, 10_000))
+    elif damage == "unknown to the log":
+        history.log = [one for one in history.log if one.kind != "update" or ONE.encode() != one.records[0][0]]
+        history.reports[1] = report(11, ONE, "TRADE", "FILLED", 30_000, lots="0.02")
+    elif damage == "over in the log, and works on":
+        history.reports[1] = report(11, ONE, "TRADE", "FILLED", 30_000, lots="0.02")
+    elif damage == "an intent without an end":
+        history.log.append(event("intent", [(three.encode(), b"", 1, 1, 1, 1, 0, 0, 0, b"maker")], 31, 7000))
+    elif damage == "an intent that stays Unknown":
+        history.log[7] = event("update", [(TWO.encode(), 0, 9, 1, 1, 1, 0, 0, 5, 0)], 8, 6001)
+    elif damage == "a position of another strategy":
+        history.log[-1] = packed(
+            "health", 24, 60_000, "executor", fills=0, strategies={"taker": {"positions": {BTC: {"position": 0.01}}}}
+        )
+    elif damage == "beyond the position":
+        history.reports[2:] = [report(12, TWO, "NEW", "NEW", 5000), report(12, TWO, "CANCELED", "CANCELED", 6000)]
+    elif damage == "beyond the worth":
+        history.reports[0] = report(11, ONE, "NEW", "NEW", 2000, price="60000")
+    elif damage == "beyond the open orders":
+        history.reports[1] = report(11, ONE, "TRADE", "FILLED", 5500, lots="0.02")
+        history.log[4] = event("update", [(ONE.encode(), 0, 4, 1, 1, 1, 0, 0, 5, 0)], 5, 5501)
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        ("sent twice", "sent_twice"), ("sent again over REST", "sent_twice"), ("sent before the balances", "sent_early"),
+        ("sent though the open orders were refused", "sent_early"),
+        ("sent on a new connection at once", "sent_early"),
+        ("sent on USD-M before the balances", "sent_early"),
+        ("sent after the stop", "sent_after_stop"), ("sent after the kill switch", "sent_after_stop"),
+        ("pending after the stop", "sent_after_stop"), ("unknown to the log", "order_unknown"),
+        ("over in the log, and works on", "order_worked_on"), ("an intent without an end", "intent_open"),
+        ("an intent that stays Unknown", "intent_open"), ("a position of another strategy", "strategy_position"),
+        ("beyond the position", "limit_exceeded"), ("beyond the worth", "limit_exceeded"),
+        ("beyond the open orders", "limit_exceeded"),
+    ],
+)  # fmt: skip
+def test_every_planted_fault_is_found(damage, fault):
+    history = History()
+    changed(history, damage)
+    findings = history.judge()
+    assert fault in findings.faults, (dict(findings.faults), findings.sentences)
+
+
+def test_a_stop_of_one_venue_s_session_is_none_of_another_s():
+    """And an order that somebody else places is in no limit's way, though it counts."""
+    history = History()
+    usdm = f"t{LOG}-4-0"
+    history.asked += [
+        (100, 0, "GET /binance_usdm/fapi/v1/openOrders", "", 200), (101, 0, "GET /binance_usdm/fapi/v3/balance", "", 200),
+        (9500, 0, "POST /binance_usdm/fapi/v1/order", usdm, 200),
+    ]  # fmt: skip
+    history.reports += [report(90 + n, f"by-hand-{n}", "NEW", "NEW", 7000 + n) for n in range(3)]
+    assert not {"sent_after_stop", "limit_exceeded"} & set(history.judge().faults)
+    history.asked[-1] = (30_000, 0, "POST /binance_usdm/fapi/v1/order", usdm, 200)
+    assert "sent_after_stop" in history.judge().faults, "but the kill switch is of all"
+
+
+def test_what_cannot_be_seen_is_never_found_right():
+    """A ledger of before these rows, an executor that has not read the last fills: counted, not passed over."""
+    history = History()
+    history.asked = []
+    history.log[-1] = packed("health", 24, 60_000, "executor", fills=5, strategies={})
+    findings = history.judge()
+    assert findings.counts["requests_not_compared"] == findings.counts["strategies_not_compared"] == 1
+    assert not findings.counts["requests_checked"] and not findings.counts["strategies_checked"]
+
+
+def test_usd_m_and_amended_orders_are_read_under_their_first_name():
+    contents = ledger_of([])
+    text = '{"e":"ORDER_TRADE_UPDATE","o":{"s":"BTCUSDT","c":"%s","S":"SELL","x":"NEW","X":"NEW","i":4,'
+    text += '"t":0,"m":false,"L":"0","l":"0","n":"0","N":null,"q":"1","p":"5"}}'
+    contents.take([2, "event", 5, text % ONE, "binance_usdm"])
+    contents.take([3, "event", 6, text.replace('"x":"NEW"', '"x":"AMENDMENT"') % "renamed", "binance_usdm"])
+    (first, second) = contents.orders["binance_usdm.BTCUSDT"]
+    assert (first.client_order_id, second.client_order_id, second.what, first.side) == (ONE, ONE, "AMENDMENT", -1)
+    assert (first.total, first.limit) == (10**8, 5 * 10**8)
+    assert Asked(1, 3, "binance_usdm.order.place", ONE, 200).places
+    assert Asked(1, 0, "POST /binance_usdm/fapi/v1/order", ONE, 200).venue == "binance_usdm"

@@ -1,0 +1,138 @@
+"""One sweep of orders: a mesh that trades is struck as planned, settles, is stopped in order, and judged by the exchange's
+ledger."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tickmesh.bus.log import LogReader
+from tickmesh.tools.chaos.course import describe, judged_by, kept_or_gone, place_of, progress
+from tickmesh.tools.chaos.figures import quantiles
+from tickmesh.tools.chaos.orders_figures import OrderFigures
+from tickmesh.tools.chaos.orders_plan import coda, plan, sessions_of
+from tickmesh.tools.chaos.orders_settings import STRATEGIES, SYMBOLS, VENUES, order_settings
+from tickmesh.tools.chaos.plan import Strike, length_s
+from tickmesh.tools.chaos.sweep_mesh import SweepMesh
+from tickmesh.tools.terminal import Failure, JsonObject, out
+
+SETTLE_S = 60.0  # for what is Unknown, orders beyond their time, and the executor's health about the last fill
+QUIET_S = 2.5  # so long nothing is open and nothing was filled before the sweep's mesh is stopped
+STOP_S = 5.0  # what the session may take to stop
+# What the judge must have looked at: a verdict about nothing is none.
+LOOKED_AT = (
+    "orders_checked", "fills_checked", "balances_checked", "requests_checked", "lives_checked", "windows_checked",
+    "limits_checked", "strategies_checked",
+)  # fmt: skip
+
+
+def chaos_of_orders(kills: int, seed: int, folder: Path | None = None, venues: Sequence[str] = VENUES) -> JsonObject:
+    """Runs one sweep; gives the result as `--json` prints it. Raises Failure when the mesh could not even be run."""
+    mesh = SweepMesh(place_of(folder), order_settings(seed, venues))
+    return kept_or_gone(mesh, folder, lambda: _run(mesh, plan(kills, seed, venues), seed, venues))
+
+
+def _run(mesh: SweepMesh, strikes: list[Strike], seed: int, venues: Sequence[str]) -> JsonObject:
+    begun, wrong, stopped_s, last = time.monotonic(), [], 0.0, coda(venues)
+    with progress(len(strikes) + len(last), length_s(strikes) + length_s(last)) as step:
+        try:
+            step("up", 0)
+            mesh.up()
+            step("striking", 0)
+            for some in (strikes, last):
+                mesh.strike(some, lambda one: step(describe(one), 1))
+                mesh.end_faults()
+            stopped_s = _stop_and_start(mesh, sessions_of(venues), step)
+            step("settling", 0)
+            if left := _settle(mesh):
+                wrong.append(f"{len(left)} orders were not over after {SETTLE_S:.0f} s under the kill switch: {left[:3]}")
+        except Failure as error:  # what it stored is judged all the same
+            wrong.append(str(error))
+        step("down", 0)
+        mesh.down()
+        step("judging", 0)
+        figures = OrderFigures().read(LogReader(mesh.config.log_dir).events())
+        judged = {"alone": judged_by(mesh), "ledger": judged_by(mesh, "--settled", "--against", str(mesh.config.exchange_dir))}
+    wrong += [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
+    wrong += [f"recovery path {name} was never used" for name, used in sorted(figures.paths.items()) if not used]
+    wrong += [f"nothing was judged: {what} is 0" for what in LOOKED_AT if not judged["ledger"].get(what)]
+    wrong += [f"{what} is {judged['ledger'][what]}" for what in ("intents_without_end", "orders_working")
+              if judged["ledger"].get(what)]  # fmt: skip
+    wrong += [f"nothing was traded on {venue}.{symbol}" for venue in venues for symbol in SYMBOLS
+              if not figures.fills[f"{venue}.{symbol}"]]  # fmt: skip
+    if stopped_s > STOP_S:
+        wrong.append(f"the session took {stopped_s:.1f} s to stop; it may take {STOP_S:g} s")
+    return {
+        "ok": not wrong and all(verdict["ok"] for verdict in judged.values()),
+        "seed": seed,
+        "kills": len(mesh.kills),
+        "killed": {name: sum(kill.name == name for kill in mesh.kills) for name in sorted({one.name for one in mesh.kills})},
+        "faults": mesh.faults,
+        "seconds": round(time.monotonic() - begun, 1),
+        "ready_s": quantiles([kill.ready_s for kill in mesh.kills if kill.ready_s is not None]),
+        "stopped_s": round(stopped_s, 2),
+        "strategies": list(STRATEGIES),
+        "paths": dict(figures.paths),
+        "states": dict(figures.statuses),
+        "fills": dict(figures.fills),
+        "judged": judged,
+        "wrong": wrong,
+    }
+
+
+def _stop_and_start(mesh: SweepMesh, sessions: Sequence[str], step: Callable[[str, int], None]) -> float:
+    """Stops each session in order while it trades, and starts it again; gives the seconds that the slowest stop took."""
+    step("stop the session", 0)
+    took_s = 0.0
+    for name in sessions:
+        before, begun = mesh.ready_pid(name), time.monotonic()
+        mesh.supervisorctl("stop", name)
+        took_s = max(took_s, time.monotonic() - begun)
+        mesh.supervisorctl("start", name)
+        mesh.await_ready(name, before)
+    return took_s
+
+
+def _settle(mesh: SweepMesh) -> list[str]:
+    """Throws the kill switch, and waits until every order is over and the executor has said so; gives what is not."""
+    mesh.command("kill-switch", "on", "--why", "the end of the sweep", timeout_s=60)
+    reader, figures, seq = LogReader(mesh.config.log_dir), OrderFigures(), 0
+    deadline = time.monotonic() + SETTLE_S
+    quiet_since, fills = time.monotonic(), -1
+    while time.monotonic() < deadline:
+        for event in reader.events(seq):
+            figures.take(event)
+            seq = event.seq
+        total = sum(figures.fills.values())
+        if figures.open or total != fills:
+            quiet_since, fills = time.monotonic(), total
+        elif time.monotonic() - quiet_since > QUIET_S:
+            return []
+        time.sleep(0.2)
+    return sorted(figures.open)
+
+
+def show(result: JsonObject) -> None:
+    """Prints a sweep's result for a person."""
+    killed = ", ".join(f"{name} {count}" for name, count in result["killed"].items())
+    out.print(
+        f"{result['kills']} kills ({killed}), {result['faults']} venue faults, seed {result['seed']}, {result['seconds']} s"
+    )
+    times = "  ".join(f"{q} {s * 1000:.0f} ms" for q, s in result["ready_s"].items())
+    out.print(f"  kill → process ready: {times or 'no kill'}; the session stopped in {result['stopped_s']:.1f} s")
+    for name, used in result["paths"].items():
+        out.print(f"  recovery path {name:<24} used {used} times")
+    ledger = result["judged"]["ledger"]
+    sent, balances = ledger.get("requests_checked", 0), ledger.get("balances_checked", 0)
+    out.print(
+        f"  judged by the exchange's ledger: {sent} orders sent, {ledger.get('sent_twice', 0)} twice, "
+        f"{ledger.get('order_orphaned', 0) + ledger.get('order_unknown', 0)} orphaned, "
+        f"{ledger.get('fills_checked', 0)} fills, {balances} balances"
+    )
+    for subject, one in ledger.get("account", {}).items():
+        out.print(f"  position {subject} {json.dumps(one)}", markup=False)
+    for sentence in result["wrong"]:
+        out.print(f"  ! {sentence}", markup=False)
+    if "folder" in result:
+        out.print(f"  the mesh's folder was kept: {result['folder']}")
+    out.print("ok: all of it held." if result["ok"] else "NOT ok.")

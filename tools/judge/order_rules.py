@@ -1,0 +1,184 @@
+"""Rules that hold at every moment of trading, judged by the exchange's ledger: nothing sent twice, too early, too late, or
+beyond a limit; every order known while it works; every intent over in the end."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from itertools import chain
+
+from tickmesh.tools.judge.account import ASKED_MS, FINAL, OrderKey, StoredAccount, log_of
+from tickmesh.tools.judge.exchange_ledger import LedgerContents, subject_of
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.limits import Limit, LimitCheck
+from tickmesh.tools.judge.order_events import BY_REST, Asked, OrderEvent
+from tickmesh.tools.judge.trading import StoredTrading
+
+ORPHANED_MS = 12_000  # so long an order may work at the venue while the log does not know it, or has it over
+STOP_MS = 1_000  # from a stop, or the kill switch, in the log until nothing is sent any more
+SUBSCRIBED = "userDataStream.subscribe"  # how the operations begin that begin a connection's user stream
+# How the questions end that a reconciliation asks at least, of either venue
+QUESTIONS = {"openOrders": "open orders", "account": "balances", "balance": "balances"}
+PLACED_STATES = ("NEW", "PARTIALLY_FILLED")
+OVER = ("FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED")
+NAMES = (
+    "sent_twice", "sent_early", "sent_after_stop", "order_unknown", "order_worked_on", "intent_open", "limit_exceeded",
+    "strategy_position",
+)  # fmt: skip
+
+
+def compare(
+    ledger: LedgerContents,
+    stored: StoredAccount,
+    trading: StoredTrading,
+    limits: Mapping[str, Limit],
+    findings: Findings,
+    asked_ms: float = ASKED_MS,
+) -> None:
+    """Judges the rules; fills the findings. `limits`: of each strategy by its name, of all together under "account".
+    `asked_ms`: for so long an intent's end may be on its way when the log ends.
+
+    What a ledger or a log cannot show is counted under a name with `not_compared`, and never found right.
+    """
+    for name in (*NAMES, "requests_checked", "lives_checked", "windows_checked", "limits_checked", "strategies_checked"):
+        findings.count(name, 0)
+    logs = {log_of(name) for _, name in stored.intents} - {""}
+    mine = [
+        event for event in sorted(chain.from_iterable(ledger.orders.values()), key=lambda one: one.row)
+        if log_of(event.client_order_id) in logs or (subject_of(event.symbol), event.client_order_id) in stored.status
+    ]  # fmt: skip
+    if ledger.asked is None:
+        findings.count("requests_not_compared")
+    else:
+        _sent_twice(ledger.asked, logs, findings)
+        _sent_early(ledger.asked, logs, findings)
+        _sent_after_stop(ledger.asked, logs, trading, findings)
+    _lives(mine, trading, findings)
+    _intents(ledger, mine, stored, trading, findings, asked_ms)
+    check = LimitCheck(limits, trading.strategy, findings)
+    for event in mine:
+        check.take(event)
+    _strategies(mine, trading, findings)
+
+
+def _sent_twice(asked: Iterable[Asked], logs: set[str], findings: Findings) -> None:
+    sent = Counter((one.venue, one.order) for one in asked if one.places and log_of(one.order) in logs)
+    for (venue, order), times in sent.items():
+        findings.count("requests_checked")
+        if times > 1:
+            _fault(findings, "sent_twice", f"{venue}: order {order} was sent {times} times")
+
+
+def _sent_early(asked: Iterable[Asked], logs: set[str], findings: Findings) -> None:
+    """Of each connection: a reconciliation's questions are answered before its first order, and since its user stream began."""
+    answered: dict[int, set[str]] = {}  # by connection, which of them were answered
+    newest: dict[str, int] = {}  # by venue, the connection that was opened last
+    for one in asked:
+        if one.opens or (one.operation.startswith(SUBSCRIBED) and one.status == 200):
+            answered[one.connection], newest[one.venue] = set(), one.connection
+        elif one.connection == BY_REST and one.status == 200 and one.operation.startswith("GET "):
+            question = QUESTIONS.get(one.operation.rpartition("/")[2])
+            if question and one.venue in newest:
+                answered[newest[one.venue]].add(question)
+        if one.places and log_of(one.order) in logs:
+            known = answered.get(one.connection or newest.get(one.venue, BY_REST), set())
+            if missing := sorted(set(QUESTIONS.values()) - known):
+                _fault(findings, "sent_early", f"order {one.order} was sent before {' and '.join(missing)} were answered")
+
+
+def _sent_after_stop(asked: Iterable[Asked], logs: set[str], trading: StoredTrading, findings: Findings) -> None:
+    """By the exchange's clock with a margin, and by the session's own words without one but for the kill switch."""
+    windows = trading.windows_to_the_end()
+    findings.count("windows_checked", len(windows))
+    for window in windows:
+        begin_ms = window.begin_ms + STOP_MS
+        for one in asked:
+            ours = one.places and log_of(one.order) in logs and window.concerns(one.venue)
+            if ours and begin_ms < one.time_ms < window.end_ms:
+                late_s = (one.time_ms - window.begin_ms) / 1e3
+                _fault(findings, "sent_after_stop", f"order {one.order} was sent {late_s:.1f} s after the {window.what}")
+        for placed in trading.placed:
+            if window.concerns(placed.key[0].partition(".")[0]) and begin_ms < placed.sent_ms < window.end_ms:
+                late_s = (placed.sent_ms - window.begin_ms) / 1e3
+                _fault(findings, "sent_after_stop", f"{_name(placed.key)} is PendingNew {late_s:.1f} s after the {window.what}")
+
+
+def _lives(mine: Iterable[OrderEvent], trading: StoredTrading, findings: Findings) -> None:
+    """Every order is in the log soon after it works, and not over there long before it is at the venue."""
+    begun: dict[OrderKey, int] = {}
+    ended: dict[OrderKey, int] = {}
+    for event in mine:
+        key = _key(event)
+        if event.what == "NEW":
+            begun.setdefault(key, event.time_ms)
+        if event.status in OVER:
+            ended.setdefault(key, event.time_ms)
+    for key, begun_ms in begun.items():
+        findings.count("lives_checked")
+        known_ms = trading.known_ms.get(key, float("inf"))
+        end_ms = min(ended.get(key, trading.last_ms), trading.last_ms)
+        if end_ms - begun_ms > ORPHANED_MS and known_ms - begun_ms > ORPHANED_MS:
+            _fault(findings, "order_unknown", f"{_name(key)} worked for {(end_ms - begun_ms) / 1e3:.1f} s unknown to the log")
+        over_ms = trading.ended_ms.get(key)
+        if over_ms is not None and end_ms - over_ms > ORPHANED_MS:
+            _fault(
+                findings,
+                "order_worked_on",
+                f"{_name(key)} worked for {(end_ms - over_ms) / 1e3:.1f} s after the log's end of it",
+            )
+
+
+def _intents(
+    ledger: LedgerContents,
+    mine: Iterable[OrderEvent],
+    stored: StoredAccount,
+    trading: StoredTrading,
+    findings: Findings,
+    asked_ms: float,
+) -> None:
+    """An intent that nothing works of at the venue has a final state, once nothing of it can be on its way any more."""
+    newest = {_key(event): event for event in mine}
+    open_intents = working = 0
+    for key, intended_ms in trading.intended_ms.items():
+        if stored.status.get(key) in FINAL:
+            continue
+        open_intents += 1
+        event = newest.get(key)
+        if event is not None and event.status in PLACED_STATES and event.time_ms > ledger.orders_lost_ms:
+            working += 1
+        elif trading.last_ms - max(intended_ms, event.time_ms if event is not None else 0) > asked_ms:
+            what = f"is {event.status} at the exchange" if event is not None else "never came to the exchange"
+            _fault(findings, "intent_open", f"{_name(key)} {what}; in the log it has no end")
+    findings.count("intents_without_end", open_intents)
+    findings.count("orders_working", working)
+
+
+def _strategies(mine: Iterable[OrderEvent], trading: StoredTrading, findings: Findings) -> None:
+    """What the executor said last of its strategies' positions, if it knew all fills, against the exchange's fills."""
+    stated = trading.positions
+    if stated is None or stated.fills != trading.fills:
+        findings.count("strategies_not_compared")
+        return
+    true: dict[tuple[str, str], int] = defaultdict(int)
+    for event in mine:
+        if event.what == "TRADE":
+            true[trading.strategy.get(_key(event), ""), subject_of(event.symbol)] += event.side * event.quantity
+    for key in sorted(true.keys() | stated.held.keys()):
+        findings.count("strategies_checked")
+        held = round(stated.held.get(key, 0.0) * 10**8)
+        if held != true.get(key, 0):
+            who = key[0] or "no strategy"
+            _fault(
+                findings, "strategy_position", f"{key[1]}: {who} has {held} by the executor, {true.get(key, 0)} truly (10^-8)"
+            )
+
+
+def _key(event: OrderEvent) -> OrderKey:
+    return subject_of(event.symbol), event.client_order_id
+
+
+def _name(key: OrderKey) -> str:
+    return f"{key[0]}: order {key[1]}"
+
+
+def _fault(findings: Findings, name: str, sentence: str) -> None:
+    findings.count(name)
+    findings.fault(name, sentence)

@@ -1,0 +1,128 @@
+"""What a log says of trading beside orders and fills: whose each order is, when it was known and over, and when trading was
+to stop."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import msgpack
+
+from tickmesh.tools.judge.log import Event
+
+NEW = 1  # action of an intent
+STRATEGY = 9  # place of an intent's strategy among its fields, which older files have not
+PENDING_NEW = 1  # status of an update
+FINAL = (4, 6, 7, 8)  # Filled, Canceled, Rejected, Expired
+
+STOP = "stop of "  # and a session's name: what such a stretch is
+OrderKey = tuple[str, str]  # subject, client order id
+
+
+class QuietTime(NamedTuple):
+    """A stretch in which nothing may be sent. Times in ms of the log; `end_ms`: infinite where it lasts to the end."""
+
+    begin_ms: float
+    end_ms: float
+    what: str
+
+    def concerns(self, venue: str) -> bool:
+        """Whether nothing may be sent to this venue: the stop of a session is of its own alone."""
+        session = self.what.removeprefix(STOP)
+        return session == self.what or (session.partition("-")[2] or "binance") == venue
+
+
+class PendingOrder(NamedTuple):
+    """An order's PendingNew, published right before it is sent."""
+
+    key: OrderKey
+    sent_ms: float
+
+
+class StrategyPositions(NamedTuple):
+    """What an executor said last of its strategies' positions (strategy, subject) → quantity, when it knew `fills` fills."""
+
+    held: dict[tuple[str, str], float]
+    fills: int
+
+
+class StoredTrading:
+    """The intents, lives of orders and orders to stop that a log has."""
+
+    def __init__(self) -> None:
+        self.strategy: dict[OrderKey, str] = {}  # of each intent to send an order
+        self.intended_ms: dict[OrderKey, float] = {}
+        self.known_ms: dict[OrderKey, float] = {}  # of each order that something was published about: when first
+        self.ended_ms: dict[OrderKey, float] = {}  # when it was over for the log
+        self.placed: list[PendingOrder] = []
+        self.windows: list[QuietTime] = []
+        self.fills = 0
+        self.positions: StrategyPositions | None = None
+        self.last_ms = 0.0
+        self._begun: dict[str, float] = {}  # windows that have begun and not ended, by what they are
+
+    def watch(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Takes events, and passes them on."""
+        for event in events:
+            self.last_ms = event.seq_ns / 1e6
+            if event.kind == "intent":
+                self._intent(event)
+            elif event.kind == "update":
+                self._update(event)
+            elif event.kind == "fill":
+                self.fills += len(event.records)
+            elif event.kind in ("command", "alert", "run", "health"):
+                self._packed(event)
+            yield event
+
+    def windows_to_the_end(self) -> list[QuietTime]:
+        """All stretches in which nothing may be sent, those too that last to the end of the log."""
+        return [*self.windows, *(QuietTime(begun, float("inf"), what) for what, begun in self._begun.items())]
+
+    def _intent(self, event: Event) -> None:
+        for record in event.records:
+            if record[2] == NEW:
+                key = event.subject, record[0].decode()
+                self.strategy[key] = record[STRATEGY].decode() if len(record) > STRATEGY else ""
+                self.intended_ms[key] = event.seq_ns / 1e6
+
+    def _update(self, event: Event) -> None:
+        for name, _, status, _, _, _, _, _, quantity, *_ in event.records:
+            key = event.subject, name.decode()
+            if not quantity:  # the refusal of a cancel
+                continue
+            self.known_ms.setdefault(key, event.seq_ns / 1e6)
+            if status in FINAL:
+                self.ended_ms.setdefault(key, event.seq_ns / 1e6)
+            elif status == PENDING_NEW:
+                self.placed.append(PendingOrder(key, event.sent_ns / 1e6))
+
+    def _packed(self, event: Event) -> None:
+        content = _map_of(event.records)
+        now_ms = event.seq_ns / 1e6
+        if event.kind == "command" and content.get("command") == "kill_switch":
+            self._mark("kill switch", bool(content.get("on")), now_ms)
+        elif event.kind == "alert" and content.get("what") == "session_stopping":
+            self._mark(f"{STOP}{event.producer}", True, event.sent_ns / 1e6)
+        elif event.kind == "run":
+            self._mark(f"{STOP}{event.producer}", False, event.sent_ns / 1e6)
+        elif event.kind == "health" and event.subject.startswith("executor") and "strategies" in content:
+            self.positions = StrategyPositions(
+                {
+                    (name, subject): one["position"]
+                    for name, strategy in content["strategies"].items() for subject, one in strategy["positions"].items()
+                },
+                content.get("fills", 0),
+            )  # fmt: skip
+
+    def _mark(self, what: str, begins: bool, now_ms: float) -> None:
+        if begins:
+            self._begun.setdefault(what, now_ms)
+        elif what in self._begun:
+            self.windows.append(QuietTime(self._begun.pop(what), now_ms, what))
+
+
+def _map_of(packed: bytes) -> dict[str, Any]:
+    try:
+        content = msgpack.unpackb(packed)
+    except ValueError:
+        return {}  # another check's finding
+    return content if isinstance(content, dict) else {}
