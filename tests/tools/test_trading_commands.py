@@ -137,7 +137,7 @@ def test_what_no_sequencer_takes_is_said_and_holds_later(mesh):
     (("strategy", "nobody", "on"), "mesh.toml has no strategy 'nobody'; there: rests, takes"),
     (("limit", "account", "speed", "1"), "there is no limit 'speed'"),
     (("limit", "nobody", "notional_max", "1"), "there: account, rests, takes"),
-    (("limit", "rests", "notional_max", "much"), "notional_max = 'much' is impossible"),
+    (("limit", "rests", "notional_max", "much"), "notional_max is 'much'; allowed: a plain decimal above 0"),
 ])  # fmt: skip
 def test_what_means_nothing_is_refused_before_it_is_published(mesh, words, why):
     before = len(commands(mesh))
