@@ -19,6 +19,7 @@ from tickmesh.bus import clock
 from tickmesh.bus.clock_faults import ClockFaults
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
+from tickmesh.bus.names import KILL_SWITCH_FILE
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import INSTRUMENT, INTENT, QUOTE, SIGNAL, Action, Kind, OrderType, Status, TimeInForce
 from tickmesh.bus.sockets import Producer
@@ -179,7 +180,7 @@ def test_a_sentinel_reckons_a_process_s_age_in_the_log_s_time(tmp_path, off_ns):
     segment = clock.ClockSegment(clock.elapsed_ns(), clock.wall_ns() + off_ns, 0)
     (config.log_dir / clock.NAME).write_bytes(clock.pack(segment, clock.boot_bytes()))
     try:
-        opinion = Opinion(Context(config, "sentinel-1"))
+        opinion = Opinion(Context(config, "sentinel-1"), raise_alert=lambda alert: None)
         opinion.known = True
         with subprocess.Popen(["sleep", "60"]) as process:
             info = {"name": "recorder", "state": ProcessStates.RUNNING, "pid": process.pid, "start": int(time.time())}
@@ -194,8 +195,15 @@ def test_a_sentinel_reckons_a_process_s_age_in_the_log_s_time(tmp_path, off_ns):
 
 @pytest.mark.timeout(300)
 def test_a_whole_mesh_lives_through_every_step(make_root, monkeypatch):
-    """Processes die before and after each; nobody is blamed for it, nothing is lost, orders go on."""
-    root = make_root("[executor]\norder_ttl_ms = 500\n[sentinel]\nheartbeat_s = 5.0\n[recorder]\nsegment_s = 2.0\n")
+    """Processes die before and after each; nobody is blamed for it, nothing is lost, orders go on.
+
+    After the step forward this mesh's time is an hour ahead of the venue's: they go on because the limit of that is switched
+    off (test_clock_skew_mesh.py has it on).
+    """
+    root = make_root(
+        "[executor]\norder_ttl_ms = 500\n[risk]\nclock_skew_max_ms = 0\n"
+        "[sentinel]\nheartbeat_s = 5.0\n[recorder]\nsegment_s = 2.0\n"
+    )
     faults = ClockFaults(root / "clock-faults.json")
     for name, value in faults.environment.items():
         monkeypatch.setenv(name, value)
@@ -227,6 +235,9 @@ def test_a_whole_mesh_lives_through_every_step(make_root, monkeypatch):
     status = run.status(root)
     assert all(-1 < node["heartbeat_age_s"] < 10 for node in status["nodes"] if node["heartbeat_age_s"] is not None), status
     assert not [t["topic"] for t in status["topics"] if t["stale"]]
+    skews = [event.map().get("clock_skew_ms", 0.0) for event in run.events(root, Kind.health) if event.subject == "session"]
+    assert min(skews) < -3_590_000, "the session has said how far the venue is behind"
+    assert not (run.config_of(root).run_dir / KILL_SWITCH_FILE).exists(), "a step is no loss"
     run.ok(root, "mesh", "down")
     said = [event.map() for event in run.events(root, Kind.alert)]
     assert not [alert for alert in said if "at_ns" in alert], "nobody was blamed"
