@@ -149,7 +149,18 @@ def test_no_order_is_doubled_or_lost_and_every_position_is_the_ledger_s(traded):
     _, _, verdict, beat, _ = traded
     assert verdict["ok"], verdict["sentences"]
     assert {name: verdict[name] for name in verdict if name.startswith(("order_", "fill_"))} == dict.fromkeys(
-        ("order_doubled", "order_lost", "order_orphaned", "fill_doubled", "fill_lost", "fill_invented", "fill_different"), 0
+        (
+            "order_doubled",
+            "order_lost",
+            "order_orphaned",
+            "fill_doubled",
+            "fill_lost",
+            "fill_invented",
+            "fill_different",
+            "order_unknown",
+            "order_worked_on",
+        ),
+        0,
     )
     assert verdict["fills_on_their_way"] == 0 and verdict["orders_checked"] > 30 and verdict["fills_checked"] > 30
     assert set(verdict["account"]) == set(SUBJECTS)

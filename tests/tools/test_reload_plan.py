@@ -62,7 +62,7 @@ def test_a_venue_that_goes_is_let_go_last_and_its_instruments_with_it(mesh):
 
 def test_who_is_hosted_stops_before_the_sequencer_and_starts_after_it(mesh):
     apart, together = mesh(), mesh(host=["model", "executor"])
-    assert stages(apart, together) == [["stop model-imbalance", "stop model-flow", "stop executor"], ["restart sequencer"]]
+    assert stages(apart, together) == [["stop executor", "stop model-imbalance", "stop model-flow"], ["restart sequencer"]]
     assert stages(together, apart) == [["restart sequencer"], ["start model-imbalance", "start model-flow", "start executor"]]
 
 

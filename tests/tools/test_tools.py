@@ -79,7 +79,7 @@ def refused_up(root, *words):
         ("frob = 1", "unknown field `frob`"),
         ("[log]\nsync_mms = 5", "sync_mms"),
         ("[log]\nsync_ms = 0", "allowed: 1 to 10000"),
-        ('mode = "live"', "live trading"),
+        ('mode = "live"', "allowed: an amount, in mode live"),
         ("not toml", "not TOML"),
         ('[[models]]\nname = "x y"\nkernel = "trade_flow"', "models[0].name = 'x y' is impossible"),
         ('[[instruments]]\nsymbol = "X"\nvenue = "krakn"', "instruments.venue = 'krakn' is impossible"),

@@ -70,7 +70,7 @@ def test_a_reason_is_shown_once(tmp_path, capsys):
     show({
         "running": True, "verdict": word, "reasons": [one._asdict() for one in reasons], "nodes": seen.nodes, "topics": [],
         "instruments": [*seen.instruments, halted], "trading": None, "replay": None, "alerts": [], "disk": {"short": ""},
-        "log": log, "mode": "capture", "source": "x",
+        "log": log, "mode": "capture", "source": "x", "session": None, "paused": [],
     })  # fmt: skip
     shown = capsys.readouterr().out
     assert shown.count("no line of binance runs") == 1 and shown.count("okx.D: the venue does not trade it") == 1

@@ -291,5 +291,5 @@ def test_impossible_faults_are_refused_with_a_sentence(tmp_path):
         async with venue(tmp_path, '[exchange]\nreplay = ["capture"]\nfaults = "faults.toml"\n'):
             pass
 
-    with pytest.raises(ConfigError, match="a capture has ids of its own"):
+    with pytest.raises(ConfigError, match="a recorded market has ids of its own"):
         asyncio.run(start())
