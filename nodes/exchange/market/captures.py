@@ -12,6 +12,7 @@ from typing import Annotated, BinaryIO, NamedTuple
 
 import msgspec
 
+from tickmesh.bus.config import LOCAL_SYMBOL
 from tickmesh.nodes.exchange.protocol import DECIMAL, MANTISSA_MAX, Level, mantissa
 
 LINE = re.compile(r"^([0-9]+) (\{.*\})\s*$", re.DOTALL)
@@ -184,7 +185,7 @@ def _own(symbol: str, named: str, futures: str) -> None:
         raise Unserved(f"a frame of {kind} futures", f"{symbol[:40]} has fields that spot does not have")
     if named != symbol:
         raise Unserved("a frame of another symbol than its stream", f"{named[:40]!r} on the stream of {symbol[:40]!r}")
-    if not 0 < len(symbol.encode()) <= SYMBOL_BYTES_MAX or "/" in symbol or not symbol.isprintable():
+    if len(symbol.encode()) > SYMBOL_BYTES_MAX or not LOCAL_SYMBOL.fullmatch(symbol) or not symbol.isprintable():
         raise Unserved("a symbol that spot cannot have", repr(symbol[:60]))
 
 
