@@ -38,6 +38,7 @@ class Effort:
         self.in_vain_since: float | None = None
         self.is_recent = True  # the newest trades of the venue may have what is missing; they have not been asked for
         self.hole_at: int | None = None  # the venue has what is before this id and after, but not this
+        self.holes: dict[int, float] = {}  # all such of its last page, by the first id of each → since when it is one
         self.refusals = 0
         self.wait_s = wait_s
 
@@ -185,6 +186,8 @@ class Plan:
                 reason = Reason.unreadable if unreadable else Reason.skipped if around else Reason.refused
             repairs += self.declare(effort, at, begins - 1, reason)
             at = begins
+        ends = {row.last_id + 1: after.first_id for row, after in zip(rows, rows[1:])}
+        effort.holes = {low: effort.holes.get(low, now) for low, next_id in ends.items() if at < low < next_id}
         in_vain = effort.untaken == at and effort.untaken_times >= REFUSALS
         for row in rows:
             if at > gap.high:
@@ -207,10 +210,14 @@ class Plan:
         return repairs
 
     def _tired(self, effort: Effort, now: float) -> bool:
-        """A request brought nothing: the next one waits for longer. True when that has gone on beyond our patience."""
+        """A request brought nothing: the next one waits for longer. True when that has gone on beyond our patience.
+
+        A hole that pages showed while another was waited for has been waited for as well.
+        """
         effort.not_before = now + effort.wait_s()
         if effort.in_vain_since is None:
-            effort.in_vain_since = now
+            at = effort.first_missing()
+            effort.in_vain_since = now if at is None else effort.holes.get(at, now)
         return now - effort.in_vain_since >= self.patience_s
 
     def refused(self, effort: Effort, now: float) -> list[bytearray]:
@@ -222,7 +229,7 @@ class Plan:
 
     def reset_patience(self, effort: Effort) -> None:
         """Begins the patience with a gap anew: no request could be sent, which is no evidence against the gap."""
-        effort.in_vain_since = None
+        effort.in_vain_since, effort.holes = None, {}
 
     def no_history(self, effort: Effort) -> list[bytearray]:
         return self.declare(effort, effort.gap.low, effort.gap.high, Reason.no_history)

@@ -27,6 +27,7 @@ weight_per_minute = 1000000
 
 [backfill]
 backoff_s = [0.1, 1.0]
+patience_s = 5.0
 
 [executor]
 instruments = {patterns}

@@ -124,6 +124,26 @@ def test_a_jump_inside_a_page_is_asked_again_before_it_is_believed():
     assert loop.lost() == {4: Reason.skipped, 5: Reason.skipped} and loop.arbiter.open_gaps == 0
 
 
+def test_all_jumps_of_a_page_are_waited_for_at_once():
+    """Trades that never met the book are in no history: a gap with many of them is repaired after one patience, not many."""
+    loop = Loop(1, 10)
+    page = (2, 3, 5, 6, 8, 9)
+    assert loop.turn(lambda first: page) == 2
+    loop.now += PATIENCE - 1
+    loop.turn(lambda first: page)
+    assert loop.lost() == {}
+    loop.now += 2
+    assert loop.turn(lambda first: page) == 4
+    assert loop.turn(lambda first: page) == 7
+    assert loop.lost() == {4: Reason.skipped, 7: Reason.skipped} and loop.ids() == [1, 2, 3, 5, 6, 8, 9, 10]
+    loop = Loop(1, 10)
+    assert loop.turn(lambda first: page) == 2
+    loop.now += PATIENCE + 1
+    loop.plan.reset_patience(loop.plan.next(loop.now, always))
+    loop.turn(lambda first: page)
+    assert loop.lost() == {}, "where no question could be asked, the patience begins anew for all of them"
+
+
 def test_rows_that_cannot_be_read_are_asked_again_and_named_in_the_end():
     loop = Loop(1, 6)
     for _ in range(2):
