@@ -35,6 +35,7 @@ from tickmesh.nodes.venues.table import adapter_of, dialect_of
 NAME = "emergency"
 PATIENCE_S = 60.0  # then it ends, and says what is still open; whoever has started it starts it again
 REQUEST_S = 5.0  # for an answer
+OTHER_S = 10.0  # for another one that is at work: it is through in seconds, unless it is stopped or the venue refuses
 AT_ONCE = 10  # cancels that wait for their answers
 CANCEL_WEIGHT = 1  # as much as one can cost
 SHARE = 0.2  # of the venue's request weight: a question costs 80 or 40; a cancel nothing, or 1
@@ -120,15 +121,19 @@ class EmergencyCanceller:
 
 
 async def cancel_everything(config: Config) -> EmergencyOutcome:
-    """Cancels what is open on this mesh's accounts, on all at once. Raises NodeFault while another one is at work.
+    """Cancels what is open on this mesh's accounts, on all at once, after another one that is at work.
 
+    A sentinel and a person may both start one: each has its own answer. Raises NodeFault where the other does not end.
     An account without a key is one of which nothing is known; the others are cancelled all the same.
     """
     clock.follow(config.log_dir)
     config.run_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(config.run_dir / f"{NAME}.lock") as lock:
-        if not lock.try_acquire():
-            raise NodeFault(f"{lock.path} is locked: another emergency cancel of this mesh is at work")
+        deadline = time.monotonic() + OTHER_S
+        while not lock.try_acquire():
+            if time.monotonic() > deadline:
+                raise NodeFault(f"{lock.path} is locked: another emergency cancel of this mesh is at work")
+            await asyncio.sleep(ROUND_S)
         outcomes = await asyncio.gather(*(_cancel_account(config, venue) for venue in account_venues(config)))
     unknown = any(one.left < 0 for one in outcomes)
     return EmergencyOutcome(
