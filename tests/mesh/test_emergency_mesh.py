@@ -168,6 +168,7 @@ def test_what_is_dead_or_stopped_does_not_keep_orders_alive(scene):
     scene.signal(signal.SIGSTOP, TRADING)
     said = scene.mesh("kill-switch", "on", "--why", "all stopped")
     assert said["seq"] is None and "in the outbox" in said["not_logged"]
+    assert said["emergency"]["left"] == 0, "to the command a sentinel started by hand is none: two cancel, and neither fails"
     scene.until_none_of_ours()
     scene.signal(signal.SIGCONT, TRADING)
     until(lambda: scene.beats("executor")[-1]["kill_switch"]["on"], "the command is in the log when it can be", PATIENCE_S)
@@ -179,8 +180,9 @@ def test_what_is_dead_or_stopped_does_not_keep_orders_alive(scene):
     said = scene.mesh("kill-switch", "on", "--why", "all dead")
     assert said["seq"] is None and said["emergency"]["left"] == 0, said
     scene.until_none_of_ours()
-    state = scene.mesh("kill-switch", "status")
-    assert state["on"] is None and state["file_why"] == "all dead" and "sequencer" in state["lost"]
+    status = lambda: scene.mesh("kill-switch", "status")  # noqa: E731
+    state = until(lambda: (now := status())["on"] is None and now, "the executor's last word is out of date", PATIENCE_S)
+    assert state["file_why"] == "all dead" and "sequencer" in state["lost"]
     scene.start(*TRADING)
     until(lambda: scene.beats("executor")[-1]["kill_switch"]["on"], "it holds when all is back", PATIENCE_S)
     scene.lift(names)
