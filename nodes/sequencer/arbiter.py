@@ -283,7 +283,7 @@ class Arbiter:
         run = stream.doubts.runs.get(line)
         if run is None:
             return
-        above = stream.above_sure(run.offers[0])
+        above = stream.above_sure(run.offers[0]) and not stream.took_all(run.offers)
         verdict = stream.doubts.verdict(line, above, stream.leapt(line), self.now, self.hold_ns)
         untimed = verdict is doubts.DoubtVerdict.copies and run.at == stream.last and not run.newer
         if untimed and eras.may_have_begun(self.streams, stream.subject, line):

@@ -1,6 +1,7 @@
 """One stream as arbitration knows it: how far it is, which lines count, what waits. No I/O."""
 
 from collections import deque
+from collections.abc import Iterable
 from typing import NotRequired, TypedDict
 
 from tickmesh.bus.id_rules import rule, shared_ids
@@ -178,6 +179,10 @@ class ArbitratedStream:
     def leapt(self, line: str) -> bool:
         """Whether the line has said the last id, or one of those that are out of step with what is confirmed."""
         return line == self.last_line or line in self.leap
+
+    def took_all(self, offers: Iterable[Offer]) -> bool:
+        """Whether the ids of all these quotes are taken: who repeats them contradicts nothing, where two lines take turns."""
+        return self.rule == "rising" and all(one.last_id in self.recent for one in offers)
 
     def remember(self, last_id: int) -> None:
         """Keeps an id of a rising stream as taken; the oldest of RECENT_MAX are forgotten."""

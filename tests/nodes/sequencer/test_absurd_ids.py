@@ -121,6 +121,17 @@ def test_two_lines_that_are_wrong_alike_do_not_confirm_one_another(kind, jump, r
     assert len(contradictions(lines)) == 1 and lines.arbiter.eras == 0
 
 
+def test_a_line_that_repeats_what_another_one_said_first_contradicts_nothing():
+    """Quotes whose first steps are wide, where two lines take turns at being first: such are those of Coinbase."""
+    lines, subject = Lines(), "coinbase.DASH-BTC"
+    for line, many in (("a", (1,)), ("b", (1, 2153)), ("a", (2153, 3251, 3253, 3255)), ("b", (3251, 3253, 3255, 4000))):
+        for i in many:
+            lines.offer(line, Kind.quote, i, subject=subject)
+    lines.wait(10 * HOLD)
+    assert [e.last_id for e in lines.out if e.kind == Kind.quote] == [1, 2153, 3251, 3253, 3255, 4000]
+    assert not contradictions(lines) and not lines.arbiter.contradictions
+
+
 @pytest.mark.parametrize("asked_at", [11, 5010])
 def test_a_snapshot_brought_up_to_an_absurd_change_does_not_confirm_it(asked_at):
     lines = Lines()
