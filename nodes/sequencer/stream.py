@@ -48,6 +48,7 @@ class PackedStream(_Numbered):
     teller: NotRequired[str]
     connections: NotRequired[dict[str, list[int]]]
     leap: NotRequired[dict[str, int]]
+    leapt: NotRequired[list[int]]
     jumped: NotRequired[bool]
     widest: NotRequired[int]
     usual: NotRequired[int]
@@ -169,7 +170,9 @@ class ArbitratedStream:
 
     def _leaps(self, line: str, step: int) -> bool:
         """Takes note of a line's quote; whether it is out of step with those before, and nothing has confirmed that yet."""
-        if self.rule != "rising" or self.last is None or not (self.leap or step > self.in_proportion):
+        if not (self.rule == "rising" and self.shared_ids) or self.last is None:
+            return False
+        if not (self.leap or step > self.in_proportion):
             return False
         self.leap[line] = self.leap.get(line, 0) + 1
         if self.leap[line] > CONFIRM:
@@ -354,6 +357,7 @@ class ArbitratedStream:
             "told_number": self.last_number,
             "connections": {line: list(numbers) for line, numbers in sorted(self.connections.items())},
             "leap": dict(sorted(self.leap.items())),
+            "leapt": [one for one in self.recent if self.leap and one > (self.sure or 0)],
             "jumped": self.jumped,
             "widest": self.widest,
             "usual": self.usual,
@@ -388,6 +392,7 @@ class ArbitratedStream:
         self.sure = state.get("sure", self.last)  # an older version confirmed nothing
         self.last_line, self.jumped = state.get("teller", ""), state.get("jumped", False)
         self.last_number, self.leap = state.get("told_number", 0), state.get("leap", {})
+        self.recent.update(dict.fromkeys(state.get("leapt", [])))
         self.connections = state.get("connections", {self.last_line: [self.last_number]})  # an older version kept none
         self.widest, self.before, self.anew = state.get("widest", 0), state.get("before", 0), state.get("anew", False)
         self.usual = state.get("usual", self.widest)

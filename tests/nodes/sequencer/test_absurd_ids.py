@@ -132,6 +132,23 @@ def test_a_line_that_repeats_what_another_one_said_first_contradicts_nothing():
     assert not contradictions(lines) and not lines.arbiter.contradictions
 
 
+def test_copies_after_a_restart_contradict_no_step_that_was_true():
+    """Two lines take turns at being first, so neither has confirmed the step yet when the sequencer begins anew."""
+    lines = Lines()
+    for i in range(1, 11):
+        lines.offer("a", Kind.quote, i), lines.offer("b", Kind.quote, i)
+    lines.offer("a", Kind.quote, 5000), lines.offer("b", Kind.quote, 5001)
+    lines.offer("a", Kind.quote, 5002)
+    state, lines.arbiter = lines.arbiter.state(), Arbiter(HOLD)
+    lines.arbiter.restore(state)
+    for i in (5000, 5001, 5002, 5003, 5004):
+        lines.offer("b", Kind.quote, i)
+    for i in (5001, 5002, 5003, 5004, 5005):
+        lines.offer("a", Kind.quote, i)
+    lines.wait(10 * HOLD)
+    assert lines.ids(Kind.quote) == [*range(1, 11), *range(5000, 5006)] and contradictions(lines) == []
+
+
 @pytest.mark.parametrize("asked_at", [11, 5010])
 def test_a_snapshot_brought_up_to_an_absurd_change_does_not_confirm_it(asked_at):
     lines = Lines()
