@@ -70,8 +70,8 @@ def test_what_is_no_signal_and_a_look_back_that_does_not_hold_are_warnings(root)
 
 
 def test_a_loop_without_end_is_ended_from_outside(root):
-    code, shown, _ = checked(root, source(before="while s.n > 100:\n    s.x += 1.0"), "--timeout", "15")
-    assert code == 1 and "has not come to an end of the made events within 15 s of processor time" in shown
+    code, shown, _ = checked(root, source(before="while s.n > 100:\n    s.x += 1.0"), "--timeout", "10")
+    assert code == 1 and "has not come to an end of the made events within 10 s of processor time" in shown
 
 
 def test_up_tries_models_once_and_again_only_when_they_change(root, tmp_path, monkeypatch):
