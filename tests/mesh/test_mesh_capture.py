@@ -121,7 +121,7 @@ def run_with_kills(make_root, data, tmp_path, settings, seconds, rounds_max, nam
     return root, capture, killer
 
 
-@pytest.mark.parametrize("settings", ["", HOSTED], ids=["separate", "hosted"])
+@pytest.mark.parametrize("settings", [pytest.param("", marks=pytest.mark.long), HOSTED], ids=["separate", "hosted"])
 def test_kills_under_load_at_speed_2(make_root, data, tmp_path, settings):
     names = [n for n in KILLED if not settings or n not in ("feed-binance-1", "model-imbalance", "executor", "session")]
     root, capture, killer = run_with_kills(make_root, data, tmp_path, settings, 60, 3, names)
