@@ -158,9 +158,12 @@ def _strategies(mine: Iterable[OrderEvent], trading: StoredTrading, findings: Fi
         findings.count("strategies_not_compared")
         return
     true: dict[tuple[str, str], int] = defaultdict(int)
-    for event in mine:
-        if event.what == "TRADE":
-            true[trading.strategy.get(_key(event), ""), subject_of(event.symbol)] += event.side * event.quantity
+    traded = [event for event in mine if event.what == "TRADE"]
+    if len(traded) < trading.fills:  # the others were before this ledger
+        findings.count("strategies_not_compared")
+        return
+    for event in traded:
+        true[trading.strategy.get(_key(event), ""), subject_of(event.symbol)] += event.side * event.quantity
     for key in sorted(true.keys() | stated.held.keys()):
         findings.count("strategies_checked")
         held = round(stated.held.get(key, 0.0) * 10**8)

@@ -77,7 +77,7 @@ def test_an_amendment_that_means_nothing_is_refused_in_a_sentence_and_not_sent(t
         assert b"PendingReplace" in mesh.published(Kind.update, "second")[0]["reason"]
         assert amendments(venue) == ["order"]
 
-    scenario(tmp_path, play, request_timeout_s=3.0)
+    scenario(tmp_path, play, request_timeout_s=30.0)
 
 
 def test_a_cancel_overtakes_an_amendment_whose_answer_is_late(tmp_path):
