@@ -36,6 +36,7 @@ state = "off"
 styles = ["limit_ioc"]
 [risk]
 on_kill = "flatten"
+notional_max = "1000000"
 [feed]
 lines = 1
 [exchange]
@@ -138,6 +139,7 @@ def test_what_no_sequencer_takes_is_said_and_holds_later(mesh):
     (("limit", "account", "speed", "1"), "there is no limit 'speed'"),
     (("limit", "nobody", "notional_max", "1"), "there: account, rests, takes"),
     (("limit", "rests", "notional_max", "much"), "notional_max is 'much'; allowed: a plain decimal above 0"),
+    (("limit", "account", "notional_max", "2000000"), "2000000 is wider than the 1000000 of mesh.toml, which holds"),
 ])  # fmt: skip
 def test_what_means_nothing_is_refused_before_it_is_published(mesh, words, why):
     before = len(commands(mesh))
