@@ -109,7 +109,9 @@ def _against_ledger(config: Config, folders: list[Path], settled: bool, findings
     against_ledger.compare(truth, pairs, findings, begun_ms, config.feed.depth_limit)
     late_ms = 0.0 if settled else account.ASKED_MS
     positions = account.compare(truth, orders, findings, begun_ms, late_ms)
-    order_rules.compare(truth, orders, traded, _limits(config), findings, late_ms)
+    believed_ms = config.session.recv_window_ms + config.session.absence_margin_s * 1000
+    absent_ms = 0.0 if settled else late_ms + believed_ms
+    order_rules.compare(truth, orders, traded, _limits(config), findings, late_ms, absent_ms)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
     coverage.compare_with_ledger(truth, claimed, pairs, findings)
     return {

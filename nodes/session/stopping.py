@@ -37,7 +37,7 @@ async def end_orders(ctx: Context, account: Account, requests: OrderRequests, se
         await asyncio.sleep(LOOK_S)
     if left:
         names = ", ".join(order.client_order_id for order in left[:5])
-        why = f"{len(left)} orders may still work at the venue: no answer to their cancels within {CANCEL_S:g} s ({names})"
+        why = f"{len(left)} orders may still work at the venue: {CANCEL_S:g} s after their cancels no end is proven ({names})"
         ctx.alert("critical", "orders_left", why, "start the session again, or cancel them at the venue")
     elif asked:
         log_line(ctx.name, "info", f"has cancelled the {len(asked)} orders that were working")

@@ -13,6 +13,8 @@ from tickmesh.tools.judge.order_events import BY_REST, Asked, OrderEvent
 from tickmesh.tools.judge.trading import StoredTrading
 
 ORPHANED_MS = 12_000  # so long an order may work at the venue while the log does not know it, or has it over
+# The session believes that an order is not at the venue `recv_window_ms` and `absence_margin_s` (12 s) after it was sent.
+ABSENT_MS = ASKED_MS + 12_000
 STOP_MS = 1_000  # from a stop, or the kill switch, in the log until nothing is sent any more
 SUBSCRIBED = "userDataStream.subscribe"  # how the operations begin that begin a connection's user stream
 # How the questions end that a reconciliation asks at least, of either venue
@@ -32,9 +34,10 @@ def compare(
     limits: Mapping[str, Limit],
     findings: Findings,
     asked_ms: float = ASKED_MS,
+    absent_ms: float = ABSENT_MS,
 ) -> None:
     """Judges the rules; fills the findings. `limits`: of each strategy by its name, of all together under "account".
-    `asked_ms`: for so long an intent's end may be on its way when the log ends.
+    `asked_ms`: for so long an intent's end may be on its way when the log ends; `absent_ms`: of an order that the ledger lacks.
 
     What a ledger or a log cannot show is counted under a name with `not_compared`, and never found right.
     """
@@ -52,7 +55,7 @@ def compare(
         _sent_early(ledger.asked, logs, findings)
         _sent_after_stop(ledger.asked, logs, trading, findings)
     _lives(mine, trading, findings)
-    _intents(ledger, mine, stored, trading, findings, asked_ms)
+    _intents(ledger, mine, stored, trading, findings, asked_ms, absent_ms)
     check = LimitCheck(limits, trading.strategy, findings)
     for event in mine:
         check.take(event)
@@ -133,6 +136,7 @@ def _intents(
     trading: StoredTrading,
     findings: Findings,
     asked_ms: float,
+    absent_ms: float,
 ) -> None:
     """An intent that nothing works of at the venue has a final state, once nothing of it can be on its way any more."""
     newest = {_key(event): event for event in mine}
@@ -144,9 +148,10 @@ def _intents(
         event = newest.get(key)
         if event is not None and event.status in PLACED_STATES and event.time_ms > ledger.orders_lost_ms:
             working += 1
-        elif trading.last_ms - max(intended_ms, event.time_ms if event is not None else 0) > asked_ms:
-            what = f"is {event.status} at the exchange" if event is not None else "never came to the exchange"
-            _fault(findings, "intent_open", f"{_name(key)} {what}; in the log it has no end")
+        elif event is not None and trading.last_ms - max(intended_ms, event.time_ms) > asked_ms:
+            _fault(findings, "intent_open", f"{_name(key)} is {event.status} at the exchange; in the log it has no end")
+        elif event is None and trading.last_ms - intended_ms > absent_ms:
+            _fault(findings, "intent_open", f"{_name(key)} never came to the exchange; in the log it has no end")
     findings.count("intents_without_end", open_intents)
     findings.count("orders_working", working)
 

@@ -165,6 +165,19 @@ def test_every_planted_fault_is_found(damage, fault):
     assert fault in findings.faults, (dict(findings.faults), findings.sentences)
 
 
+@pytest.mark.parametrize(("before_end_ms", "faults"), [(20_000, 0), (30_000, 1)])
+def test_an_order_that_is_at_no_venue_is_open_as_long_as_the_session_cannot_believe_it(before_end_ms, faults):
+    """One that stood at an exchange whose folder was removed, just before the mesh was stopped."""
+    history, three = History(), f"t{LOG}-3-0"
+    intended_ms = 60_000 - before_end_ms
+    history.log += [
+        event("intent", [(three.encode(), b"", 1, 1, 1, 1, 0, 0, 0, b"maker")], 31, intended_ms),
+        event("update", [(three.encode(), 0, 2, 1, 1, 1, 0, 0, 5, 0)], 32, intended_ms + 5),
+    ]  # fmt: skip
+    findings = history.judge()
+    assert findings.counts["intents_without_end"] == 1 and findings.counts["intent_open"] == faults, findings.sentences
+
+
 def test_a_stop_of_one_venue_s_session_is_none_of_another_s():
     """And an order that somebody else places is in no limit's way, though it counts."""
     history = History()
