@@ -289,15 +289,16 @@ class Mesh:
         await self.ctx.close()
 
     def publish_intent(
-        self, cid, target="", lots=100_000_000, kind=OrderType.LIMIT, ttl_s=5.0, side=1, price_ticks=10_000_000_000, amend=False
-    ):
+        self, cid, target="", lots=100_000_000, kind=OrderType.LIMIT, ttl_s=5.0, side=1, price_ticks=10_000_000_000,
+        amend=False, reduce_only=False,
+    ):  # fmt: skip
         """Publishes an intent: an order, or to cancel `target`, or to reduce it to `lots`."""
         record = np.zeros(1, INTENT)
         record["client_order_id"], record["target_id"] = cid.encode(), target.encode()
         record["action"] = Action.AMEND if amend else Action.CANCEL if target else Action.NEW
         record["side"], record["order_type"], record["time_in_force"] = side, kind, TimeInForce.GTC
         record["price_ticks"], record["quantity_lots"] = price_ticks, lots
-        record["expires_ns"] = time.time_ns() + int(ttl_s * 1e9)
+        record["expires_ns"], record["reduce_only"] = time.time_ns() + int(ttl_s * 1e9), reduce_only
         self.executor.publish([encode(Kind.intent, self.subject, record)])
 
     def published(self, kind, cid=""):
