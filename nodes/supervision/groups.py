@@ -17,6 +17,7 @@ from typing import Any
 from xmlrpc.client import Fault
 
 from supervisor import events
+from supervisor.http import NOT_DONE_YET
 from supervisor.options import split_namespec
 from supervisor.rpcinterface import (
     SupervisorNamespaceRPCInterface,
@@ -102,6 +103,15 @@ class GroupedProcesses(SupervisorNamespaceRPCInterface):  # type: ignore[misc]  
         self._update("stopProcessGroup")
         return self._deferred(make_allfunc(members, isRunning, self.stopProcess, wait=wait))
 
+    def stopAllProcesses(self, wait: bool = True) -> Any:
+        """Stop all processes, in the order in which a shutdown does. Returns their status structs."""
+        self._update("stopAllProcesses")
+        levels = defaultdict(list)
+        for group, process in self._getAllProcesses():
+            levels[process.config.priority].append((group, process))
+        stops = [make_allfunc(levels[one], isRunning, self.stopProcess, wait=wait) for one in sorted(levels, reverse=True)]
+        return self._deferred(_in_turn(stops))
+
     def signalProcess(self, name: str, signal: str) -> Any:
         """Send a signal to a process, or to all of a word: name, word:name or word:*."""
         return super().signalProcess(self._bare(name), signal)
@@ -133,6 +143,22 @@ class GroupedProcesses(SupervisorNamespaceRPCInterface):  # type: ignore[misc]  
         """As supervisord marks work that it goes on with until it is done."""
         vars(work).update(delay=0.05, rpcinterface=self)
         return work
+
+
+def _in_turn(works: list[Callable[[], Any]]) -> Callable[[], Any]:
+    """Works that supervisord goes on with until they are done as one, which begins each when the one before is done."""
+    results: list[Any] = []
+
+    def work() -> Any:
+        while works:
+            done = works[0]()
+            if done is NOT_DONE_YET:
+                return NOT_DONE_YET
+            results.extend(done)
+            del works[0]
+        return results
+
+    return work
 
 
 def _variable(process: Any, name: str) -> str:
