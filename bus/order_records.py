@@ -18,14 +18,15 @@ INTENT = np.dtype(
         ("side", "i1"),
         ("order_type", "u1"),
         ("time_in_force", "u1"),
-        ("reduce_only", "u1"),
-        ("reserved3", "S3"),
+        ("reserved", "<u4"),
         ("price_ticks", "<i8"),
         ("quantity_lots", "<i8"),
         ("expires_ns", "<i8"),
         ("reserved2", "<i8"),
         ("strategy", f"S{STRATEGY_BYTES}"),
         ("parent_seq", "<u8"),
+        ("reduce_only", "u1"),
+        ("reserved3", "S7"),
     ]
 )
 

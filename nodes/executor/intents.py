@@ -55,8 +55,8 @@ def _event(
 ) -> bytearray:  # fmt: skip
     name = place.client_order_id.encode()
     strategy = place.strategy.encode()
-    terms = side, order_type, force, reduce_only, price_ticks, lots, expires_ns
-    record = INTENT.pack(name, target, action, *terms, strategy, place.parent_seq)
+    terms = side, order_type, force, price_ticks, lots, expires_ns
+    record = INTENT.pack(name, target, action, *terms, strategy, place.parent_seq, reduce_only)
     return encode(Kind.intent, place.subject, record, k=place.k, cause_seq=place.cause_seq)
 
 

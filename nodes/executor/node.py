@@ -192,21 +192,19 @@ class Step:
 
     def _on_intent(self, instrument: InstrumentState, event: Event) -> None:
         """Ours, or of an executor with other settings that ran before: its orders are in the world all the same."""
-        for intent_id, target, action, side, kind, force, _, price, lots, _, strategy, parent_seq in INTENT.iter_unpack(
-            event.body
-        ):
-            client_order_id, terms = _text(intent_id), (side, kind, force, price, lots)
+        for intent_id, target, action, *terms, _, strategy, parent_seq, _ in INTENT.iter_unpack(event.body):
+            client_order_id = _text(intent_id)
             if event.producer == self.name:
                 kept = event.subject if action == Action.NEW else ""
                 self.state.forget_unpublished(event.cause_seq, event.k, kept)
             if action != Action.NEW:
                 if (asked := self.state.find_order(instrument, _text(target))) is not None:
                     self.state.remember_request(client_order_id, asked)
-                    asked.amend_lots = lots if action == Action.AMEND else asked.amend_lots
+                    asked.amend_lots = terms[-1] if action == Action.AMEND else asked.amend_lots
                 continue
             self.state.request_ids.pop(client_order_id, None)  # other settings would have cancelled something there
             order = self.state.find_order(instrument, client_order_id)
-            if order is not None and not order.confirmed and order.terms != terms:
+            if order is not None and not order.confirmed and order.terms != tuple(terms):
                 del instrument.orders[client_order_id]  # the same place in the log, other settings
                 order = None
             if order is None:

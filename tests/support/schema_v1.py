@@ -70,9 +70,6 @@ def narrowed(rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The same rows in narrower fields. Raises AssertionError where one is cut."""
     out = np.zeros(len(rows), dtype)
     for name in dtype.names:
-        if name not in rows.dtype.names:
-            assert name.startswith("reserved"), name  # it has got a meaning since
-            continue
         out[name] = rows[name]
         assert dtype[name].kind != "S" or (out[name] == rows[name]).all(), name
     return out
