@@ -46,6 +46,14 @@ def check_hmac(payload: str, signature: str) -> None:
     assert signature == LOCAL.sign(payload)
 
 
+class Said:
+    """What the order socket would answer."""
+
+    async def send_str(self, text):
+        """Takes an answer."""
+        self.answer = json.loads(text)
+
+
 class Venue:
     """A scripted venue: orders rest until the test fills them. `mood[client id]`: what becomes of the request of that id.
 
@@ -241,6 +249,11 @@ class Venue:
         self.check(unsigned, unquote(signature))
         if path == "/sapi/v1/account/apiRestrictions":
             return web.json_response(self.rights)
+        if request.method != "GET":
+            method = {"POST": "order.place", "DELETE": "order.cancel"}[request.method]
+            said = Said()
+            await self.answer(said, {"id": 0, "method": method}, query)
+            return web.json_response(said.answer.get("result", said.answer.get("error")), status=said.answer["status"])
         return self.answer_question(path, query)
 
     def answer_question(self, path, query):
@@ -356,7 +369,7 @@ def scenario(tmp_path, play, started=True, tls=False, make=Venue, **settings):
         app = web.Application()
         app.router.add_get(venue.BASE + venue.ORDERS, venue.socket)
         app.router.add_get(f"{venue.BASE}/private/ws", venue.stream)
-        app.router.add_get("/{tail:.*}", venue.rest)
+        app.router.add_route("*", "/{tail:.*}", venue.rest)
         runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
         config.run_dir.mkdir(exist_ok=True)
