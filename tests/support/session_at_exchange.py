@@ -29,18 +29,19 @@ LOTS = 1_000_000  # 0.01 BTC
 
 
 class AtExchange(Mesh):
-    """`rest`: asks the exchange as another client of the account. Orders rest at BID unless `price_ticks` says otherwise."""
+    """`rest`: asks the exchange as another client of the account. Orders rest at `rests_ticks` unless told otherwise."""
 
     def __init__(self, config, rest, ws, account="binance"):
         super().__init__(config, rest)
         self.account, self.subject = account, f"{account}.BTCUSDT"
+        self.rests_ticks = BID
         self.rest, self.ws = rest, ws
         self.numbers = iter(range(10**6))
 
     def order(self, cid="", **more):
         """Publishes an intent of an order; gives its client id."""
         cid = cid or f"order-{next(self.numbers)}"
-        self.publish_intent(cid, **{"lots": LOTS, "price_ticks": BID, "ttl_s": 2.0, **more})
+        self.publish_intent(cid, **{"lots": LOTS, "price_ticks": self.rests_ticks, "ttl_s": 2.0, **more})
         return cid
 
     async def works(self):
