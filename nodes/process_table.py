@@ -39,8 +39,7 @@ class NodeRow(NamedTuple):
 
 # In the order in which data flows. Shutdown goes by priority: sentinels (so that they do not bring back what is being stopped),
 # who orders and who sends it, while the venue is there to cancel at, the venue and its feeds, backfill, models, the sequencer,
-# and the recorder last of all. A sequencer that hosts a session cancels orders at its end: then the venue stays for that
-# (`stop_priority`), and feeds miss what it trades after their end, as at any venue.
+# and the recorder last of all. Sessions that the sequencer hosts end before all of them: nodes/supervision/sessions.py.
 NODES: Mapping[str, NodeRow] = {
     "exchange": NodeRow(800, 15, ("exchange", "instruments", "log")),
     "sequencer": NodeRow(300, 30, ("host", "log")),
@@ -52,14 +51,6 @@ NODES: Mapping[str, NodeRow] = {
     "session": NodeRow(850, 15, ("session", "risk", "exchange", "instruments", "venues", "checkpoint_s", "log")),
     "sentinel": NodeRow(900, 10, ("sentinel", "risk", "recorder", "feed", "instruments", "log"), "sentinels"),
 }
-
-
-EXCHANGE_LAST = 250  # between sequencer and recorder
-
-
-def stop_priority(node: str, session_hosted: bool) -> int:
-    """When a process of a node is stopped, the highest first: whoever has the session before the local venue."""
-    return EXCHANGE_LAST if node == "exchange" and session_hosted else NODES[node].priority
 
 
 @dataclass(frozen=True)
@@ -193,8 +184,7 @@ def _entry(config: Config, node: str, instance: str) -> ProcessEntry:
             value = _setting(config, part, *one)
             parts[word] += [value] if value not in parts[word] else []
     settings = {part: _digest(values) for part, values in parts.items()}
-    priority = stop_priority(node, any(guest == "session" for guest, _ in hosted(config)))
-    return ProcessEntry(name, node, instance, row.group or name, priority, row.stopwaitsecs, settings)
+    return ProcessEntry(name, node, instance, row.group or name, row.priority, row.stopwaitsecs, settings)
 
 
 def _digest(values: list[object]) -> str:

@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from tickmesh.nodes.process_table import NODES, stop_priority
+from tickmesh.nodes.process_table import NODES
 from tickmesh.nodes.supervision.presence import Presence
 from tickmesh.tools.running import living
 from tickmesh.tools.terminal import Failure
@@ -63,10 +63,8 @@ def end_what_is_left(root: Path, deadline: float) -> str:
 
 
 def _end_in_order(pids: dict[str, int], deadline: float) -> None:
-    nodes = {name: name.partition("-")[0] for name in pids}
-    hosted = "session" not in nodes.values()  # or there is none
-    for name, pid in sorted(pids.items(), key=lambda one: -stop_priority(nodes[one[0]], hosted)):
-        row = NODES[nodes[name]]
+    for name, pid in sorted(pids.items(), key=lambda one: -NODES[one[0].partition("-")[0]].priority):
+        row = NODES[name.partition("-")[0]]
         for fd in watch([pid]).values():
             try:
                 _signal(pid, signal.SIGTERM)

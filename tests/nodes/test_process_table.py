@@ -65,11 +65,6 @@ def test_the_default_mesh_has_every_process_in_the_order_of_its_data(mesh):
     ]  # fmt: skip
 
 
-def test_the_venue_stands_until_a_sequencer_that_hosts_the_session_has_cancelled(mesh):
-    entries = sorted(processes(mesh(host=["session", "executor"])), key=lambda entry: -entry.priority)
-    assert [entry.node for entry in entries][-3:] == ["sequencer", "exchange", "recorder"]
-
-
 def test_lines_models_and_what_is_switched_off_follow_the_settings(mesh):
     config = mesh(
         instruments=[{"symbol": "BTCUSDT"}, {"symbol": "XBT/USD", "venue": "kraken"}, {"symbol": "ETHUSDT"}],

@@ -24,6 +24,19 @@ from tickmesh.nodes.session.requests import OrderRequests
 from tickmesh.nodes.session.sending import IntentSender
 from tickmesh.nodes.session.venue_connection import VenueConnection
 
+QUICK = """
+checkpoint_s = 0.1
+[session]
+request_timeout_s = 0.4
+reconcile_s = 0.3
+recv_window_ms = 300
+absence_margin_s = 0.5
+backoff_s = [0.01, 0.05]
+"""
+FINAL = ("Filled", "Canceled", "Rejected", "Expired")
+WORDS = {"NEW": "New", "PARTIALLY_FILLED": "PartiallyFilled", "FILLED": "Filled", "CANCELED": "Canceled"}
+PATIENCE_S = 60.0
+
 FORKING = multiprocessing.get_context("forkserver")  # a clean process that has imported all, and has no thread yet
 FORKING.set_forkserver_preload(["tests.support.dying_session"])
 SENT = ("order.place", "order.cancel", "order.amend.keepPriority", "userDataStream.subscribe.signature")

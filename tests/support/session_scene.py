@@ -11,6 +11,7 @@ import numpy as np
 from aiohttp import web
 
 from tests.support.places import KNOWN
+from tests.support.said import Said
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
@@ -44,14 +45,6 @@ def known_at(venue: str) -> str:
 def check_hmac(payload: str, signature: str) -> None:
     """Asserts that a payload is signed with the local exchange's secret."""
     assert signature == LOCAL.sign(payload)
-
-
-class Said:
-    """What the order socket would answer."""
-
-    async def send_str(self, text):
-        """Takes an answer."""
-        self.answer = json.loads(text)
 
 
 class Venue:

@@ -7,8 +7,8 @@ import asyncio
 import os
 import signal
 
-from tests.nodes.session.test_killed import FINAL, PATIENCE_S, QUICK, WORDS
 from tests.support import dying_session
+from tests.support.dying_session import FINAL, PATIENCE_S, QUICK, WORDS
 from tests.support.places import KNOWN
 from tests.support.session_scene import scenario
 from tests.support.waiting import until
