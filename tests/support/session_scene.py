@@ -69,7 +69,7 @@ class Venue:
         self.muted = False  # the user stream says nothing
         self.reply_last = False  # the stream's events come before the answer
         self.down = False
-        self.deaf = False  # cancels are neither done nor answered
+        self.deaf, self.busy = False, 0  # cancels are neither done nor answered; so many of them are refused
         self.check = check_hmac  # of a payload and its signature
         self.balances = {"USDT": ("5.00000000", "0.00000000")}
         self.rights = {"enableWithdrawals": False, "enableSpotAndMarginTrading": True}  # of the key
@@ -170,6 +170,10 @@ class Venue:
             cid = params["origClientOrderId"]
             self.received.append(("cancel", cid))
             if self.deaf:
+                return
+            if self.busy:
+                self.busy -= 1
+                await reply(503, error={"code": -1008, "msg": "Server is currently overloaded."})
                 return
             order = self.orders.get(cid)
             if order is None or order["status"] not in ("NEW", "PARTIALLY_FILLED"):
