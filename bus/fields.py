@@ -166,7 +166,11 @@ _STATED: dict[Kind, dict[str, FieldLook]] = {
         "state": _word("state", _enum(ParentState)),
         "shadow": FieldLook("shadow", Form.yes_no),
     },
-    Kind.intent: {**_ORDER, "action": _word("action", _enum(Action))},
+    Kind.intent: {
+        **_ORDER,
+        "action": _word("action", _enum(Action)),
+        "reduce_only": FieldLook("reduce_only", Form.yes_no),
+    },
     Kind.update: {**_ORDER, "status": _word("status", _enum(Status)), "code": _number("code")},
     Kind.fill: {
         "side": _word("side", _BOUGHT),

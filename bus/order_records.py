@@ -25,6 +25,8 @@ INTENT = np.dtype(
         ("reserved2", "<i8"),
         ("strategy", f"S{STRATEGY_BYTES}"),
         ("parent_seq", "<u8"),
+        ("reduce_only", "u1"),
+        ("reserved3", "S7"),
     ]
 )
 

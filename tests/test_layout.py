@@ -29,7 +29,7 @@ IO = (
     "session/confirmation", "session/credentials", "session/emergency", "session/permissions", "session/publishing",
     "session/reconciliation", "session/requests", "session/rest_orders", "session/sending", "session/stopping",
     "session/venue_connection",
-    "supervision/groups", "supervision/presence",
+    "supervision/groups", "supervision/presence", "supervision/sessions",
 )  # fmt: skip
 MACHINE = {
     "aiohttp", "asyncio", "fcntl", "os", "pathlib", "psutil", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile",

@@ -199,7 +199,8 @@ def _intent(_event: Event, rows: list[Texts]) -> str:
     one = rows[0]
     if one["action"] == Action.CANCEL.name:
         return f"cancel {one['target_id']}  {one['client_order_id']}"
-    return f"{_order(one)}  {one['order_type']} {one['time_in_force']}".rstrip() + f"  {one['client_order_id']}"
+    only = " reduce-only" if one["reduce_only"] == "yes" else ""
+    return f"{_order(one)}  {one['order_type']} {one['time_in_force']}".rstrip() + f"{only}  {one['client_order_id']}"
 
 
 def _update(_event: Event, rows: list[Texts]) -> str:

@@ -42,7 +42,7 @@ def tighten(scope: str, limit: str, value: str) -> terminal.JsonObject:
 def positions() -> terminal.JsonObject:
     """What the executor's newest health says of positions and profit: by strategy, by instrument, and in all."""
     counted = _counted(trading_config())
-    names = ("strategies", "positions", "fees", "profit", "kill_switch", "tightened", "open_orders", "fills")
+    names = ("strategies", "positions", "fees", "fundings", "profit", "kill_switch", "tightened", "open_orders", "fills")
     return {name: counted[name] for name in names}
 
 
@@ -82,7 +82,7 @@ def show_command(result: terminal.JsonObject) -> None:
 def show_positions(result: terminal.JsonObject) -> None:
     """Prints positions for a person."""
     table = TerminalTable(box=None, header_style="bold")
-    for name in ("strategy", "state", "instrument", "position", "at", "realised", "unrealised", "fees", "fills"):
+    for name in ("strategy", "state", "instrument", "position", "at", "realised", "unrealised", "fees", "funding", "fills"):
         table.add_column(name, no_wrap=name in ("strategy", "instrument"))
     for name, one in result["strategies"].items():
         rows = [(subject, held, "") for subject, held in one["positions"].items()]
@@ -95,14 +95,19 @@ def show_positions(result: terminal.JsonObject) -> None:
     for scope, limits in sorted(result["tightened"].items()):
         said = ", ".join(f"{name} {value}" for name, value in sorted(limits.items()))
         terminal.out.print(f"tightened limits of {scope}: {said}", markup=False)
-    fees = ", ".join(f"{amount:.8f} {asset}" for asset, amount in sorted(result["fees"].items())) or "none"
-    terminal.out.print(f"profit {result['profit']:.4f}, fees that have a price included; fees: {fees}", markup=False)
+    fees, fundings = _amounts(result["fees"]), _amounts(result["fundings"])
+    said = f"profit {result['profit']:.4f}, fees and fundings that have a price included; fees: {fees}; fundings: {fundings}"
+    terminal.out.print(said, markup=False)
+
+
+def _amounts(by_asset: terminal.JsonObject) -> str:
+    return ", ".join(f"{amount:.8f} {asset}" for asset, amount in sorted(by_asset.items())) or "none"
 
 
 def _figures(held: terminal.JsonObject | None) -> tuple[str, ...]:
     if held is None:
-        return ("-",) * 6
+        return ("-",) * 7
     return (
         f"{held['position']:.8g}", f"{held['average_price']:.8g}", f"{held['realised']:.4f}", f"{held['unrealised']:.4f}",
-        f"{held['fee_cost']:.4f}", str(held["fills"]),
+        f"{held['fee_cost']:.4f}", f"{held['funding']:.4f}", str(held["fills"]),
     )  # fmt: skip

@@ -19,11 +19,13 @@ def executor_counters(state: ExecutorState, listed: Set[str], exposures: Exposur
     """
     refused: Counter[str] = Counter()
     fees: Counter[str] = Counter()
+    fundings: Counter[str] = Counter()
     positions, unlisted = {}, {}
     for subject, instrument in state.instruments.items():
         mine = _refused(instrument)
         refused.update(mine)
         fees.update(instrument.position.fees)
+        fundings.update(instrument.position.fundings)
         if instrument.involved or mine:
             positions[subject] = _of_instrument(instrument)
         if subject not in listed and instrument.open_orders:
@@ -39,7 +41,8 @@ def executor_counters(state: ExecutorState, listed: Set[str], exposures: Exposur
         "closing": _closing(state),
         "tightened": {scope: values for scope, values in state.tightened.items() if values},
         "unlisted_orders": unlisted,
-        "fees": _fees(fees),
+        "fees": _by_asset(fees),
+        "fundings": _by_asset(fundings),
         "profit": money_value(exposures.profit(None)),
         "fills": sum(one.position.fills for one in traded),
         "open_orders": sum(one.open_orders for one in traded),
@@ -65,8 +68,8 @@ def _refused(instrument: InstrumentState) -> Counter[str]:
     return counted
 
 
-def _fees(fees: dict[str, int]) -> dict[str, float]:
-    return {asset: mantissa * FEE_UNIT for asset, mantissa in fees.items()}
+def _by_asset(amounts: dict[str, int]) -> dict[str, float]:
+    return {asset: mantissa * FEE_UNIT for asset, mantissa in amounts.items()}
 
 
 def _of_position(instrument: InstrumentState, position: Position) -> dict[str, object]:
@@ -79,9 +82,10 @@ def _of_position(instrument: InstrumentState, position: Position) -> dict[str, o
         "average_price": position.average_ticks * price_unit,
         "realised": position.realised * price_unit * quantity_unit,
         "unrealised": unrealised * price_unit * quantity_unit,
-        "fees": _fees(position.fees),
+        "fees": _by_asset(position.fees),
         "fee_cost": position.fee_cost * price_unit * quantity_unit,
         "funding": position.funding * price_unit * quantity_unit,
+        "fundings": _by_asset(position.fundings),
         "fills": position.fills,
     }
 
@@ -116,7 +120,7 @@ def _of_strategy(state: ExecutorState, exposures: Exposures, name: str) -> dict[
         "shadow": shadow,
         "profit": money_value(exposures.profit(name)),
         "shadow_profit": _shadow_profit(state.instruments.values(), name),
-        "fees": _fees(fees),
+        "fees": _by_asset(fees),
         "fills": sum(book.position.fills for book in books.values()),
         "open_orders": sum(
             not order.final and order.strategy == name for one in state.instruments.values() for order in one.orders.values()

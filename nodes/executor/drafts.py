@@ -20,7 +20,10 @@ class Quote(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """An order that risk has not checked. `price_ticks`: 0 for a market order; `worst_ticks`: the price that risk assumes."""
+    """An order that risk has not checked. `price_ticks`: 0 for a market order; `worst_ticks`: the price that risk assumes.
+
+    `reduce_only`: it closes a position, and is to open none, whatever fills meanwhile.
+    """
 
     side: int
     order_type: int
@@ -28,6 +31,7 @@ class Draft(NamedTuple):
     price_ticks: int
     quantity_lots: int
     worst_ticks: int
+    reduce_only: bool = False
 
 
 def build_draft(style: str, side: int, quote: Quote, quantity_lots: int) -> Draft:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from tickmesh.bus.schema import TimeInForce
+from tickmesh.nodes.executor.drafts import Draft
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.profit import MONEY_EXPONENT, money_of
@@ -41,6 +43,23 @@ class Exposures:
         """A strategy's position on an instrument, and nobody's."""
         books = instrument.books.items()
         return sum(book.position.lots for name, book in books if name == strategy or name not in self._known)
+
+    def marked(self, instrument: InstrumentState, strategy: str, draft: Draft) -> Draft:
+        """The draft as one that only closes, where it does: as much is held against it, by the strategy and by the account.
+
+        What two strategies hold against each other is no position at the venue: closing one side of it opens one there. What is
+        under way on the same side comes first; but what rests is not before an order that takes.
+        """
+        rests = draft.time_in_force == TimeInForce.GTC and draft.price_ticks > 0
+        mine = [order for order in instrument.orders.values() if order.strategy == strategy]
+        for lots, orders in (
+            (instrument.book(strategy).position.lots, mine),
+            (instrument.position.lots, instrument.orders.values()),
+        ):
+            before = sum(one.outstanding_lots for one in orders if one.side == draft.side and (rests or not one.resting))
+            if -draft.side * lots - before < draft.quantity_lots:
+                return draft
+        return draft._replace(reduce_only=True)
 
     def of_strategy(
         self, subject: str, instrument: InstrumentState, strategy: str, bounds: Bounds, position_max_lots: int

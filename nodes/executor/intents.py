@@ -35,8 +35,8 @@ def is_own_id(client_order_id: str) -> bool:
 
 def build_intent(approved: Approved, place: IntentPlace) -> bytearray:
     """The intent event that asks for a new order. It takes what `risk.check` approved; there is no other way to make one."""
-    side, order_type, force, price_ticks, lots, _ = approved.draft
-    return _event(place, b"", Action.NEW, side, order_type, force, price_ticks, lots, place.expires_ns)
+    side, order_type, force, price_ticks, lots, _, reduce_only = approved.draft
+    return _event(place, b"", Action.NEW, side, order_type, force, price_ticks, lots, place.expires_ns, reduce_only)
 
 
 def build_cancel(order: Order, place: IntentPlace) -> bytearray:
@@ -51,12 +51,12 @@ def build_amend(order: Order, lots: int, place: IntentPlace) -> bytearray:
 
 def _event(
     place: IntentPlace, target: bytes, action: int, side: int, order_type: int, force: int, price_ticks: int, lots: int,
-    expires_ns: int,
+    expires_ns: int, reduce_only: bool = False,
 ) -> bytearray:  # fmt: skip
     name = place.client_order_id.encode()
     strategy = place.strategy.encode()
-    parent = place.parent_seq
-    record = INTENT.pack(name, target, action, side, order_type, force, price_ticks, lots, expires_ns, strategy, parent)
+    terms = side, order_type, force, price_ticks, lots, expires_ns
+    record = INTENT.pack(name, target, action, *terms, strategy, place.parent_seq, reduce_only)
     return encode(Kind.intent, place.subject, record, k=place.k, cause_seq=place.cause_seq)
 
 

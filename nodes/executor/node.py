@@ -192,7 +192,7 @@ class Step:
 
     def _on_intent(self, instrument: InstrumentState, event: Event) -> None:
         """Ours, or of an executor with other settings that ran before: its orders are in the world all the same."""
-        for intent_id, target, action, *terms, _, strategy, parent_seq in INTENT.iter_unpack(event.body):
+        for intent_id, target, action, *terms, _, strategy, parent_seq, _ in INTENT.iter_unpack(event.body):
             client_order_id = _text(intent_id)
             if event.producer == self.name:
                 kept = event.subject if action == Action.NEW else ""

@@ -111,6 +111,8 @@ class Ordering:
             mine = [order for order in instrument.shadow_orders.values() if order.strategy == trader.name]
             answer = risk.check(draft, market, (scope,), mine, trader.name, ())
         else:
+            if trader.has_target:  # what of a target only closes; any other size is a wish of its own, whatever is held
+                draft = self.exposures.marked(instrument, trader.name, draft)
             whole = self._account.bounds(subject, rules)
             scopes = (
                 self.exposures.of_strategy(subject, instrument, trader.name, bounds, most),
@@ -159,7 +161,7 @@ class Ordering:
 
     def _send(self, instrument: InstrumentState, approved: Approved, place: IntentPlace, event: Event, cancel_ns: int) -> Order:
         self._publish(instrument, place.strategy, build_intent(approved, place))
-        side, order_type, force, price_ticks, lots, _ = approved.draft
+        side, order_type, force, price_ticks, lots, *_ = approved.draft
         order = Order(place.client_order_id, side, order_type, force, price_ticks, lots, event.seq_ns, place.cause_seq, place.k)
         order.cancel_ns, order.strategy, order.parent_seq = cancel_ns, place.strategy, place.parent_seq
         self._state.add_order(place.subject, order)
@@ -280,7 +282,7 @@ class Ordering:
                 closed.append(name)
                 continue
             else:
-                draft = build_draft("market", side, quote, wanted)
+                draft = self.exposures.marked(instrument, name, build_draft("market", side, quote, wanted))
                 answer = risk.check(draft, market, (), instrument.orders.values(), name, ())
                 why = self._close(instrument, answer, event, name)
             if closing is not None:

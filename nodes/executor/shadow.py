@@ -31,7 +31,7 @@ def build_shadow(order: Order, place: IntentPlace, status: Status, fill_ticks: i
 
 def shadow_order(approved: Approved, place: IntentPlace, now_ns: int, cancel_ns: int) -> Order:
     """The order that would have been sent."""
-    side, order_type, force, price_ticks, lots, _ = approved.draft
+    side, order_type, force, price_ticks, lots, *_ = approved.draft
     order = Order(place.client_order_id, side, order_type, force, price_ticks, lots, now_ns, place.cause_seq, place.k)
     order.strategy, order.confirmed, order.status, order.cancel_ns = place.strategy, True, int(Status.New), cancel_ns
     order.parent_seq = place.parent_seq

@@ -36,7 +36,7 @@ RaiseAlert = Callable[[str, str, str, str, str], None]  # level, what, target, w
 class Wait(msgspec.Struct, frozen=True):
     """A server's wish, or a venue's. `until_s`: by the steady clock of the boot `boot`; `until_ns`: by the wall clock."""
 
-    server: str  # host and port, and over what; of a ban the venue
+    server: str  # host and port (the local exchange's: and the venue behind them), and over what; of a ban the venue
     address: str  # of ours from which it was asked; "": any
     why: str
     by: str  # the process that was told
@@ -62,6 +62,7 @@ class Waits:
         self._config = config
         self._name = name
         self.raise_alert = raise_alert
+        self._base = venue  # a server that speaks for several venues has a path for each, and they count apart
         self._venue = f"{venue} (all servers)" if venue else ""
         self._known: dict[Path, tuple[int, Wait | None]] = {}  # file → its mtime when it was read, and what it said
         self._memory: dict[str, Wait] = {}
@@ -69,13 +70,18 @@ class Waits:
     def current(self, url: str, local_addr: str = "") -> Wait | None:
         """The wish of a server or its venue, asked from `local_addr`, that is to be obeyed now; None where there is none."""
         whole = self._of(self._venue, url, local_addr) if self._venue else None
-        own = self._of(_server(url), url, local_addr)
+        own = self._of(self._server(url), url, local_addr)
         return max((wait for wait in (whole, own) if wait is not None), key=lambda wait: wait.left_s, default=None)
 
     def _of(self, server: str, url: str, local_addr: str) -> Wait | None:
         key = f"{server} {local_addr}"
         wait = self._memory.get(key) if self._config is None else self._read(_folder(self._config, url) / _file(key))
         return wait if wait is not None and wait.server == server and wait.left_s > 0 else None
+
+    def _server(self, url: str) -> str:
+        parts = urlsplit(url)
+        base = f"/{self._base}" if self._base and parts.path.split("/")[1:2] == [self._base] else ""
+        return f"{parts.netloc}{base} ({SERVERS.get(parts.scheme, parts.scheme)})"
 
     def left_s(self, url: str, local_addr: str = "") -> float:
         """For how long a server is still to be left alone; 0 where it may be asked."""
@@ -92,7 +98,7 @@ class Waits:
 
         `banned`: it has banned the address, so no other server of its venue is asked either.
         """
-        server = self._venue if banned and self._venue else _server(url)
+        server = self._venue if banned and self._venue else self._server(url)
         known = self._of(server, url, local_addr) if banned else self.current(url, local_addr)
         if known is not None and wait_s <= known.left_s:
             return
@@ -142,11 +148,6 @@ def as_json(wait: Wait) -> dict[str, str | float]:
         "server": wait.server, "address": wait.address, "left_s": left_s, "until": until, "by": wait.by, "why": wait.why,
         "sentence": sentence,
     }  # fmt: skip
-
-
-def _server(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.netloc} ({SERVERS.get(parts.scheme, parts.scheme)})"
 
 
 def _file(key: str) -> str:

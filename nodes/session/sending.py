@@ -138,10 +138,13 @@ class IntentSender:
                 self._unresolved.set()
 
     def cancel_strays(self) -> None:
-        """Cancels what is alive at the venue and over for the log: at once, whatever the log has."""
-        strays, self._account.strays = self._account.strays, {}
-        for order in strays.values() if self._requests.connection is not None or self._requests.rest is not None else ():
-            self._count["strays_cancelled"] += self.cancel_order(order)
+        """Cancels what is alive at the venue and over for the log, as soon as there is a way to the venue."""
+        if self._requests.connection is None and self._requests.rest is None:
+            return
+        for client_order_id, order in tuple(self._account.strays.items()):
+            if self.cancel_order(order):
+                del self._account.strays[client_order_id]
+                self._count["strays_cancelled"] += 1
 
     def cancel_order(self, order: SessionOrder) -> bool:
         """Asks the venue to cancel an order that no intent names; False without a connection: nothing was sent."""

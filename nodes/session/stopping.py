@@ -11,6 +11,7 @@ from tickmesh.nodes.session.sending import IntentSender
 
 CANCEL_S = 2.0  # for the answers to the cancels; with the end of the tasks (node.END_S) it stays within 5 s
 LOOK_S = 0.02
+AGAIN_S = 0.3  # after a cancel that was refused, by a venue that does not cope or asks to wait
 REASON = "the session was stopped before it was sent"
 
 
@@ -18,7 +19,8 @@ async def end_orders(ctx: Context, account: Account, requests: OrderRequests, se
     """Ends what this session does at the venue, in CANCEL_S at most.
 
     No order is sent from now on. Intents that wait end Expired, unsent. With `[session] on_stop = "cancel"` the orders of an
-    executor that are working are cancelled, and their ends awaited; an alert names those that may work on.
+    executor that are working are cancelled, again where that was refused, and their ends awaited; an alert names those that may
+    work on.
     """
     requests.stopping = True
     ctx.alert("info", "session_stopping", "the session was asked to stop", "nothing: it sends no more orders")
@@ -29,11 +31,13 @@ async def end_orders(ctx: Context, account: Account, requests: OrderRequests, se
         return
     loop = asyncio.get_running_loop()
     deadline = loop.time() + CANCEL_S
-    asked: set[str] = set()
+    asked: dict[str, float] = {}  # when last
     while (left := working(account)) and loop.time() < deadline:
         for order in left:
-            if order.client_order_id not in asked and sender.cancel_order(order):
-                asked.add(order.client_order_id)
+            cid, now_s = order.client_order_id, loop.time()
+            early = cid in asked and (now_s < asked[cid] + AGAIN_S or requests.in_flight(cid))
+            if not early and sender.cancel_order(order):
+                asked[cid] = now_s
         await asyncio.sleep(LOOK_S)
     if left:
         names = ", ".join(order.client_order_id for order in left[:5])

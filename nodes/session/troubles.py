@@ -1,9 +1,9 @@
 """Which orders are not sent now, because the venue has refused such again and again, and why. Sans I/O.
 
 A refusal has a kind (`Trouble` of nodes/venues/order_venue.py), which says of what it is: of the account (key, maintenance), of
-an instrument (halted, unknown, a filter), or of one side of it (the balance). After ALLOWED of them in a row nothing of that
-is sent for a while; then one order alone tries again, and each refusal of such a try doubles the pause. An accepted order ends
-it. Intents wait meanwhile, and expire as always: nothing is sent late. Cancels go out all the same.
+an instrument (halted, unknown, a filter), or of one side of it (the balance, the position). After ALLOWED of them in a row
+nothing of that is sent for a while; then one order alone tries again, and each refusal of such a try doubles the pause. An
+accepted order ends it. Intents wait meanwhile, and expire as always: nothing is sent late. Cancels go out all the same.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,10 @@ Scope = tuple[str, int]  # subject, side; ("", 0): the account; (subject, 0): bo
 # How many refusals in a row begin a pause: one where no other order can do better, else a few.
 ALLOWED = {
     Trouble.KEY: 1, Trouble.PERMISSION: 1, Trouble.MAINTENANCE: 3, Trouble.HALTED: 1, Trouble.SYMBOL: 1, Trouble.BALANCE: 3,
-    Trouble.FILTER: 3,
+    Trouble.POSITION: 3, Trouble.FILTER: 3,
 }  # fmt: skip
 OF_ACCOUNT = frozenset((Trouble.KEY, Trouble.PERMISSION, Trouble.MAINTENANCE))
-OF_SIDE = frozenset((Trouble.BALANCE,))
+OF_SIDE = frozenset((Trouble.BALANCE, Trouble.POSITION))
 WHAT = {
     Trouble.KEY: "the venue does not take this key or its signature",
     Trouble.PERMISSION: "this key may not trade",
@@ -28,6 +28,7 @@ WHAT = {
     Trouble.HALTED: "the venue has halted trading in it",
     Trouble.SYMBOL: "the venue does not list it (any more)",
     Trouble.BALANCE: "the account has not enough for such orders",
+    Trouble.POSITION: "the venue has no position there that they would close",
     Trouble.FILTER: "the venue's rules for orders of it are not met",
 }
 ACTION = {
@@ -37,6 +38,7 @@ ACTION = {
     Trouble.HALTED: "nothing is to be done: the session tries again by itself; `mesh strategy NAME off` stops who orders it",
     Trouble.SYMBOL: "take it out of mesh.toml, then `mesh reload`; look at the venue for orders and positions of it",
     Trouble.BALANCE: "pay in, or lower the sizes of the strategies in mesh.toml; the session tries again by itself",
+    Trouble.POSITION: "compare `mesh positions` with the venue: who else has closed it? The session tries again by itself",
     Trouble.FILTER: "compare sizes in mesh.toml with the venue's rules (least size, least worth, price bounds)",
 }
 

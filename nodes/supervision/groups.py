@@ -17,6 +17,7 @@ from typing import Any
 from xmlrpc.client import Fault
 
 from supervisor import events
+from supervisor.http import NOT_DONE_YET
 from supervisor.options import split_namespec
 from supervisor.rpcinterface import (
     SupervisorNamespaceRPCInterface,
@@ -30,6 +31,7 @@ from supervisor.supervisorctl import Controller, ControllerPluginBase, DefaultCo
 
 from tickmesh.bus.names import MESH
 from tickmesh.nodes.supervision.presence import SupervisordLock
+from tickmesh.nodes.supervision.sessions import HostedSessions
 
 RESTARTS_KEPT = 100  # of each process
 RESTARTS_S = 60.0
@@ -52,6 +54,8 @@ class GroupedProcesses(SupervisorNamespaceRPCInterface):  # type: ignore[misc]  
         os.environ[MESH] = self.lock.mesh  # and so in the environment of all that it starts
         events.subscribe(events.SupervisorRunningEvent, lambda _: self.lock.write(os.getpid()))
         events.subscribe(events.ProcessStateStartingEvent, self._count_restart)
+        # of its groups the last one stops first
+        events.subscribe(events.SupervisorStoppingEvent, lambda _: supervisord.stop_groups.append(HostedSessions(supervisord)))
 
     def _count_restart(self, event: Any) -> None:
         """Counts a start that nobody has asked for: the process had died."""
@@ -102,6 +106,21 @@ class GroupedProcesses(SupervisorNamespaceRPCInterface):  # type: ignore[misc]  
         self._update("stopProcessGroup")
         return self._deferred(make_allfunc(members, isRunning, self.stopProcess, wait=wait))
 
+    def stopAllProcesses(self, wait: bool = True) -> Any:
+        """Stop all processes, in the order in which a shutdown does. Returns their status structs."""
+        self._update("stopAllProcesses")
+        sessions = HostedSessions(self.supervisord)
+
+        def end_sessions() -> Any:
+            sessions.stop_all()
+            return NOT_DONE_YET if sessions.get_unstopped_processes() else []
+
+        levels = defaultdict(list)
+        for group, process in self._getAllProcesses():
+            levels[process.config.priority].append((group, process))
+        stops = [make_allfunc(levels[one], isRunning, self.stopProcess, wait=wait) for one in sorted(levels, reverse=True)]
+        return self._deferred(_in_turn([end_sessions, *stops]))
+
     def signalProcess(self, name: str, signal: str) -> Any:
         """Send a signal to a process, or to all of a word: name, word:name or word:*."""
         return super().signalProcess(self._bare(name), signal)
@@ -133,6 +152,22 @@ class GroupedProcesses(SupervisorNamespaceRPCInterface):  # type: ignore[misc]  
         """As supervisord marks work that it goes on with until it is done."""
         vars(work).update(delay=0.05, rpcinterface=self)
         return work
+
+
+def _in_turn(works: list[Callable[[], Any]]) -> Callable[[], Any]:
+    """Works that supervisord goes on with until they are done as one, which begins each when the one before is done."""
+    results: list[Any] = []
+
+    def work() -> Any:
+        while works:
+            done = works[0]()
+            if done is NOT_DONE_YET:
+                return NOT_DONE_YET
+            results.extend(done)
+            del works[0]
+        return results
+
+    return work
 
 
 def _variable(process: Any, name: str) -> str:

@@ -27,6 +27,7 @@ class Trouble(StrEnum):
     HALTED = "trading_halted"
     SYMBOL = "not_listed"
     BALANCE = "balance_too_small"
+    POSITION = "nothing_to_close"
     FILTER = "orders_against_rules"
 
 

@@ -31,6 +31,7 @@ REST_ORDERS = {"order.place": ("POST", "/fapi/v1/order"), "order.cancel": ("DELE
 DUPLICATE = -4116  # an open order of this client id stands at the venue
 WRONG_MODE = -4061  # the account has been switched to hedge mode
 CLOSED = -4141  # of a symbol
+NOTHING_TO_REDUCE = -2022  # an order that only reduces, and no position on the other side that is large enough
 BALANCE_CODES = frozenset((-2019, -2027, -2028))  # margin, or what the leverage allows
 # Price, quantity and worth of an order ("Error Codes": 40xx filters), and how far it may be from the mark price
 FILTER_CODES = frozenset((-4001, -4002, -4003, -4004, -4005, -4013, -4014, -4016, -4023, -4024, -4131, -4164))
@@ -79,6 +80,8 @@ _decode_key = msgspec.json.Decoder(_ListenKey).decode
 def place(record: np.void, instrument: Instrument) -> OrderRequest:
     """The request that an intent record for an order asks for. Raises IntentError where it means nothing."""
     params = spot.order_params(record, instrument)
+    if record["reduce_only"]:
+        params["reduceOnly"] = "true"
     if params["type"] == LIMIT_MAKER:
         params |= {"type": spot.TYPE_NAMES[OrderType.LIMIT], "timeInForce": POST_ONLY}
     return OrderRequest("order.place", {**params, "newOrderRespType": "ACK"})
@@ -121,6 +124,8 @@ def trouble(status: int, code: int, words: str) -> Trouble | None:
         return Trouble.PERMISSION
     if code == CLOSED:
         return Trouble.HALTED
+    if code == NOTHING_TO_REDUCE:
+        return Trouble.POSITION
     if code in BALANCE_CODES:
         return Trouble.BALANCE
     return Trouble.FILTER if code in FILTER_CODES else ws_api.trouble(status, code, words)

@@ -1,4 +1,7 @@
-"""Ctrl-C, and supervisorctl's SIGTERM, to a session that trades: what works is cancelled, nothing new is placed, within 5 s."""
+"""Ctrl-C, and supervisorctl's SIGTERM, to a session that trades: what works is cancelled, nothing new is placed, within 5 s.
+
+A hosted one is told by END_SESSIONS to its host, as the end of a mesh begins.
+"""
 
 import signal
 import time
@@ -9,9 +12,11 @@ import pytest
 
 from tests.support.mesh_run import until
 from tests.support.node_processes import NodeProcesses
+from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.schema import SIGNAL, Kind
 from tickmesh.bus.sockets import Producer
 from tickmesh.bus.wire import encode
+from tickmesh.nodes.supervision.sessions import END_SESSIONS
 from tickmesh.tools.judge import exchange_ledger
 from tickmesh.tools.judge.findings import Findings
 
@@ -44,13 +49,21 @@ def working(mesh: NodeProcesses) -> list[str]:
     return [name for name, status in newest.items() if status in OPEN]
 
 
+def is_over(mesh: NodeProcesses) -> bool:
+    """Whether no process has the session's account."""
+    with FileLock(mesh.config.run_dir / "session.lock") as lock:
+        return lock.try_acquire()
+
+
 @pytest.mark.parametrize(
-    ("number", "on_stop"), [(signal.SIGINT, "cancel"), (signal.SIGTERM, "cancel"), (signal.SIGTERM, "keep")]
+    ("number", "on_stop"),
+    [(signal.SIGINT, "cancel"), (signal.SIGTERM, "cancel"), (signal.SIGTERM, "keep"), (END_SESSIONS, "cancel")],
 )
 def test_a_session_that_is_stopped_while_it_trades(tmp_path, number, on_stop):
-    mesh = NodeProcesses(tmp_path, SETTINGS.format(on_stop=on_stop))
+    hosted = number == END_SESSIONS
+    mesh = NodeProcesses(tmp_path, ('host = ["session"]' if hosted else "") + SETTINGS.format(on_stop=on_stop))
     try:
-        mesh.start("sequencer", "exchange", "feed-1", "session", "executor")
+        mesh.start("sequencer", "exchange", "feed-1", *(() if hosted else ("session",)), "executor")
         model = Producer(mesh.config, "model-m")
 
         def signals() -> None:
@@ -59,10 +72,10 @@ def test_a_session_that_is_stopped_while_it_trades(tmp_path, number, on_stop):
             model.publish([encode(Kind.signal, SUBJECT, row, cause_seq=mesh.last())])
 
         until(lambda: signals() or len(working(mesh)) >= 2, "two orders rest at the exchange", 90)
-        session = mesh.processes.pop("session")
+        session = mesh.processes["sequencer"] if hosted else mesh.processes.pop("session")
         stopped = time.monotonic()
         session.send_signal(number)
-        while session.poll() is None:
+        while not is_over(mesh):
             signals()  # the executor goes on ordering
             time.sleep(0.02)
             assert time.monotonic() - stopped < 20, "it does not end"
@@ -70,7 +83,7 @@ def test_a_session_that_is_stopped_while_it_trades(tmp_path, number, on_stop):
         asked = len(ledger(mesh).asked)
         for _ in range(20):
             signals()
-        assert session.returncode == 0 and took_s < 5
+        assert took_s < 5 and (session.poll() is None if hosted else session.wait(5) == 0), "its host goes on"
         assert (working(mesh) == []) is (on_stop == "cancel")
         places = [one for one in ledger(mesh).asked[asked:] if one.places]
         stop_ns = mesh.events(Kind.alert)[-1].sent_ns if mesh.alerts("session_stopping") else 0

@@ -11,6 +11,7 @@ import numpy as np
 from aiohttp import web
 
 from tests.support.places import KNOWN
+from tests.support.said import Said
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
@@ -68,7 +69,7 @@ class Venue:
         self.muted = False  # the user stream says nothing
         self.reply_last = False  # the stream's events come before the answer
         self.down = False
-        self.deaf = False  # cancels are neither done nor answered
+        self.deaf, self.busy = False, 0  # cancels are neither done nor answered; so many of them are refused
         self.check = check_hmac  # of a payload and its signature
         self.balances = {"USDT": ("5.00000000", "0.00000000")}
         self.rights = {"enableWithdrawals": False, "enableSpotAndMarginTrading": True}  # of the key
@@ -170,6 +171,10 @@ class Venue:
             self.received.append(("cancel", cid))
             if self.deaf:
                 return
+            if self.busy:
+                self.busy -= 1
+                await reply(503, error={"code": -1008, "msg": "Server is currently overloaded."})
+                return
             order = self.orders.get(cid)
             if order is None or order["status"] not in ("NEW", "PARTIALLY_FILLED"):
                 await reply(400, error={"code": -2011, "msg": "Unknown order sent."})
@@ -241,6 +246,11 @@ class Venue:
         self.check(unsigned, unquote(signature))
         if path == "/sapi/v1/account/apiRestrictions":
             return web.json_response(self.rights)
+        if request.method != "GET":
+            method = {"POST": "order.place", "DELETE": "order.cancel"}[request.method]
+            said = Said()
+            await self.answer(said, {"id": 0, "method": method}, query)
+            return web.json_response(said.answer.get("result", said.answer.get("error")), status=said.answer["status"])
         return self.answer_question(path, query)
 
     def answer_question(self, path, query):
@@ -289,15 +299,16 @@ class Mesh:
         await self.ctx.close()
 
     def publish_intent(
-        self, cid, target="", lots=100_000_000, kind=OrderType.LIMIT, ttl_s=5.0, side=1, price_ticks=10_000_000_000, amend=False
-    ):
+        self, cid, target="", lots=100_000_000, kind=OrderType.LIMIT, ttl_s=5.0, side=1, price_ticks=10_000_000_000,
+        amend=False, reduce_only=False,
+    ):  # fmt: skip
         """Publishes an intent: an order, or to cancel `target`, or to reduce it to `lots`."""
         record = np.zeros(1, INTENT)
         record["client_order_id"], record["target_id"] = cid.encode(), target.encode()
         record["action"] = Action.AMEND if amend else Action.CANCEL if target else Action.NEW
         record["side"], record["order_type"], record["time_in_force"] = side, kind, TimeInForce.GTC
         record["price_ticks"], record["quantity_lots"] = price_ticks, lots
-        record["expires_ns"] = time.time_ns() + int(ttl_s * 1e9)
+        record["expires_ns"], record["reduce_only"] = time.time_ns() + int(ttl_s * 1e9), reduce_only
         self.executor.publish([encode(Kind.intent, self.subject, record)])
 
     def published(self, kind, cid=""):
@@ -355,7 +366,7 @@ def scenario(tmp_path, play, started=True, tls=False, make=Venue, **settings):
         app = web.Application()
         app.router.add_get(venue.BASE + venue.ORDERS, venue.socket)
         app.router.add_get(f"{venue.BASE}/private/ws", venue.stream)
-        app.router.add_get("/{tail:.*}", venue.rest)
+        app.router.add_route("*", "/{tail:.*}", venue.rest)
         runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
         config.run_dir.mkdir(exist_ok=True)

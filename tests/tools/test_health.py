@@ -86,6 +86,16 @@ def test_what_is_missing_is_noticed_and_started(mesh):
 
 def test_a_mesh_of_which_nothing_runs_is_down_and_up_starts_it(mesh):
     mesh.ctl("stop", "all")
+    said = [
+        words
+        for line in (mesh.root / "run/supervisord.log").read_text().splitlines()
+        if (words := line.split())[3:4] == ["stopped:"]
+    ]
+    priorities = {entry.name: entry.priority for entry in processes(load(mesh.root))}
+    stopped = [priorities[words[4]] for words in said[-len(priorities) :]]
+    assert stopped == sorted(stopped, reverse=True) and len(set(stopped)) == 9, (
+        "as in a shutdown: sentinels first, the recorder last"
+    )
     code, answer = look(mesh)
     assert (code, answer["verdict"], answer["running"]) == (2, "down", True) and why(answer, "recorder")
     assert "down: nothing of it runs." in mesh_here(mesh.root, "status").stdout

@@ -3,17 +3,18 @@
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from tests.support.executor_tape import LOT, Tape, intents, make
 from tickmesh.bus.config import Config
-from tickmesh.bus.schema import Kind
+from tickmesh.bus.schema import FUNDING, Kind
 from tickmesh.bus.settings import Instrument, Mesh, ModelSettings
 from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.orders.commands import KillSwitch, SwitchStrategy
-from tickmesh.tools import status, status_shown, up, verdict
+from tickmesh.tools import status, status_shown, trading, up, verdict
 from tickmesh.tools.log_window import LogWindow
 from tickmesh.tools.paused import lost, paused_because
 from tickmesh.tools.seen import seen_sentence
@@ -88,6 +89,29 @@ def test_status_shows_positions_by_instrument_and_what_is_left_behind(monkeypatc
     rows = [line.split() for line in page.getvalue().splitlines() if line.strip().startswith("binance")]
     assert [row[:2] for row in rows[:2]] == [[BTC, "0"], [ETH, "-0.0005"]]
     assert f"{ETH}: 1 open order of ours, and executor.instruments does not list it" in page.getvalue()
+
+
+def test_positions_show_fundings_by_strategy_instrument_and_in_all(monkeypatch):
+    step, tape = make(("BTCUSDT",), (StrategySettings(name="fast"),)), Tape()
+    tape.opened(step)
+    (order,) = tape.answer(step, tape.signal(0.9))
+    row = np.zeros(1, FUNDING)
+    row["asset"], row["amount"], row["transaction_id"] = b"USDT", -12_345_678, 1
+    step.step([tape.fill(order["client_order_id"], 3, LOT), tape.log(encode(Kind.funding, BTC, row))])
+    monkeypatch.setattr(trading, "trading_config", lambda: None)
+    monkeypatch.setattr(trading, "_counted", lambda _: beat(step, tape).map())
+    result = trading.positions()
+    assert result["fundings"] == {"USDT": pytest.approx(-0.12345678)} == result["positions"][BTC]["fundings"]
+    page = io.StringIO()
+    monkeypatch.setattr(trading.terminal, "out", Console(file=page, width=200))
+    trading.show_positions(result)
+    rows = [line.split() for line in page.getvalue().splitlines()]
+    assert rows[1][:3] == ["fast", "live", BTC] and rows[2][:3] == ["in", "all", BTC]
+    assert [row[-2] for row in rows[:3]] == [
+        "funding",
+        "-0.1235",
+        "-0.1235",
+    ] and "fundings: -0.12345678 USDT" in page.getvalue()
 
 
 def said_by(*commands) -> dict:

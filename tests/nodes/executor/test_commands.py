@@ -81,8 +81,8 @@ def test_flatten_cancels_then_closes_and_orders_nothing_else_meanwhile(scene):
     assert tape.answer(step, tape.quote()) == [], "it would be met"
     tape.answer(step, tape.update(orders["slow", BTC], Status.Canceled, price=BID))
     closing = tape.answer(step, tape.quote())
-    assert [(o["side"], o["order_type"], o["quantity_lots"], bytes(o["strategy"])) for o in closing] == [
-        (-1, OrderType.MARKET, LOT, b"fast")
+    assert [(o["side"], o["order_type"], o["quantity_lots"], o["reduce_only"], bytes(o["strategy"])) for o in closing] == [
+        (-1, OrderType.MARKET, LOT, 1, b"fast")
     ]
     assert tape.answer(step, tape.signal(1.0, model="fast")) == []
     assert step.state.instruments[BTC].book("fast").refusals == {"closing": 1}

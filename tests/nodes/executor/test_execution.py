@@ -143,10 +143,10 @@ def test_bucket_is_a_burst_and_then_a_rate():
 def test_styles_price_at_the_touch():
     quote = drafts.Quote(100, 1, 101, 1)
     for side, near, far in ((1, 100, 101), (-1, 101, 100)):
-        assert drafts.build_draft("market", side, quote, 5)[1:] == (OrderType.MARKET, TimeInForce.GTC, 0, 5, far)
-        assert drafts.build_draft("limit", side, quote, 5)[1:] == (OrderType.LIMIT, TimeInForce.GTC, near, 5, near)
-        assert drafts.build_draft("limit_ioc", side, quote, 5)[1:] == (OrderType.LIMIT, TimeInForce.IOC, far, 5, far)
-        assert drafts.build_draft("limit_maker", side, quote, 5)[1:] == (OrderType.LIMIT_MAKER, TimeInForce.GTC, near, 5, near)
+        assert drafts.build_draft("market", side, quote, 5)[1:6] == (OrderType.MARKET, TimeInForce.GTC, 0, 5, far)
+        assert drafts.build_draft("limit", side, quote, 5)[1:6] == (OrderType.LIMIT, TimeInForce.GTC, near, 5, near)
+        assert drafts.build_draft("limit_ioc", side, quote, 5)[1:6] == (OrderType.LIMIT, TimeInForce.IOC, far, 5, far)
+        assert drafts.build_draft("limit_maker", side, quote, 5)[1:6] == (OrderType.LIMIT_MAKER, TimeInForce.GTC, near, 5, near)
 
 
 def sizes_of(rules: InstrumentRules, **settings) -> Sizes:

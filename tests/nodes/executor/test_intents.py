@@ -20,14 +20,14 @@ def test_an_intent_says_what_was_approved():
     name, target, *rest = INTENT.unpack(event.body)
     assert (event.subject, event.cause_seq, event.k) == ("binance.BTCUSDT", 0x2A, 1)
     assert (name.rstrip(b"\0"), target.rstrip(b"\0")) == (b"t00c0ffee00c0ffee-2a-1", b"")
-    assert rest == [Action.NEW, -1, OrderType.LIMIT, TimeInForce.IOC, 100, 5, 77, b"fast".ljust(16, b"\0"), 33]
+    assert rest == [Action.NEW, -1, OrderType.LIMIT, TimeInForce.IOC, 100, 5, 77, b"fast".ljust(16, b"\0"), 33, 0]
 
 
 def test_a_cancel_names_its_order_and_asks_for_nothing():
     order = Order("t0-1-0", 1, int(OrderType.LIMIT), int(TimeInForce.GTC), 100, 10, 0)
     _, target, *rest = INTENT.unpack(decode(build_cancel(order, PLACE)).body)
     assert target.rstrip(b"\0") == b"t0-1-0"
-    assert rest == [Action.CANCEL, 1, OrderType.LIMIT, 0, 0, 0, 0, b"fast".ljust(16, b"\0"), 33], (
+    assert rest == [Action.CANCEL, 1, OrderType.LIMIT, 0, 0, 0, 0, b"fast".ljust(16, b"\0"), 33, 0], (
         "and has no end: who cannot send it now sends it later"
     )
 

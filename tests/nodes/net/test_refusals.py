@@ -247,6 +247,19 @@ def test_after_a_ban_no_server_of_the_venue_is_asked_and_after_a_429_the_other_o
     asyncio.run(go(b"429", banned=False))
 
 
+def test_a_venue_that_shares_its_server_with_another_one_waits_alone(mesh):
+    """As the local exchange speaks for spot and USD-M, which have servers and limits of their own in the world."""
+    spot, usdm = waits.Waits(mesh, "session", venue="binance"), waits.Waits(mesh, "session", venue="binance_usdm")
+    for scheme, path in (("http", ""), ("ws", "/ws-api/v3")):
+        spot.take(f"{scheme}://127.0.0.1:7{path}", "", 60.0, "429")
+        assert not usdm.left_s(f"{scheme}://127.0.0.1:7/binance_usdm{path}")
+    usdm.take("ws://127.0.0.1:7/binance_usdm/stream", "", 90.0, "429")
+    assert usdm.left_s("ws://127.0.0.1:7/binance_usdm/ws-fapi/v1") > 85 and spot.left_s("ws://127.0.0.1:7/stream") <= 60
+    assert {one.server for one in waits.all_waits(mesh)} == {
+        "127.0.0.1:7 (REST)", "127.0.0.1:7 (websocket)", "127.0.0.1:7/binance_usdm (websocket)",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("status", "words", "ban"),
     [(418, "", True), (429, "slow", False), (1008, "IP banned until 1700000000000", True), (1008, "retry after 60 s", False)],

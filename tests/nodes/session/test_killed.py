@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tests.support import dying_session
+from tests.support.dying_session import FINAL, PATIENCE_S, QUICK, WORDS
 from tests.support.scripted_futures import FuturesVenue
 from tests.support.session_scene import Venue, known_at, scenario
 from tests.support.waiting import until
@@ -13,19 +14,7 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes.orders.accounts import session_of_venue
 
-QUICK = """
-checkpoint_s = 0.1
-[session]
-request_timeout_s = 0.4
-reconcile_s = 0.3
-recv_window_ms = 300
-absence_margin_s = 0.5
-backoff_s = [0.01, 0.05]
-"""
-FINAL = ("Filled", "Canceled", "Rejected", "Expired")
 ORDERS = ("filled", "cancelled", "refused", "late", "unsure")
-WORDS = {"NEW": "New", "PARTIALLY_FILLED": "PartiallyFilled", "FILLED": "Filled", "CANCELED": "Canceled"}
-PATIENCE_S = 60.0
 WHOLE = 100_000_000  # lots of an order
 REDUCED = 90_000_000  # lots: to which the first order is amended
 

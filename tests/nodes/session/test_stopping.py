@@ -35,6 +35,17 @@ def test_working_orders_are_cancelled_and_their_ends_are_in_the_log(tmp_path):
     scenario(tmp_path, play)
 
 
+def test_a_cancel_that_a_busy_venue_refused_is_sent_again(tmp_path):
+    async def play(mesh, venue):
+        await two_working(mesh, venue)
+        venue.busy = 3
+        assert await stop(mesh) < 5
+        assert all(venue.orders[cid]["status"] == "CANCELED" for cid in (OURS, OTHER)) and len(venue.received) == 2 + 5
+        assert not mesh.alerts("orders_left")
+
+    scenario(tmp_path, play)
+
+
 def test_with_keep_they_stand(tmp_path):
     async def play(mesh, venue):
         await two_working(mesh, venue)

@@ -8,7 +8,7 @@ import pytest
 
 from tickmesh.bus.schema import INTENT, Action, OrderType, Status, TimeInForce
 from tickmesh.bus.settings import ORDER_VENUES, Instrument
-from tickmesh.nodes.venues import usdm_orders, usdm_questions
+from tickmesh.nodes.venues import binance_orders, usdm_orders, usdm_questions
 from tickmesh.nodes.venues.order_venue import AnswerError, FundingPayment, IntentError, OrderTerms, Reported, Trouble
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.table import DIALECTS
@@ -44,6 +44,13 @@ def test_a_post_only_order_is_one_that_is_good_till_crossing_and_comes_back_as_p
     assert usdm_orders.place(intent(), BTC).params["timeInForce"] == "GTC"
     with pytest.raises(IntentError, match="loses its place"):
         usdm_orders.amend(BTC, "id-1", 5)
+
+
+def test_an_order_that_only_closes_says_so_and_on_spot_there_is_no_such_thing():
+    for order in (intent(reduce_only=1), intent(reduce_only=1, order_type=OrderType.MARKET)):
+        assert usdm_orders.place(order, BTC).params["reduceOnly"] == "true"
+        assert "reduceOnly" not in binance_orders.place(order, BTC).params
+    assert "reduceOnly" not in usdm_orders.place(intent(), BTC).params
 
 
 ORDER = {"s": "BTCUSDT", "c": "mine", "S": "BUY", "o": "LIMIT", "f": "GTC", "q": "0.012", "p": "61000.10", "x": "TRADE",
@@ -114,7 +121,8 @@ def test_only_refusals_that_prove_it_reject_an_order(status, code, proves):
 
 @pytest.mark.parametrize(
     "status,code,words,about",
-    [(400, -2019, "Margin is insufficient.", Trouble.BALANCE), (400, -4061, "", Trouble.PERMISSION),
+    [(400, -2019, "Margin is insufficient.", Trouble.BALANCE),
+     (400, -2022, "", Trouble.POSITION), (400, -4061, "", Trouble.PERMISSION),
      (400, -4141, "Symbol is closed.", Trouble.HALTED), (400, -4164, "", Trouble.FILTER), (401, -2015, "", Trouble.PERMISSION),
      (400, -5022, "", None)],
 )  # fmt: skip

@@ -1,0 +1,59 @@
+"""Ends hosted sessions before anything of a mesh is stopped, so that their orders are cancelled while the venue is there.
+
+A session in the sequencer's process has no place of its own in supervisord's order: that process ends after the local exchange,
+and has to, for what feeds and exchange say last is still logged.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from tickmesh.bus.file_lock import FileLock
+
+END_SESSIONS = signal.SIGUSR1  # to the sequencer's process: the sessions that it hosts end as at a stop, all else goes on
+PATIENCE_S = 6.0  # a session ends within 5 s
+HOST = "sequencer"
+
+
+class HostedSessions:
+    """The sessions that the sequencer hosts, as supervisord sees a group of processes: one that is to stop first.
+
+    Which there are is told by the locks that sessions hold (`run/session.lock`, `run/session-VENUE.lock`).
+    """
+
+    def __init__(self, supervisord: Any):
+        self._supervisord = supervisord
+        self._locks = Path(supervisord.options.pidfile).parent
+        self._deadline_s = 0.0  # monotonic; 0: they have not been asked to end
+
+    def stop_all(self) -> None:
+        """Asks them to end, once."""
+        if self._deadline_s:
+            return
+        self._deadline_s = time.monotonic() + PATIENCE_S
+        if self._left() and (pid := self._pids().get(HOST)):
+            os.kill(pid, END_SESSIONS)
+
+    def get_unstopped_processes(self) -> list[str]:
+        """Those that have not ended; none once they have had their time."""
+        return self._left() if time.monotonic() < self._deadline_s else []
+
+    def _left(self) -> list[str]:
+        alone = self._pids()
+        if HOST not in alone:
+            return []
+        return [path.stem for path in sorted(self._locks.glob("session*.lock")) if path.stem not in alone and _is_held(path)]
+
+    def _pids(self) -> dict[str, int]:
+        groups = self._supervisord.process_groups.values()
+        return {name: one.pid for group in groups for name, one in group.processes.items() if one.pid}
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        with FileLock(path, create=False) as lock:
+            return not lock.try_acquire()
+    except OSError:
+        return False

@@ -1,0 +1,74 @@
+"""What only closes a position says so: the venue may not open the other side by it, whatever fills meanwhile."""
+
+import pytest
+
+from tests.support.executor_tape import ASK, BID, LOT, Tape, make
+from tickmesh.bus.schema import Status
+from tickmesh.bus.settings_trading import StrategySettings
+from tickmesh.nodes.orders.commands import Flatten, KillSwitch
+
+AIM = {"models": ("aim",), "target_quantity": "0.004", "signal_threshold": 0.0, "position_max": "9"}
+TAKES, RESTS = (StrategySettings(name="aim", styles=(style,), **AIM) for style in ("market", "limit_maker"))
+OTHER = StrategySettings(name="other", models=("other",), order_quantity="0.003", styles=("market",), position_max="9")
+
+
+def scene(*strategies, **more):
+    step, tape = make(strategies=strategies, **more), Tape()
+    return step, tape.opened(step)
+
+
+def trade(step, tape, intent, trade_id):
+    """Fills an order in whole."""
+    lots, side, name = int(intent["quantity_lots"]), int(intent["side"]), intent["client_order_id"]
+    price = ASK if side > 0 else BID
+    return tape.answer(step, tape.fill(name, trade_id, lots, side=side, price=price), tape.update(name, Status.Filled, lots))
+
+
+def wish(step, tape, value, model="aim"):
+    """(side, lots, reduce-only) of the order on a signal, and the order."""
+    (order,) = tape.answer(step, tape.quote(), tape.signal(value, model=model))
+    return (int(order["side"]), int(order["quantity_lots"]) // LOT, bool(order["reduce_only"])), order
+
+
+@pytest.mark.parametrize("strategy", [TAKES, RESTS])
+def test_the_part_of_a_target_that_closes_is_reduce_only_and_what_goes_on_to_the_other_side_is_not(strategy):
+    step, tape = scene(strategy)
+    said, order = wish(step, tape, 1.0)
+    assert said == (1, 4, False)
+    trade(step, tape, order, 1)
+    said, order = wish(step, tape, 0.25)
+    assert said == (-1, 3, True)
+    trade(step, tape, order, 2)
+    said, order = wish(step, tape, -1.0)
+    assert said == (-1, 5, False)
+    trade(step, tape, order, 3)
+    assert wish(step, tape, 0.0)[0] == (1, 4, True)
+
+
+def test_an_order_of_a_fixed_size_is_a_wish_of_its_own():
+    step, tape = scene(OTHER)
+    trade(step, tape, wish(step, tape, 1.0, "other")[1], 1)
+    assert wish(step, tape, -1.0, "other")[0] == (-1, 3, False)
+
+
+def test_what_two_strategies_hold_against_each_other_is_closed_by_plain_orders():
+    """The account holds 1 long of it, so a sale of 4 opens a short position there, as it has to."""
+    step, tape = scene(TAKES, OTHER)
+    trade(step, tape, wish(step, tape, 1.0)[1], 1)
+    trade(step, tape, wish(step, tape, -1.0, "other")[1], 2)
+    assert wish(step, tape, 0.0)[0] == (-1, 4, False)
+
+
+def closing(step, tape):
+    return sorted(
+        (bytes(o["strategy"]), int(o["quantity_lots"]) // LOT, int(o["reduce_only"])) for o in tape.answer(step, tape.quote())
+    )
+
+
+@pytest.mark.parametrize("all_at_once", [False, True])
+def test_flatten_and_the_kill_switch_close_by_orders_that_only_reduce(all_at_once):
+    step, tape = scene(TAKES, OTHER, limits={"on_kill": "flatten"})
+    for number, model in enumerate(("aim", "other")):
+        trade(step, tape, wish(step, tape, 1.0, model)[1], number)
+    tape.answer(step, tape.command(KillSwitch(True, "operator") if all_at_once else Flatten("operator")))
+    assert closing(step, tape) == [(b"aim", 4, 1), (b"other", 3, 1)]
