@@ -21,6 +21,7 @@ from tickmesh.tools.judge import (
     log,
     order_rules,
     overlays,
+    parents,
     recent,
     trading,
 )
@@ -103,7 +104,9 @@ def _against_ledger(config: Config, folders: list[Path], settled: bool, findings
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
     orders, traded = account.StoredAccount(), trading.StoredTrading()
-    stored = eras.gather_stored(traded.watch(orders.watch(chain(archive.read(config.archive_dir, upto, findings), beyond))))
+    worked = parents.StoredParents()
+    events = chain(archive.read(config.archive_dir, upto, findings), beyond)
+    stored = eras.gather_stored(worked.watch(traded.watch(orders.watch(events))))
     truth = exchange_ledger.read_contents(folders[0], findings)
     pairs = eras.pair_eras(truth, stored, findings)
     against_ledger.compare(truth, pairs, findings, begun_ms, config.feed.depth_limit)
@@ -112,6 +115,8 @@ def _against_ledger(config: Config, folders: list[Path], settled: bool, findings
     believed_ms = config.session.recv_window_ms + config.session.absence_margin_s * 1000
     absent_ms = 0.0 if settled else late_ms + believed_ms
     order_rules.compare(truth, orders, traded, _limits(config), findings, late_ms, absent_ms)
+    targets = [one.name for one in config.strategies_resolved if one.has_target]
+    parents.compare(truth, worked, targets, findings, late_ms, absent_ms)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
     coverage.compare_with_ledger(truth, claimed, pairs, findings)
     return {

@@ -22,8 +22,10 @@ STOP_S = 5.0  # what the session may take to stop
 # What the judge must have looked at: a verdict about nothing is none.
 LOOKED_AT = (
     "orders_checked", "fills_checked", "balances_checked", "requests_checked", "lives_checked", "windows_checked",
-    "limits_checked", "strategies_checked",
+    "limits_checked", "strategies_checked", "parents_checked", "children_checked", "amends_checked",
 )  # fmt: skip
+
+NONE_LEFT = ("intents_without_end", "orders_working", "parents_not_compared")  # counts that are no faults elsewhere
 
 
 def chaos_of_orders(kills: int, seed: int, folder: Path | None = None, venues: Sequence[str] = VENUES) -> JsonObject:
@@ -45,7 +47,9 @@ def _run(mesh: SweepMesh, strikes: list[Strike], seed: int, venues: Sequence[str
             stopped_s = _stop_and_start(mesh, sessions_of(venues), step)
             step("settling", 0)
             if left := _settle(mesh):
-                wrong.append(f"{len(left)} orders were not over after {SETTLE_S:.0f} s under the kill switch: {left[:3]}")
+                wrong.append(
+                    f"{len(left)} orders and parents were not over after {SETTLE_S:.0f} s under the kill switch: {left[:3]}"
+                )
         except Failure as error:  # what it stored is judged all the same
             wrong.append(str(error))
         step("down", 0)
@@ -56,10 +60,10 @@ def _run(mesh: SweepMesh, strikes: list[Strike], seed: int, venues: Sequence[str
     wrong += [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
     wrong += [f"recovery path {name} was never used" for name, used in sorted(figures.paths.items()) if not used]
     wrong += [f"nothing was judged: {what} is 0" for what in LOOKED_AT if not judged["ledger"].get(what)]
-    wrong += [f"{what} is {judged['ledger'][what]}" for what in ("intents_without_end", "orders_working")
-              if judged["ledger"].get(what)]  # fmt: skip
+    wrong += [f"{what} is {judged['ledger'][what]}" for what in NONE_LEFT if judged["ledger"].get(what)]
     wrong += [f"nothing was traded on {venue}.{symbol}" for venue in venues for symbol in SYMBOLS
               if not figures.fills[f"{venue}.{symbol}"]]  # fmt: skip
+    wrong += [f"no parent of style {style} was filled" for style, parents in sorted(figures.styles.items()) if not parents]
     if stopped_s > STOP_S:
         wrong.append(f"the session took {stopped_s:.1f} s to stop; it may take {STOP_S:g} s")
     return {
@@ -73,6 +77,8 @@ def _run(mesh: SweepMesh, strikes: list[Strike], seed: int, venues: Sequence[str
         "stopped_s": round(stopped_s, 2),
         "strategies": list(STRATEGIES),
         "paths": dict(figures.paths),
+        "styles": dict(figures.styles),
+        "parents_ended": dict(figures.ends),
         "states": dict(figures.statuses),
         "fills": dict(figures.fills),
         "judged": judged,
@@ -122,6 +128,7 @@ def show(result: JsonObject) -> None:
     out.print(f"  kill → process ready: {times or 'no kill'}; the session stopped in {result['stopped_s']:.1f} s")
     for name, used in result["paths"].items():
         out.print(f"  recovery path {name:<24} used {used} times")
+    out.print("  parents filled: " + ", ".join(f"{style} {count}" for style, count in result["styles"].items()))
     ledger = result["judged"]["ledger"]
     sent, balances = ledger.get("requests_checked", 0), ledger.get("balances_checked", 0)
     out.print(

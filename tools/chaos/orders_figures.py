@@ -5,8 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tickmesh.bus.schema import Action, Kind, Status
+from tickmesh.bus.schema import Action, Kind, ParentState, Status
 from tickmesh.bus.wire import Event
+from tickmesh.tools.chaos.orders_settings import STYLES
 
 # Recovery path → the counter in `health` that shows its use, and whose. Counters begin anew with each process.
 COUNTED: dict[str, tuple[str, str]] = {
@@ -19,21 +20,25 @@ COUNTED: dict[str, tuple[str, str]] = {
 }
 SEEN = (
     "found_by_query", "found_absent", "fill_by_query", "expired_unsent", "cancelled_unsent", "cancelled_again",
-    "checkpoint", "session_checkpoint", "kill_switch", "strategy_switched", "cancelled_at_stop",
+    "checkpoint", "session_checkpoint", "kill_switch", "strategy_switched", "cancelled_at_stop", "amended", "repriced",
 )  # fmt: skip
 PATHS = (*COUNTED, *SEEN)
 
 
 class OrderFigures:
-    """Counts from the log uses of each recovery path (`paths`), fills by instrument, and orders that are not over (`open`)."""
+    """Counts from the log uses of each recovery path (`paths`), fills by instrument, parents by style that had a fill
+    (`styles`), and orders and parents that are not over (`open`)."""
 
     def __init__(self) -> None:
         self.paths: Counter[str] = Counter(dict.fromkeys(PATHS, 0))
         self.fills: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
+        self.styles: Counter[str] = Counter(dict.fromkeys(STYLES, 0))
+        self.ends: Counter[str] = Counter()  # why parents ended
         self.open: dict[str, int] = {}
         self._most: dict[tuple[str, int, str], int] = {}
         self._cancels: Counter[bytes] = Counter()
+        self._quantity: dict[bytes, int] = {}
         self._unknown: set[bytes] = set()
         self._resumed: set[tuple[str, int]] = set()
         self._stopping = False
@@ -55,6 +60,9 @@ class OrderFigures:
         elif event.kind == Kind.intent:
             for record in event.records:
                 self._intent(record)
+        elif event.kind == Kind.parent:
+            for record in event.records:
+                self._parent(record)
         elif event.kind in (Kind.health, Kind.run, Kind.command, Kind.alert):
             self._packed(event)
 
@@ -66,6 +74,16 @@ class OrderFigures:
         elif record["action"] == Action.NEW:
             self.open[record["client_order_id"].decode()] = Status.PendingNew
 
+    def _parent(self, record: np.void) -> None:
+        name = f"parent {record['strategy'].decode()} {record['parent_seq']}"
+        if record["state"] == ParentState.begun:
+            self.open[name] = Status.PendingNew
+            return
+        self.open.pop(name, None)
+        self.styles[record["style"].decode()] += bool(record["filled_lots"]) and not record["shadow"]
+        self.ends[record["why"].decode()] += 1
+        self.paths["repriced"] += int(record["reprices"])
+
     def _update(self, record: np.void) -> None:
         if not record["quantity_lots"]:
             return  # the refusal of a cancel
@@ -74,6 +92,8 @@ class OrderFigures:
         found = name in self._unknown and record["origin"] == b"reconcile"
         self.paths["found_absent"] += found and status == Status.Rejected
         self.paths["found_by_query"] += found and status not in (Status.Rejected, Status.Unknown)
+        self.paths["amended"] += int(record["quantity_lots"]) < self._quantity.get(name, 0)
+        self._quantity[name] = int(record["quantity_lots"])
         self.paths["expired_unsent"] += status == Status.Expired and reason.startswith(b"the intent expired")
         self.paths["cancelled_unsent"] += reason.startswith(b"cancelled before it was sent")
         self.paths["cancelled_at_stop"] += self._stopping and status == Status.Canceled

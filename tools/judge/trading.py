@@ -96,7 +96,7 @@ class StoredTrading:
                 self.placed.append(PendingOrder(key, event.sent_ns / 1e6))
 
     def _packed(self, event: Event) -> None:
-        content = _map_of(event.records)
+        content = map_of(event.records)
         now_ms = event.seq_ns / 1e6
         if event.kind == "command" and content.get("command") == "kill_switch":
             self._mark("kill switch", bool(content.get("on")), now_ms)
@@ -120,9 +120,10 @@ class StoredTrading:
             self.windows.append(QuietTime(self._begun.pop(what), now_ms, what))
 
 
-def _map_of(packed: bytes) -> dict[str, Any]:
+def map_of(packed: bytes) -> dict[str, Any]:
+    """The map that a packed event holds; {} of what is none, which is another check's finding."""
     try:
         content = msgpack.unpackb(packed)
     except ValueError:
-        return {}  # another check's finding
+        return {}
     return content if isinstance(content, dict) else {}
