@@ -4,19 +4,22 @@ ledger."""
 import json
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tickmesh.bus.log import LogReader
 from tickmesh.tools.chaos.course import describe, judged_by, kept_or_gone, place_of, progress
 from tickmesh.tools.chaos.figures import quantiles
+from tickmesh.tools.chaos.orders_coda import SHOWN_S, TIMES, Scene, coda
 from tickmesh.tools.chaos.orders_figures import OrderFigures
-from tickmesh.tools.chaos.orders_plan import coda, plan, sessions_of
+from tickmesh.tools.chaos.orders_plan import plan, sessions_of
 from tickmesh.tools.chaos.orders_settings import STRATEGIES, SYMBOLS, VENUES, order_settings
 from tickmesh.tools.chaos.plan import Strike, length_s
 from tickmesh.tools.chaos.sweep_mesh import SweepMesh
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
 SETTLE_S = 60.0  # for what is Unknown, orders beyond their time, and the executor's health about the last fill
+LOOK_S = 0.2
 QUIET_S = 2.5  # so long nothing is open and nothing was filled before the sweep's mesh is stopped
 STOP_S = 5.0  # what the session may take to stop
 # What the judge must have looked at: a verdict about nothing is none.
@@ -35,15 +38,16 @@ def chaos_of_orders(kills: int, seed: int, folder: Path | None = None, venues: S
 
 
 def _run(mesh: SweepMesh, strikes: list[Strike], seed: int, venues: Sequence[str]) -> JsonObject:
-    begun, wrong, stopped_s, last = time.monotonic(), [], 0.0, coda(venues)
-    with progress(len(strikes) + len(last), length_s(strikes) + length_s(last)) as step:
+    begun, wrong, stopped_s, scenes = time.monotonic(), [], 0.0, coda(venues)
+    coda_strikes = [one for scene in scenes for one in scene.strikes]
+    with progress(len(strikes) + len(coda_strikes), length_s(strikes) + sum(length_s(one.strikes) for one in scenes)) as step:
         try:
             step("up", 0)
             mesh.up()
             step("striking", 0)
-            for some in (strikes, last):
-                mesh.strike(some, lambda one: step(describe(one), 1))
-                mesh.end_faults()
+            mesh.strike(strikes, lambda one: step(describe(one), 1))
+            mesh.end_faults()
+            _play(mesh, scenes, step)
             stopped_s = _stop_and_start(mesh, sessions_of(venues), step)
             step("settling", 0)
             if left := _settle(mesh):
@@ -56,7 +60,10 @@ def _run(mesh: SweepMesh, strikes: list[Strike], seed: int, venues: Sequence[str
         mesh.down()
         step("judging", 0)
         figures = OrderFigures().read(LogReader(mesh.config.log_dir).events())
-        judged = {"alone": judged_by(mesh), "ledger": judged_by(mesh, "--settled", "--against", str(mesh.config.exchange_dir))}
+        against = ("--settled", "--against", str(mesh.config.exchange_dir))
+        with ThreadPoolExecutor() as pool:  # each verdict is found in a process of its own
+            alone, ledger = pool.submit(judged_by, mesh), pool.submit(judged_by, mesh, *against)
+            judged = {"alone": alone.result(), "ledger": ledger.result()}
     wrong += [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
     wrong += [f"recovery path {name} was never used" for name, used in sorted(figures.paths.items()) if not used]
     wrong += [f"nothing was judged: {what} is 0" for what in LOOKED_AT if not judged["ledger"].get(what)]
@@ -86,36 +93,76 @@ def _run(mesh: SweepMesh, strikes: list[Strike], seed: int, venues: Sequence[str
     }
 
 
+def _play(mesh: SweepMesh, scenes: Sequence[Scene], step: Callable[[str, int], None]) -> None:
+    """Plays the scenes of the coda one after the other, each on a mesh that is whole.
+
+    A scene is played again where the log shows that the paths to which it leads were never used: on a machine that is busy a
+    process may have needed all of its time to begin. So no sweep depends on its machine's speed, or on luck.
+    """
+    log = GrowingFigures(mesh)
+    for scene in scenes:
+        for _ in range(TIMES):
+            mesh.strike(scene.strikes, lambda one: step(describe(one), 1))
+            mesh.end_faults()
+            deadline = time.monotonic() + SHOWN_S
+            while (missing := log.unused(scene.paths)) and time.monotonic() < deadline:
+                time.sleep(LOOK_S)
+            if not missing:
+                break
+
+
+class GrowingFigures:
+    """The figures of a log that grows."""
+
+    def __init__(self, mesh: SweepMesh):
+        self.figures = OrderFigures()
+        self._reader = LogReader(mesh.config.log_dir)
+        self._seq = 0
+
+    def read(self) -> OrderFigures:
+        """Takes in what has come, and gives the figures."""
+        for event in self._reader.events(self._seq):
+            self.figures.take(event)
+            self._seq = event.seq
+        return self.figures
+
+    def unused(self, paths: Sequence[str]) -> list[str]:
+        """Which of these recovery paths were not used yet."""
+        used = self.read().paths if paths else {}
+        return [name for name in paths if not used[name]]
+
+
 def _stop_and_start(mesh: SweepMesh, sessions: Sequence[str], step: Callable[[str, int], None]) -> float:
     """Stops each session in order while it trades, and starts it again; gives the seconds that the slowest stop took."""
-    step("stop the session", 0)
-    took_s = 0.0
-    for name in sessions:
+    step("stop the sessions", 0)
+
+    def stop(name: str) -> float:
         before, begun = mesh.ready_pid(name), time.monotonic()
         mesh.supervisorctl("stop", name)
-        took_s = max(took_s, time.monotonic() - begun)
+        took_s = time.monotonic() - begun
         mesh.supervisorctl("start", name)
         mesh.await_ready(name, before)
-    return took_s
+        return took_s
+
+    with ThreadPoolExecutor() as pool:  # each of an account of its own
+        return max(pool.map(stop, sessions))
 
 
 def _settle(mesh: SweepMesh) -> list[str]:
     """Throws the kill switch, and waits until every order is over and the executor has said so; gives what is not."""
     mesh.command("kill-switch", "on", "--why", "the end of the sweep", timeout_s=60)
-    reader, figures, seq = LogReader(mesh.config.log_dir), OrderFigures(), 0
+    log = GrowingFigures(mesh)
     deadline = time.monotonic() + SETTLE_S
     quiet_since, fills = time.monotonic(), -1
     while time.monotonic() < deadline:
-        for event in reader.events(seq):
-            figures.take(event)
-            seq = event.seq
+        figures = log.read()
         total = sum(figures.fills.values())
         if figures.open or total != fills:
             quiet_since, fills = time.monotonic(), total
         elif time.monotonic() - quiet_since > QUIET_S:
             return []
-        time.sleep(0.2)
-    return sorted(figures.open)
+        time.sleep(LOOK_S)
+    return sorted(log.figures.open)
 
 
 def show(result: JsonObject) -> None:

@@ -11,6 +11,7 @@ from tickmesh.tools.chaos.orders_settings import STYLES
 
 # Recovery path → the counter in `health` that shows its use, and whose. Counters begin anew with each process.
 COUNTED: dict[str, tuple[str, str]] = {
+    "strays_cancelled": ("session", "strays_cancelled"),  # alive at the venue, and over for the log
     "outbox_tail": ("session", "outbox_tail"),  # it had published what the log had not: read from its own outbox
     "reconnect": ("session", "reconnects"),
     "adopted": ("session", "adopted"),  # an order that the log did not know
@@ -20,7 +21,8 @@ COUNTED: dict[str, tuple[str, str]] = {
 }
 SEEN = (
     "found_by_query", "found_absent", "fill_by_query", "expired_unsent", "cancelled_unsent", "cancelled_again",
-    "checkpoint", "session_checkpoint", "kill_switch", "strategy_switched", "cancelled_at_stop", "amended", "repriced",
+    "checkpoint", "session_checkpoint", "kill_switch", "strategy_switched", "limit_tightened", "cancelled_at_stop",
+    "amended", "repriced",
 )  # fmt: skip
 PATHS = (*COUNTED, *SEEN)
 
@@ -78,6 +80,7 @@ class OrderFigures:
         name = f"parent {record['strategy'].decode()} {record['parent_seq']}"
         if record["state"] == ParentState.begun:
             self.open[name] = Status.PendingNew
+            self.paths["strategy_switched"] += bool(record["shadow"])  # none is in mesh.toml
             return
         self.open.pop(name, None)
         self.styles[record["style"].decode()] += bool(record["filled_lots"]) and not record["shadow"]
@@ -116,7 +119,7 @@ class OrderFigures:
             self._stopping |= content["what"] == "session_stopping"
         elif event.kind == Kind.command:
             self.paths["kill_switch"] += content.get("command") == "kill_switch"
-            self.paths["strategy_switched"] += content.get("command") == "strategy"
+            self.paths["limit_tightened"] += content.get("command") == "limit" and bool(content["value"])
         else:
             self._health(event.subject, content)
 

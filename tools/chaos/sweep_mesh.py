@@ -76,6 +76,7 @@ class SweepMesh:
         self._waiting: list[tuple[str, int, int, int]] = []  # name, old pid, killed_ns, and by the true clock
         self.faults = 0
         self.clock_faults = 0
+        self._foreign = 0  # orders that were placed on the account beside the mesh
 
     @property
     def config(self) -> Config:
@@ -148,7 +149,8 @@ class SweepMesh:
             if one.command:
                 self.command(*one.command, timeout_s=COMMAND_S)
             if one.foreign:
-                self.place_foreign(one.foreign)
+                self._foreign += 1
+                self.place_foreign(f"{one.foreign}-{self._foreign}")
             on_strike(one)
         time.sleep(max(0.0, begun + length_s(strikes) - time.monotonic()))  # the last faults run their time
         self._await_all()

@@ -2,13 +2,14 @@
 beyond a limit; every order known while it works; every intent over in the end."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import chain
 
 from tickmesh.tools.judge.account import ASKED_MS, FINAL, OrderKey, StoredAccount, log_of
 from tickmesh.tools.judge.exchange_ledger import LedgerContents, subject_of
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.limits import Limit, LimitCheck
+from tickmesh.tools.judge.limit_facts import LimitFacts
+from tickmesh.tools.judge.limits import LimitCheck
 from tickmesh.tools.judge.order_events import BY_REST, Asked, OrderEvent
 from tickmesh.tools.judge.trading import StoredTrading
 
@@ -31,17 +32,26 @@ def compare(
     ledger: LedgerContents,
     stored: StoredAccount,
     trading: StoredTrading,
-    limits: Mapping[str, Limit],
+    facts: LimitFacts,
     findings: Findings,
     asked_ms: float = ASKED_MS,
     absent_ms: float = ABSENT_MS,
 ) -> None:
-    """Judges the rules; fills the findings. `limits`: of each strategy by its name, of all together under "account".
+    """Judges the rules; fills the findings. `facts`: what the log says of limits, of each strategy by its name, and of all.
     `asked_ms`: for so long an intent's end may be on its way when the log ends; `absent_ms`: of an order that the ledger lacks.
 
     What a ledger or a log cannot show is counted under a name with `not_compared`, and never found right.
     """
-    for name in (*NAMES, "requests_checked", "lives_checked", "windows_checked", "limits_checked", "strategies_checked"):
+    for name in (
+        *NAMES,
+        "requests_checked",
+        "lives_checked",
+        "windows_checked",
+        "limits_checked",
+        "limits_in_all_checked",
+        "limits_not_compared",
+        "strategies_checked",
+    ):
         findings.count(name, 0)
     logs = {log_of(name) for _, name in stored.intents} - {""}
     mine = [
@@ -56,7 +66,7 @@ def compare(
         _sent_after_stop(ledger.asked, logs, trading, findings)
     _lives(mine, trading, findings)
     _intents(ledger, mine, stored, trading, findings, asked_ms, absent_ms)
-    check = LimitCheck(limits, trading.strategy, findings)
+    check = LimitCheck(facts, findings)
     for event in mine:
         check.take(event)
     _strategies(mine, trading, findings)
