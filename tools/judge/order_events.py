@@ -30,7 +30,7 @@ class OrderEvent(NamedTuple):
     total: int = 0
     limit: int = 0
     row: int = 0  # in the ledger: the order of events where the exchange's clock was set
-    said: str = ""  # the client id that this event itself has
+    own_id: str = ""  # the client id that this event itself has
 
 
 class BalanceEvent(NamedTuple):
@@ -78,10 +78,10 @@ def read_order_event(of: dict[str, Any], venue: str, time_ms: int, row: int = 0)
     symbol = of["s"] if venue in ("", SPOT) else f"{venue}.{of['s']}"
     side, trade_id = (1 if of["S"] == "BUY" else -1), of["t"] if of["x"] == "TRADE" else 0
     name = of.get("C") or of["c"]
-    said = of["c"] if of["x"] == "REPLACED" else name  # there `C` is what the order was called before
+    own_id = of["c"] if of["x"] == "REPLACED" else name  # there `C` is what the order was called before
     return OrderEvent(
         symbol, name, of["x"], of["X"], time_ms, side, of["i"], trade_id, of["m"], units(of["L"]),
-        units(of["l"]), units(of["n"]), of["N"] or "", units(of.get("q", "0")), units(of.get("p", "0")), row, said,
+        units(of["l"]), units(of["n"]), of["N"] or "", units(of.get("q", "0")), units(of.get("p", "0")), row, own_id,
     )  # fmt: skip
 
 

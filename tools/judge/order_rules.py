@@ -101,15 +101,20 @@ def _sent_after_stop(asked: Iterable[Asked], logs: set[str], trading: StoredTrad
     """By the exchange's clock with a margin, and by the session's own words without one but for the kill switch."""
     windows = trading.windows_to_the_end()
     findings.count("windows_checked", len(windows))
+    strategies = {name: strategy for (_, name), strategy in trading.strategy.items()}
+    closing = {name for _, name in trading.closing}
     for window in windows:
         begin_ms = window.begin_ms + STOP_MS
         for one in asked:
-            ours = one.places and log_of(one.order) in logs and window.concerns(one.venue)
-            if ours and begin_ms < one.time_ms < window.end_ms:
+            ours = one.places and log_of(one.order) in logs
+            if not ours or not window.concerns(one.venue, strategies.get(one.order, ""), one.order in closing):
+                continue
+            if begin_ms < one.time_ms < window.end_ms:
                 late_s = (one.time_ms - window.begin_ms) / 1e3
                 _fault(findings, "sent_after_stop", f"order {one.order} was sent {late_s:.1f} s after the {window.what}")
         for placed in trading.placed:
-            if window.concerns(placed.key[0].partition(".")[0]) and begin_ms < placed.sent_ms < window.end_ms:
+            venue, strategy = placed.key[0].partition(".")[0], trading.strategy.get(placed.key, "")
+            if window.concerns(venue, strategy, placed.key in trading.closing) and begin_ms < placed.sent_ms < window.end_ms:
                 late_s = (placed.sent_ms - window.begin_ms) / 1e3
                 _fault(findings, "sent_after_stop", f"{_name(placed.key)} is PendingNew {late_s:.1f} s after the {window.what}")
 

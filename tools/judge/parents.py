@@ -234,8 +234,8 @@ def _amendments(events: Iterable[OrderEvent], stored: StoredParents, findings: F
             continue
         findings.count("amends_checked")
         amended.add(key)
-        if event.said != event.client_order_id:
-            _fault(findings, "amend_renamed", f"order {key[1]} is {event.said} since it was amended")
+        if event.own_id != event.client_order_id:
+            _fault(findings, "amend_renamed", f"order {key[1]} is {event.own_id} since it was amended")
         if event.total > before:
             _fault(findings, "amend_grew", f"order {key[1]} was for {before} and is for {event.total}")
         elif event.total not in stored.amends.get(key, ()):

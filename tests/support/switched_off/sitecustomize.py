@@ -22,6 +22,11 @@ def put(owner: object, name: str, value: object) -> None:
     setattr(owner, name, value)
 
 
+def replaced() -> int:
+    """How many attributes are replaced."""
+    return len(_undo)
+
+
 def take_back() -> None:
     """Puts back all that was replaced."""
     while _undo:
@@ -142,6 +147,19 @@ def reconnect(module: ModuleType) -> None:
     put(module.Backoff, "wait_s", lambda _self: 3600.0)
 
 
+def outbox(module: ModuleType) -> None:
+    """The sequencer does not read from a file what it did not hear."""
+    put(module.Intake, "__init__", _deaf(module.Intake.__init__))
+
+
+def _deaf(init):
+    def changed(self, config, cursors):
+        init(self, config, cursors)
+        self._outbox_read = False
+
+    return changed
+
+
 def checkpoint(module: ModuleType) -> None:
     """No checkpoint is ever written."""
     put(module.CheckpointWriter, "offer", lambda *_args: None)
@@ -167,6 +185,7 @@ PATHS = {
     "amend": ("tickmesh.nodes.executor.orders", amend),
     "reprice": ("tickmesh.nodes.executor.styles.resting", reprice),
     "reconnect": (f"{SESSION}.venue_connection", reconnect),
+    "outbox_read": ("tickmesh.bus.intake", outbox),
     "checkpoint": ("tickmesh.bus.checkpoint", checkpoint),
 }
 

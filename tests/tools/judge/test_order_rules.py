@@ -195,6 +195,28 @@ def test_a_stop_of_one_venue_s_session_is_none_of_another_s():
     assert "sent_after_stop" in history.judge().faults, "but the kill switch is of all"
 
 
+@pytest.mark.parametrize(
+    ("strategy", "parent_seq", "at_ms", "faults"),
+    [
+        ("maker", 5, 47_000, 1),
+        ("taker", 5, 47_000, 0),
+        ("maker", 0, 47_000, 0),
+        ("maker", 5, 45_500, 0),
+        ("maker", 5, 51_500, 0),
+    ],
+)
+def test_a_strategy_that_is_not_on_orders_nothing_but_to_close_its_position(strategy, parent_seq, at_ms, faults):
+    """It is switched at 45 s, and on again at 50 s; what was on its way has a second."""
+    history, three = History(), f"t{LOG}-3-0"
+    history.asked.append((at_ms, 1, "order.place", three, 400))
+    history.log += [
+        packed("command", 40, 45_000, "operator", command="strategy", name="maker", state="shadow"),
+        packed("command", 41, 50_000, "operator", command="strategy", name="maker", state="live"),
+        event("intent", [(three.encode(), b"", 1, 1, 1, 1, 0, 0, 0, strategy.encode(), parent_seq)], 42, at_ms - 5),
+    ]
+    assert history.judge().faults["sent_after_stop"] == faults
+
+
 def test_what_cannot_be_seen_is_never_found_right():
     """A ledger of before these rows, an executor that has not read the last fills: counted, not passed over."""
     history = History()
