@@ -10,12 +10,12 @@ from pathlib import Path
 from tickmesh.bus.log import LogReader
 from tickmesh.tools.chaos.course import describe, judged_by, kept_or_gone, place_of, progress
 from tickmesh.tools.chaos.figures import quantiles
-from tickmesh.tools.chaos.orders_coda import SHOWN_S, TIMES, Scene, coda
-from tickmesh.tools.chaos.orders_figures import OrderFigures
-from tickmesh.tools.chaos.orders_plan import plan, sessions_of
+from tickmesh.tools.chaos.orders_coda import SHOWN_S, TIMES, Scene, coda, unhosted
+from tickmesh.tools.chaos.orders_figures import PATHS, OrderFigures
+from tickmesh.tools.chaos.orders_plan import guests_of, on_host, plan, sessions_of
 from tickmesh.tools.chaos.orders_settings import STRATEGIES, SYMBOLS, VENUES, order_settings
 from tickmesh.tools.chaos.plan import Strike, length_s
-from tickmesh.tools.chaos.sweep_mesh import SweepMesh
+from tickmesh.tools.chaos.sweep_mesh import HOST, SweepMesh
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
 SETTLE_S = 60.0  # for what is Unknown, orders beyond their time, and the executor's health about the last fill
@@ -25,7 +25,7 @@ STOP_S = 5.0  # what the session may take to stop
 # What the judge must have looked at: a verdict about nothing is none.
 LOOKED_AT = (
     "orders_checked", "fills_checked", "balances_checked", "requests_checked", "lives_checked", "windows_checked",
-    "limits_checked", "strategies_checked", "parents_checked", "children_checked", "amends_checked",
+    "limits_checked", "limits_in_all_checked", "strategies_checked", "parents_checked", "children_checked", "amends_checked",
 )  # fmt: skip
 
 NONE_LEFT = ("intents_without_end", "orders_working", "parents_not_compared")  # counts that are no faults elsewhere
@@ -33,12 +33,13 @@ NONE_LEFT = ("intents_without_end", "orders_working", "parents_not_compared")  #
 
 def chaos_of_orders(kills: int, seed: int, folder: Path | None = None, venues: Sequence[str] = VENUES) -> JsonObject:
     """Runs one sweep; gives the result as `--json` prints it. Raises Failure when the mesh could not even be run."""
-    mesh = SweepMesh(place_of(folder), order_settings(seed, venues))
-    return kept_or_gone(mesh, folder, lambda: _run(mesh, plan(kills, seed, venues), seed, venues))
+    guests = guests_of(seed, venues)
+    mesh = SweepMesh(place_of(folder), order_settings(seed, venues, bool(guests)), guests=guests)
+    return kept_or_gone(mesh, folder, lambda: _run(mesh, on_host(plan(kills, seed, venues), guests), seed, venues))
 
 
 def _run(mesh: SweepMesh, strikes: list[Strike], seed: int, venues: Sequence[str]) -> JsonObject:
-    begun, wrong, stopped_s, scenes = time.monotonic(), [], 0.0, coda(venues)
+    begun, wrong, stopped_s, scenes = time.monotonic(), [], 0.0, coda(venues, mesh.guests)
     coda_strikes = [one for scene in scenes for one in scene.strikes]
     with progress(len(strikes) + len(coda_strikes), length_s(strikes) + sum(length_s(one.strikes) for one in scenes)) as step:
         try:
@@ -48,7 +49,7 @@ def _run(mesh: SweepMesh, strikes: list[Strike], seed: int, venues: Sequence[str
             mesh.strike(strikes, lambda one: step(describe(one), 1))
             mesh.end_faults()
             _play(mesh, scenes, step)
-            stopped_s = _stop_and_start(mesh, sessions_of(venues), step)
+            stopped_s = _stop_and_start(mesh, (HOST,) if mesh.guests else sessions_of(venues), step)
             step("settling", 0)
             if left := _settle(mesh):
                 wrong.append(
@@ -64,13 +65,8 @@ def _run(mesh: SweepMesh, strikes: list[Strike], seed: int, venues: Sequence[str
         with ThreadPoolExecutor() as pool:  # each verdict is found in a process of its own
             alone, ledger = pool.submit(judged_by, mesh), pool.submit(judged_by, mesh, *against)
             judged = {"alone": alone.result(), "ledger": ledger.result()}
-    wrong += [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
-    wrong += [f"recovery path {name} was never used" for name, used in sorted(figures.paths.items()) if not used]
-    wrong += [f"nothing was judged: {what} is 0" for what in LOOKED_AT if not judged["ledger"].get(what)]
-    wrong += [f"{what} is {judged['ledger'][what]}" for what in NONE_LEFT if judged["ledger"].get(what)]
-    wrong += [f"nothing was traded on {venue}.{symbol}" for venue in venues for symbol in SYMBOLS
-              if not figures.fills[f"{venue}.{symbol}"]]  # fmt: skip
-    wrong += [f"no parent of style {style} was filled" for style, parents in sorted(figures.styles.items()) if not parents]
+    used = {name: figures.paths[name] for name in unhosted(PATHS, mesh.guests)}
+    wrong += _missed(judged, figures, used, venues)
     if stopped_s > STOP_S:
         wrong.append(f"the session took {stopped_s:.1f} s to stop; it may take {STOP_S:g} s")
     return {
@@ -82,8 +78,9 @@ def _run(mesh: SweepMesh, strikes: list[Strike], seed: int, venues: Sequence[str
         "seconds": round(time.monotonic() - begun, 1),
         "ready_s": quantiles([kill.ready_s for kill in mesh.kills if kill.ready_s is not None]),
         "stopped_s": round(stopped_s, 2),
+        "host": list(mesh.guests),
         "strategies": list(STRATEGIES),
-        "paths": dict(figures.paths),
+        "paths": used,
         "styles": dict(figures.styles),
         "parents_ended": dict(figures.ends),
         "states": dict(figures.statuses),
@@ -91,6 +88,20 @@ def _run(mesh: SweepMesh, strikes: list[Strike], seed: int, venues: Sequence[str
         "judged": judged,
         "wrong": wrong,
     }
+
+
+def _missed(judged: dict[str, JsonObject], figures: OrderFigures, used: dict[str, int], venues: Sequence[str]) -> list[str]:
+    """What the judge found, and what has to have happened in a sweep and did not."""
+    ledger = judged["ledger"]
+    return [
+        *(f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]),
+        *(f"recovery path {name} was never used" for name, times in sorted(used.items()) if not times),
+        *(f"nothing was judged: {what} is 0" for what in LOOKED_AT if not ledger.get(what)),
+        *(f"{what} is {ledger[what]}" for what in NONE_LEFT if ledger.get(what)),
+        *(f"nothing was traded on {venue}.{symbol}" for venue in venues for symbol in SYMBOLS
+          if not figures.fills[f"{venue}.{symbol}"]),
+        *(f"no parent of style {style} was filled" for style, parents in sorted(figures.styles.items()) if not parents),
+    ]  # fmt: skip
 
 
 def _play(mesh: SweepMesh, scenes: Sequence[Scene], step: Callable[[str, int], None]) -> None:
@@ -141,7 +152,8 @@ def _stop_and_start(mesh: SweepMesh, sessions: Sequence[str], step: Callable[[st
         mesh.supervisorctl("stop", name)
         took_s = time.monotonic() - begun
         mesh.supervisorctl("start", name)
-        mesh.await_ready(name, before)
+        for one in (name, *(mesh.guests if name == HOST else ())):
+            mesh.await_ready(one, before)
         return took_s
 
     with ThreadPoolExecutor() as pool:  # each of an account of its own
@@ -171,6 +183,8 @@ def show(result: JsonObject) -> None:
     out.print(
         f"{result['kills']} kills ({killed}), {result['faults']} venue faults, seed {result['seed']}, {result['seconds']} s"
     )
+    if result["host"]:
+        out.print(f"  one process runs the sequencer, {', '.join(result['host'])}")
     times = "  ".join(f"{q} {s * 1000:.0f} ms" for q, s in result["ready_s"].items())
     out.print(f"  kill → process ready: {times or 'no kill'}; the session stopped in {result['stopped_s']:.1f} s")
     for name, used in result["paths"].items():

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tickmesh.tools.chaos.orders_plan import CANCEL, PLACE, sessions_of
+from tickmesh.tools.chaos.orders_plan import CANCEL, PLACE, on_host, sessions_of
 from tickmesh.tools.chaos.plan import Strike
 
 FOREIGN = "t0123456789abcdef-1"  # and a number: an order of the executor of a log that is lost
@@ -98,12 +98,17 @@ SCENES = (
 )
 
 
-def coda(venues: Sequence[str]) -> list[Scene]:
-    """The scenes that close a sweep: where the session dies, those of all venues do."""
+def coda(venues: Sequence[str], guests: Sequence[str] = ()) -> list[Scene]:
+    """The scenes that close a sweep: where the session dies, those of all venues do; where a guest does, its host does."""
     sessions = sessions_of(venues)
 
     def with_all(one: Strike) -> Strike:
         others = tuple(name for name in one.kill if name != "session")
         return one._replace(kill=(*others, *sessions)) if "session" in one.kill else one
 
-    return [scene._replace(strikes=tuple(map(with_all, scene.strikes))) for scene in SCENES]
+    return [Scene(one.name, tuple(on_host(map(with_all, one.strikes), guests)), unhosted(one.paths, guests)) for one in SCENES]
+
+
+def unhosted(paths: Sequence[str], guests: Sequence[str]) -> tuple[str, ...]:
+    """The recovery paths that there are: who is hosted has no outbox, so none is read."""
+    return tuple(name for name in paths if name != "outbox_tail" or not guests)

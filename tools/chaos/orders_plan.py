@@ -1,10 +1,11 @@
 """What is done to a mesh that trades, and when: a pure function of the seed. Moments are seconds since the first."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tickmesh.tools.chaos.plan import AT_ONCE, CALM_S, FEEDS, USDM_FEEDS, Strike
+from tickmesh.tools.chaos.plan import AT_ONCE, CALM_S, FEEDS, USDM_FEEDS, Strike, is_hosting
+from tickmesh.tools.chaos.sweep_mesh import HOST
 
 PLACE, CANCEL = "*order.place", "*order.cancel"  # of either venue
 VICTIMS = ("session", "executor", "sequencer", "model-imbalance", "model-flow", *FEEDS)
@@ -47,6 +48,17 @@ def victims_of(venues: Sequence[str]) -> tuple[str, ...]:
 def sessions_of(venues: Sequence[str]) -> tuple[str, ...]:
     """Names the sessions of a mesh that trades at these venues."""
     return tuple(name for name in victims_of(venues) if name.startswith("session"))
+
+
+def guests_of(seed: int, venues: Sequence[str]) -> tuple[str, ...]:
+    """Names whom the sequencer hosts in the sweep of this seed: of every third the executor and the sessions."""
+    return ("executor", *sessions_of(venues)) if is_hosting(seed) else ()
+
+
+def on_host(strikes: Iterable[Strike], guests: Sequence[str]) -> list[Strike]:
+    """Replaces kills of guests by one of their host."""
+    hosts = dict.fromkeys(guests, HOST)
+    return [one._replace(kill=tuple(dict.fromkeys(hosts.get(name, name) for name in one.kill))) for one in strikes]
 
 
 def plan(kills: int, seed: int, venues: Sequence[str] = ("binance",)) -> list[Strike]:

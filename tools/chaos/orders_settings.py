@@ -10,6 +10,7 @@ STRATEGIES = ("aim", "maker", "taker")
 STYLES = ("market", "limit", "limit_ioc", "limit_maker", "post_only", "patient", "sweep", "twap", "pov")  # all there are
 
 SETTINGS = """
+host = {host}
 checkpoint_s = 0.5
 {instruments}
 [feed]
@@ -116,8 +117,10 @@ messages_per_s = 1000
 """
 
 
-def order_settings(seed: int, venues: Sequence[str] = VENUES) -> str:
-    """The text of mesh.toml: the same symbols at each venue, all of them traded."""
+def order_settings(seed: int, venues: Sequence[str] = VENUES, hosted: bool = False) -> str:
+    """The text of mesh.toml: the same symbols at each venue, all of them traded. `hosted`: executor and sessions run in the
+    sequencer's process."""
     listed = [f'[[instruments]]\nvenue = "{venue}"\nsymbol = "{symbol}"' for venue in venues for symbol in SYMBOLS]
     patterns = json.dumps([f"{venue}.*" for venue in venues])
-    return SETTINGS.format(seed=seed, instruments="\n".join(listed), patterns=patterns)
+    host = json.dumps(["executor", "session"] if hosted else [])
+    return SETTINGS.format(seed=seed, instruments="\n".join(listed), patterns=patterns, host=host)

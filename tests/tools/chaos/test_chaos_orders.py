@@ -17,7 +17,7 @@ from tickmesh.bus.config import load
 from tickmesh.bus.settings_trading import Style
 from tickmesh.tools.chaos.orders_coda import SCENES, coda
 from tickmesh.tools.chaos.orders_figures import PATHS
-from tickmesh.tools.chaos.orders_plan import FAULTS, plan, victims_of
+from tickmesh.tools.chaos.orders_plan import FAULTS, guests_of, on_host, plan, victims_of
 from tickmesh.tools.chaos.orders_settings import STRATEGIES, STYLES, SYMBOLS, VENUES, order_settings
 
 pytestmark = pytest.mark.timeout(900)
@@ -82,6 +82,18 @@ def test_the_sweep_s_mesh_has_three_instruments_three_strategies_and_limits(tmp_
     assert len({one.sizings for one in config.strategies_resolved}) == 2, "by worth, and by a target"
     used = {style for one in config.strategies_resolved for style in one.styles}
     assert used == set(STYLES) == set(get_args(Style)), "all styles there are"
+
+
+def test_every_third_seed_hosts_executor_and_sessions_and_strikes_their_host(tmp_path):
+    assert [seed for seed in range(1, 10) if guests_of(seed, VENUES)] == [3, 6, 9]
+    guests = guests_of(3, VENUES)
+    strikes = [*on_host(plan(30, 3, VENUES), guests), *(one for scene in coda(VENUES, guests) for one in scene.strikes)]
+    killed = [strike.kill for strike in strikes if strike.kill]
+    assert all(len(set(names)) == len(names) for names in killed), "each once in a strike"
+    assert not set(guests) & {name for names in killed for name in names} and ("sequencer",) in killed
+    assert "outbox_tail" not in {path for scene in coda(VENUES, guests) for path in scene.paths}
+    (tmp_path / "mesh.toml").write_text(order_settings(3, hosted=True))
+    assert load(tmp_path).host == ("executor", "session")
 
 
 @pytest.mark.parametrize("without", switches())
