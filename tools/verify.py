@@ -14,6 +14,7 @@ from tickmesh.tools.judge import (
     archive,
     capture,
     checks,
+    closing,
     coverage,
     eras,
     exchange_ledger,
@@ -118,6 +119,7 @@ def _against_ledger(config: Config, folders: list[Path], settled: bool, findings
     order_rules.compare(truth, orders, traded, facts, findings, late_ms, absent_ms)
     targets = [one.name for one in config.strategies_resolved if one.has_target]
     parents.compare(truth, worked, targets, findings, late_ms, absent_ms)
+    closing.compare(truth.order_events(), traded.strategy, traded.closing, truth.complete, findings)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
     coverage.compare_with_ledger(truth, claimed, pairs, findings)
     return {

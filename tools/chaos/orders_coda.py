@@ -7,6 +7,8 @@ from tickmesh.tools.chaos.orders_plan import CANCEL, PLACE, on_host, sessions_of
 from tickmesh.tools.chaos.plan import Strike
 
 FOREIGN = "t0123456789abcdef-1"  # and a number: an order of the executor of a log that is lost
+# A refusal of this order alone: after others the session would wait before the next one
+DENIED = {"status": 400, "code": -2010, "message": "Order would immediately match and take."}
 DEAF = {"kind": "skip", "length_s": 2.0, "stream": "user"}
 TIMES = 3  # how often a scene is played at most, until its paths were used
 SHOWN_S = 5.0  # within that the log shows that they were: an order Unknown is believed absent, health is said
@@ -35,7 +37,7 @@ SCENES = (
         "the venue says that it has rejected what it carries out: it works there, and is over for the log",
         (
             Strike(0.0, fault=DEAF),
-            Strike(0.0, fault={"kind": "timeout_after", "length_s": 0.7, "status": 400, "code": -2010}),
+            Strike(0.0, fault={"kind": "timeout_after", "length_s": 0.7, **DENIED}),
         ),
         ("strays_cancelled",),
     ),

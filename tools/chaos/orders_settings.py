@@ -88,6 +88,7 @@ reconcile_all_s = 5.0
 absence_margin_s = 1.5
 stale_s = 4.0
 backoff_s = [0.05, 0.5]
+refused_pause_s = [0.5, 4.0]
 weight_share = 1.0
 
 [sentinel]

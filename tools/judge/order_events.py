@@ -31,6 +31,7 @@ class OrderEvent(NamedTuple):
     limit: int = 0
     row: int = 0  # in the ledger: the order of events where the exchange's clock was set
     own_id: str = ""  # the client id that this event itself has
+    reduce_only: bool = False
 
 
 class BalanceEvent(NamedTuple):
@@ -82,6 +83,7 @@ def read_order_event(of: dict[str, Any], venue: str, time_ms: int, row: int = 0)
     return OrderEvent(
         symbol, name, of["x"], of["X"], time_ms, side, of["i"], trade_id, of["m"], units(of["L"]),
         units(of["l"]), units(of["n"]), of["N"] or "", units(of.get("q", "0")), units(of.get("p", "0")), row, own_id,
+        of.get("R") is True,
     )  # fmt: skip
 
 

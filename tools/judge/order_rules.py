@@ -3,7 +3,6 @@ beyond a limit; every order known while it works; every intent over in the end."
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from itertools import chain
 
 from tickmesh.tools.judge.account import ASKED_MS, FINAL, OrderKey, StoredAccount, log_of
 from tickmesh.tools.judge.exchange_ledger import LedgerContents, subject_of
@@ -55,7 +54,7 @@ def compare(
         findings.count(name, 0)
     logs = {log_of(name) for _, name in stored.intents} - {""}
     mine = [
-        event for event in sorted(chain.from_iterable(ledger.orders.values()), key=lambda one: one.row)
+        event for event in ledger.order_events()
         if log_of(event.client_order_id) in logs or (subject_of(event.symbol), event.client_order_id) in stored.status
     ]  # fmt: skip
     if ledger.asked is None:

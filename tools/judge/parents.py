@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from itertools import chain
 from typing import NamedTuple
 
 from tickmesh.tools.judge.account import FINAL, OPEN
@@ -140,7 +139,7 @@ def compare(
     findings.count("parents_not_compared", len(stored.unjudged))
     for key in stored.doubled:
         _fault(findings, "parent_doubled", f"{_name(key)} began or ended twice")
-    events = sorted(chain.from_iterable(ledger.orders.values()), key=lambda one: one.row)
+    events = ledger.order_events()
     strays = _strays(events, stored)
     _ends(stored, findings, absent_ms)
     _children(stored, findings, asked_ms)
