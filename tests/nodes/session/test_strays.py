@@ -13,7 +13,7 @@ TAKING = 90_000 * 10**8  # ticks: above every ask
 def test_what_the_venue_denies_and_carries_out_is_cancelled_and_its_fills_are_known(tmp_path):
     async def play(mesh, rest):
         await command_fault(rest, **DEAF)  # or the order's own event would come before the refusal
-        await command_fault(rest, kind="timeout_after", length_s=2.0, **DENIED)
+        await command_fault(rest, kind="timeout_after", length_s=30.0, times=2, **DENIED)
         rests, takes = mesh.order(f"{OURS}-1-0"), mesh.order(f"{OURS}-2-0", price_ticks=TAKING)
         await until(lambda: mesh.states(rests)[-1:] == mesh.states(takes)[-1:] == ["Rejected"], PATIENCE_S)
         await until(lambda: mesh.ctx.counters["strays_cancelled"] == 1, PATIENCE_S)
