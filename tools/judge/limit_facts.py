@@ -4,8 +4,9 @@ from array import array
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
-from typing import NamedTuple
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
 
 from tickmesh.tools.judge.log import Event
 from tickmesh.tools.judge.trading import FINAL, NEW, OrderKey, map_of
@@ -68,10 +69,17 @@ class LimitFacts:
                 for record in event.records:
                     self.fill_seq[event.subject, record[0].decode(), record[4]] = event.seq
             elif event.kind == "command":
-                content = map_of(event.records)
-                if content.get("command") == "limit":
-                    self._changes.append((event.seq, content["scope"], content["limit"], content["value"]))
+                self._command(event.seq, map_of(event.records))
             yield event
+
+    def _command(self, seq: int, content: Mapping[str, Any]) -> None:
+        """Notes a limit that was set; what is no amount changed nothing."""
+        if content.get("command") != "limit":
+            return
+        scope, limit, value = (str(content.get(name, "")) for name in ("scope", "limit", "value"))
+        with suppress(InvalidOperation):
+            if not value or Decimal(value) > 0:
+                self._changes.append((seq, scope, limit, value))
 
     def _intent(self, event: Event) -> None:
         for record in event.records:
@@ -117,6 +125,6 @@ class LimitFacts:
                 present = getattr(stated, field)
                 changes[field] = Decimal(value) if present is None else min(present, Decimal(value))
         most = stated.open_orders
-        if orders := int(values.get("open_orders_max") or 0):
+        if orders := int(Decimal(values.get("open_orders_max") or 0)):
             most = min(most, orders) if most else orders
         return stated._replace(**changes, open_orders=most)

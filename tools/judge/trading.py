@@ -111,7 +111,7 @@ class StoredTrading:
         if event.kind == "command" and content.get("command") == "kill_switch":
             self._mark("kill switch", bool(content.get("on")), now_ms)
         elif event.kind == "command" and content.get("command") == "strategy":
-            self._mark(f"{SWITCHED}{content['name']}", content["state"] != "live", now_ms)
+            self._mark(f"{SWITCHED}{content.get('name')}", content.get("state") != "live", now_ms)
         elif event.kind == "alert" and content.get("what") == "session_stopping":
             self._mark(f"{STOP}{event.producer}", True, event.sent_ns / 1e6)
         elif event.kind == "run":

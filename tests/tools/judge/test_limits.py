@@ -111,6 +111,7 @@ def test_a_limit_that_a_person_tightens_holds_from_its_place_in_the_log_until_it
 
 def test_a_limit_that_is_wider_than_mesh_toml_s_changes_nothing():
     desk = Desk(open_orders=1)
+    desk.limit("open_orders_max", "many")  # nor what is no amount
     cause = desk.limit("open_orders_max", "9")
     for name in ("a", "b"):
         desk.order(name, cause, price=100)
