@@ -14,13 +14,16 @@ from tickmesh.tools.judge import (
     archive,
     capture,
     checks,
+    closing,
     coverage,
     eras,
     exchange_ledger,
+    limit_facts,
     limits,
     log,
     order_rules,
     overlays,
+    parents,
     recent,
     trading,
 )
@@ -103,7 +106,9 @@ def _against_ledger(config: Config, folders: list[Path], settled: bool, findings
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
     orders, traded = account.StoredAccount(), trading.StoredTrading()
-    stored = eras.gather_stored(traded.watch(orders.watch(chain(archive.read(config.archive_dir, upto, findings), beyond))))
+    worked, facts = parents.StoredParents(), limit_facts.LimitFacts(_limits(config))
+    events = chain(archive.read(config.archive_dir, upto, findings), beyond)
+    stored = eras.gather_stored(facts.watch(worked.watch(traded.watch(orders.watch(events)))))
     truth = exchange_ledger.read_contents(folders[0], findings)
     pairs = eras.pair_eras(truth, stored, findings)
     against_ledger.compare(truth, pairs, findings, begun_ms, config.feed.depth_limit)
@@ -111,7 +116,10 @@ def _against_ledger(config: Config, folders: list[Path], settled: bool, findings
     positions = account.compare(truth, orders, findings, begun_ms, late_ms)
     believed_ms = config.session.recv_window_ms + config.session.absence_margin_s * 1000
     absent_ms = 0.0 if settled else late_ms + believed_ms
-    order_rules.compare(truth, orders, traded, _limits(config), findings, late_ms, absent_ms)
+    order_rules.compare(truth, orders, traded, facts, findings, late_ms, absent_ms)
+    targets = [one.name for one in config.strategies_resolved if one.has_target]
+    parents.compare(truth, worked, targets, findings, late_ms, absent_ms)
+    closing.compare(truth.order_events(), traded.strategy, traded.closing, truth.complete, findings)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
     coverage.compare_with_ledger(truth, claimed, pairs, findings)
     return {
@@ -124,11 +132,11 @@ def _against_ledger(config: Config, folders: list[Path], settled: bool, findings
     }
 
 
-def _limits(config: Config) -> dict[str, limits.Limit]:
-    """The limits of mesh.toml, by scope; those that a person has tightened are narrower, and are not looked at."""
+def _limits(config: Config) -> dict[str, limit_facts.Limit]:
+    """The limits of mesh.toml, by scope. What a person has tightened is in the log."""
     scopes = {limits.ACCOUNT: config.risk, **{one.name: one for one in config.strategies_resolved}}
     return {
-        name: limits.Limit(
+        name: limit_facts.Limit(
             _decimal(of.position_max), _decimal(of.position_notional), _decimal(of.notional_max), of.open_orders_max
         )
         for name, of in scopes.items()

@@ -283,6 +283,9 @@ class Account:
         """Notes a report that no history of the order has; of its contents only fills are taken, for they are money."""
         same = not (report.order_id and order.order_id) or report.order_id == order.order_id
         events = self.apply_fills(order, report.fills, origin, recv_ns) if same else []
+        if same and report.order_id:  # what it was filled may be among own trades alone, which name it by that id
+            self.moved.add(order.subject)
+            self.by_order_id[order.subject, report.order_id] = order
         if order.stray and report.status in states.FINAL:
             return events  # its end, which has been brought about
         if order.final and report.status not in states.FINAL:

@@ -1,5 +1,5 @@
-"""mesh.toml of a sweep of orders: three instruments, three strategies of different sizes and styles, every limit close enough
-to be met, and a session whose patience fits into seconds."""
+"""mesh.toml of a sweep of orders: three instruments, three strategies that use every style between them, limits close enough
+to be met, parents that end within seconds, and a session whose patience does."""
 
 import json
 from collections.abc import Sequence
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "C00USDT")
 VENUES = ("binance", "binance_usdm")  # whose order side is traded on
 STRATEGIES = ("aim", "maker", "taker")
+STYLES = ("market", "limit", "limit_ioc", "limit_maker", "post_only", "patient", "sweep", "twap", "pov")  # all there are
 
 SETTINGS = """
+host = {host}
 checkpoint_s = 0.5
 {instruments}
 [feed]
@@ -37,26 +39,39 @@ order_ttl_ms = 900
 intent_ttl_ms = 1500
 signal_threshold = 0.2
 
+[executor.execution]
+lifetime_ms = 2000
+patience_ms = 400
+horizon_ms = 2400
+slices = 3
+participation = 0.5
+slippage_max_bp = 30.0
+reprices_per_min = 1200.0
+
 [[strategies]]
 name = "maker"
 models = ["imbalance"]
-styles = ["limit_maker", "limit"]
+styles = ["limit_maker", "post_only", "limit", "patient"]
+order_notional = "120"
 position_notional = "600"
 open_orders_max = 4
 
 [[strategies]]
 name = "taker"
 models = ["flow"]
-styles = ["limit_ioc", "market"]
+styles = ["limit_ioc", "sweep", "market", "twap"]
 position_notional = "400"
 orders_per_s = 5.0
+
+[strategies.execution]
+slice_style = "sweep"
 
 [[strategies]]
 name = "aim"
 models = ["imbalance"]
 target_notional = "300"
 signal_threshold = 0.3
-styles = ["limit", "limit_ioc"]
+styles = ["limit", "pov", "limit_ioc", "patient"]
 order_ttl_ms = 2500
 
 [risk]
@@ -73,6 +88,7 @@ reconcile_all_s = 5.0
 absence_margin_s = 1.5
 stale_s = 4.0
 backoff_s = [0.05, 0.5]
+refused_pause_s = [0.5, 4.0]
 weight_share = 1.0
 
 [sentinel]
@@ -102,8 +118,10 @@ messages_per_s = 1000
 """
 
 
-def order_settings(seed: int, venues: Sequence[str] = VENUES) -> str:
-    """The text of mesh.toml: the same symbols at each venue, all of them traded."""
+def order_settings(seed: int, venues: Sequence[str] = VENUES, hosted: bool = False) -> str:
+    """The text of mesh.toml: the same symbols at each venue, all of them traded. `hosted`: executor and sessions run in the
+    sequencer's process."""
     listed = [f'[[instruments]]\nvenue = "{venue}"\nsymbol = "{symbol}"' for venue in venues for symbol in SYMBOLS]
     patterns = json.dumps([f"{venue}.*" for venue in venues])
-    return SETTINGS.format(seed=seed, instruments="\n".join(listed), patterns=patterns)
+    host = json.dumps(["executor", "session"] if hosted else [])
+    return SETTINGS.format(seed=seed, instruments="\n".join(listed), patterns=patterns, host=host)

@@ -54,7 +54,8 @@ FULL_S = (0.5, 6.5)  # and in the coda: from when, and to when
 class Strike(NamedTuple):
     """One blow to the mesh at `at_s`: these processes are killed together, or a fault is commanded, or the clock is set, or
     the tmpfs of its outboxes is full from now on ("fill"), or has room again ("empty"); or these processes hang from now
-    on, or go on; or a `mesh` command is given; or an order of this client id, unknown to the mesh, is placed on its account."""
+    on, or go on; or a `mesh` command is given; or an order of this client id, with a number behind
+    it, unknown to the mesh, is placed on its account."""
 
     at_s: float
     kill: tuple[str, ...] = ()

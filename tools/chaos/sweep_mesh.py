@@ -34,6 +34,7 @@ FOREIGN_WORTH = 50.0  # of it, in the quote currency
 JSON = {"Content-Type": "application/json"}
 
 MESH = ("sequencer", "recorder", "backfill", "sentinel", "feed", "model", "executor", "session")  # whose clock may be wrong
+HOST = "sequencer"  # in whose process others may run
 FULL_LATE_NS = 1_000_000_000  # what was on its way when the tmpfs became full, and what a half-filled page still takes
 STOPPED_S = 0.7  # how long a sleep is for those who sleep
 
@@ -56,11 +57,16 @@ class Kill(NamedTuple):
 class SweepMesh:
     """The mesh of one sweep, in a folder of its own: commands to it, kills, faults of its venue and its clocks.
 
-    `settings`: mesh.toml's; `standing`: the schedule of faults that last all the time, faults.toml's.
+    `settings`: mesh.toml's; `standing`: the schedule of faults that last all the time, faults.toml's; `guests`: whom the
+    sequencer hosts that has to be ready, too, before it is killed again.
     """
 
-    def __init__(self, folder: Path, settings: str, standing: str = "", instruments: Sequence[SweepInstrument] = ()):
+    def __init__(
+        self, folder: Path, settings: str, standing: str = "", instruments: Sequence[SweepInstrument] = (),
+        guests: Sequence[str] = (),
+    ):  # fmt: skip
         self.root = folder
+        self.guests = tuple(guests)
         self.instruments = list(instruments)
         here = Path(__file__).resolve().parent.parent.parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,6 +82,7 @@ class SweepMesh:
         self._waiting: list[tuple[str, int, int, int]] = []  # name, old pid, killed_ns, and by the true clock
         self.faults = 0
         self.clock_faults = 0
+        self._foreign = 0  # orders that were placed on the account beside the mesh
 
     @property
     def config(self) -> Config:
@@ -148,7 +155,8 @@ class SweepMesh:
             if one.command:
                 self.command(*one.command, timeout_s=COMMAND_S)
             if one.foreign:
-                self.place_foreign(one.foreign)
+                self._foreign += 1
+                self.place_foreign(f"{one.foreign}-{self._foreign}")
             on_strike(one)
         time.sleep(max(0.0, begun + length_s(strikes) - time.monotonic()))  # the last faults run their time
         self._await_all()
@@ -167,7 +175,8 @@ class SweepMesh:
         pids = {}
         deadline = time.monotonic() + READY_S
         for name in names:
-            while not (pid := self.ready_pid(name)) or any(name == waiting for waiting, *_ in self._waiting):
+            all_of_it = {name, *(self.guests if name == HOST else ())}
+            while not (pid := self.ready_pid(name)) or any(waiting in all_of_it for waiting, *_ in self._waiting):
                 self._look_for_ready()
                 if time.monotonic() > deadline:
                     raise Failure(f"{name} was not there to be killed for {READY_S:.0f} s")
@@ -175,6 +184,8 @@ class SweepMesh:
             pids[name] = pid
         for name, pid in pids.items():
             killed_ns, true_ns = self.now_ns(), time.time_ns()
+            if name == HOST:
+                self._waiting += [(guest, pid, 0, true_ns) for guest in self.guests]
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:  # it died of itself a moment ago: its successor is to be ready as well
@@ -192,7 +203,8 @@ class SweepMesh:
             now = self._ready(name)
             if now and now["pid"] != pid:
                 self._waiting.remove(one)
-                self.kills.append(Kill(name, killed_ns, (now["wall_ns"] - true_ns) / 1e9))
+                if killed_ns:  # else it died with its host
+                    self.kills.append(Kill(name, killed_ns, (now["wall_ns"] - true_ns) / 1e9))
 
     def _ready(self, name: str) -> ReadyFile | None:
         try:

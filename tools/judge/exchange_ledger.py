@@ -6,6 +6,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -197,6 +198,10 @@ class LedgerContents:
     def newest_eras(self) -> dict[str, TrueEra]:
         """The newest era of each symbol."""
         return {symbol: truths[-1] for symbol, truths in self.eras.items()}
+
+    def order_events(self) -> list[OrderEvent]:
+        """The orders' events of all symbols, in the order of the ledger."""
+        return sorted(chain.from_iterable(self.orders.values()), key=lambda one: one.row)
 
     def _account_event(self, of: dict[str, Any], venue: str, time_ms: int, row: int) -> None:
         if (event := read_order_event(of, venue, time_ms, row)) is not None:

@@ -1,28 +1,28 @@
-"""The limits of mesh.toml, held against every moment of the exchange's ledger: positions, worth and open orders."""
+"""The limits of trading, held against every moment of the exchange's ledger: positions, worth and open orders.
+
+An order is made when the executor reads an event of the log, its cause: by what the log had up to there, at the quotes of that
+moment, within the limits of that moment. What the executor counted then was never less than what stood at the exchange when the
+order came: each order that it had made, filled or not, each fill that can still come. So at the exchange nothing may be beyond
+the limits at the cause of the newest order that has come, at the prices of that cause, without any allowance.
+
+Orders of which the executor could not know (of others, before the log knew them; such as the venue had denied) count from when
+it could.
+"""
 
 from collections import defaultdict
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import NamedTuple
 
 from tickmesh.tools.judge.exchange_ledger import subject_of
 from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.limit_facts import Limit, LimitFacts, Made
 from tickmesh.tools.judge.order_events import OrderEvent
+from tickmesh.tools.judge.trading import OrderKey
 
 ACCOUNT = "account"  # the scope of everything
 OPEN = ("NEW", "PARTIALLY_FILLED")
 UNIT = 10**8
-# Worth is limited at the price that was the best when the order was made; the exchange's, when it came, may be another by now
-MOVED = Decimal("1.05")
-
-
-class Limit(NamedTuple):
-    """What a scope may have at most; None: no limit. Position: base currency; worth: quote currency; `open_orders` 0: none."""
-
-    position: Decimal | None = None  # of each instrument, with all that is outstanding
-    worth: Decimal | None = None  # likewise
-    worth_in_all: Decimal | None = None  # of all instruments together
-    open_orders: int = 0
+NEVER = 1 << 62  # the seq of what no log has
+NONE = Made(0, 0, "", 0, False)
 
 
 class _Scope:
@@ -30,7 +30,10 @@ class _Scope:
 
     def __init__(self) -> None:
         self.lots: dict[str, int] = defaultdict(int)  # by subject, signed
-        self.outstanding: dict[tuple[str, str], tuple[int, int]] = {}  # open orders: side, what is left
+        self.outstanding: dict[OrderKey, tuple[int, int]] = {}  # open orders: side, what is left
+        self.newest: dict[tuple[str, int], Made] = {}  # by subject and side: of the orders that have come the newest
+        self.newest_of_all: tuple[str, Made, bool] = "", NONE, False  # its subject, and whether it made a position larger
+        self.unlimited_seq = 0  # of the newest order that has come and closes a position: no limit is asked for it
 
     def after(self, subject: str, side: int) -> int:
         """The position towards a side, if what is outstanding on it were filled."""
@@ -44,58 +47,98 @@ class _Scope:
 
 
 class LimitCheck:
-    """Takes the account's order events in order, and holds each limit against what they come to.
+    """Takes the account's order events in order, and holds each limit against what they come to."""
 
-    `strategy`: of each order, by subject and client id; of others only the account's limits are looked at.
-    """
-
-    def __init__(self, limits: Mapping[str, Limit], strategy: Mapping[tuple[str, str], str], findings: Findings):
-        self._limits, self._strategy, self._findings = limits, strategy, findings
+    def __init__(self, facts: LimitFacts, findings: Findings):
+        self._facts, self._findings = facts, findings
         self._scopes: dict[str, _Scope] = defaultdict(_Scope)
-        self._prices: dict[str, int] = {}  # by subject: of the newest fill, or of an order's limit
-        self._filled: dict[tuple[str, str], int] = defaultdict(int)  # of each order
+        self._filled: dict[OrderKey, int] = defaultdict(int)  # of each order
+        self._hidden: list[tuple[int, OrderEvent]] = []  # what the executor could not know before this seq
 
     def take(self, event: OrderEvent) -> None:
         """Takes one event; where a limit is exceeded after it, that is a fault."""
+        key = subject_of(event.symbol), event.client_order_id
+        made = self._facts.made.get(key)
+        if made is not None and key not in self._facts.denied:
+            self._count(event, made.strategy)
+            if event.what == "NEW":
+                self._come(key[0], event, made)
+        elif event.what == "TRADE":
+            self._hidden.append((self._facts.fill_seq.get((*key, event.trade_id), NEVER), event))
+        elif made is None:
+            self._hidden.append((self._facts.known_seq.get(key, NEVER), event))
+
+    def _count(self, event: OrderEvent, strategy: str) -> None:
         subject = subject_of(event.symbol)
         key = subject, event.client_order_id
-        if price := event.price or event.limit:
-            self._prices[subject] = price
         self._filled[key] += event.quantity if event.what == "TRADE" else 0
-        left = event.total - self._filled[key]
-        for name in (ACCOUNT, self._strategy.get(key, "")):
+        for scope in (self._scopes[name] for name in (ACCOUNT, strategy) if name):
+            if event.what == "TRADE":
+                scope.lots[subject] += event.side * event.quantity
+            if event.status in OPEN and key not in self._facts.denied:
+                scope.outstanding[key] = event.side, event.total - self._filled[key]
+            else:
+                scope.outstanding.pop(key, None)
+
+    def _come(self, subject: str, event: OrderEvent, made: Made) -> None:
+        """An order has come to the exchange."""
+        self._show(made.cause_seq)
+        for name in (ACCOUNT, made.strategy):
             if not name:
                 continue
             scope = self._scopes[name]
-            if event.what == "TRADE":
-                scope.lots[subject] += event.side * event.quantity
-            if event.status in OPEN:
-                scope.outstanding[key] = event.side, left
-            else:
-                scope.outstanding.pop(key, None)
-            # What ends an order exceeds nothing, and what others place on the account nobody here can hinder
-            if event.what in ("NEW", "TRADE", "REPLACED", "AMENDMENT") and key in self._strategy:
-                self._look(name, scope, subject, event)
+            if made.free:
+                scope.unlimited_seq = max(scope.unlimited_seq, made.seq)
+                continue
+            if made.seq > scope.newest.get((subject, event.side), NONE).seq:
+                scope.newest[subject, event.side] = made
+            if made.seq > scope.newest_of_all[1].seq:
+                scope.newest_of_all = subject, made, scope.after(subject, event.side) > 0
+            self._look(name, scope, subject, event)
+
+    def _show(self, seq: int) -> None:
+        """Counts what the executor could know at this seq, as far as it was not counted yet."""
+        for one in [one for one in self._hidden if one[0] <= seq]:
+            self._hidden.remove(one)
+            event = one[1]
+            made = self._facts.made.get((subject_of(event.symbol), event.client_order_id))
+            self._count(event, made.strategy if made is not None else "")
 
     def _look(self, name: str, scope: _Scope, subject: str, event: OrderEvent) -> None:
-        limit = self._limits.get(name)
-        if limit is None or limit == Limit():
+        newest = scope.newest[subject, event.side]
+        limit = self._facts.in_force(name, newest.cause_seq)
+        if newest.seq > scope.unlimited_seq and limit != Limit():
+            self._findings.count("limits_checked")
+            after = scope.after(subject, event.side)
+            bid, _ = self._facts.prices(subject, newest.cause_seq)
+            if limit.position is not None and after > limit.position * UNIT:
+                self._fault(event, f"{name} could come to {after / UNIT} of {subject}; position_max is {limit.position}")
+            if limit.worth is not None and after * bid > limit.worth * UNIT * UNIT:
+                worth = Decimal(after * bid) / UNIT / UNIT
+                self._fault(event, f"{name} could come to {worth:.4f} in {subject}; position_notional is {limit.worth}")
+        self._look_at_all(name, scope, event)
+
+    def _look_at_all(self, name: str, scope: _Scope, event: OrderEvent) -> None:
+        subject, newest, grew = scope.newest_of_all
+        limit = self._facts.in_force(name, newest.cause_seq)
+        if newest.seq < scope.unlimited_seq:
             return
-        self._findings.count("limits_checked")
-        most = Decimal(scope.most(subject)) / UNIT
-        grown = event.what == "NEW" and scope.after(subject, event.side) > 0  # what only closes a position may be worth more
-        worth = Decimal(scope.after(subject, event.side)) * self._prices.get(subject, 0) / UNIT / UNIT
-        everything = sum(
-            (Decimal(scope.most(one)) * self._prices.get(one, 0) / UNIT / UNIT for one in self._prices), Decimal(0)
-        )  # fmt: skip
-        if limit.position is not None and most > limit.position:
-            self._fault(event, f"{name} could come to {most} of {subject}; position_max is {limit.position}")
-        if limit.worth is not None and grown and worth > limit.worth * MOVED:
-            self._fault(event, f"{name} could come to {worth:.2f} in {subject}; position_notional is {limit.worth}")
-        if limit.worth_in_all is not None and grown and everything > limit.worth_in_all * MOVED:
-            self._fault(event, f"{name} could come to {everything:.2f} in all; notional_max is {limit.worth_in_all}")
         if limit.open_orders and len(scope.outstanding) > limit.open_orders:
             self._fault(event, f"{name} has {len(scope.outstanding)} open orders; open_orders_max is {limit.open_orders}")
+        if limit.worth_in_all is None or not grew:
+            return
+        worth = scope.most(subject) * newest.worst
+        involved = {of for of, lots in scope.lots.items() if lots} | {of for of, _ in scope.outstanding}
+        for other in involved - {subject}:
+            bid, ask = self._facts.prices(other, newest.cause_seq)
+            if bid <= 0:
+                self._findings.count("limits_not_compared")  # valued at an older price, which the log does not tell
+                return
+            worth += scope.most(other) * ((bid + ask) // 2)
+        self._findings.count("limits_in_all_checked")
+        if worth > limit.worth_in_all * UNIT * UNIT:
+            shown = Decimal(worth) / UNIT / UNIT
+            self._fault(event, f"{name} could come to {shown:.4f} in all; notional_max is {limit.worth_in_all}")
 
     def _fault(self, event: OrderEvent, what: str) -> None:
         self._findings.count("limit_exceeded")

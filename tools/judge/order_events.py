@@ -30,6 +30,8 @@ class OrderEvent(NamedTuple):
     total: int = 0
     limit: int = 0
     row: int = 0  # in the ledger: the order of events where the exchange's clock was set
+    own_id: str = ""  # the client id that this event itself has
+    reduce_only: bool = False
 
 
 class BalanceEvent(NamedTuple):
@@ -76,9 +78,12 @@ def read_order_event(of: dict[str, Any], venue: str, time_ms: int, row: int = 0)
         return None
     symbol = of["s"] if venue in ("", SPOT) else f"{venue}.{of['s']}"
     side, trade_id = (1 if of["S"] == "BUY" else -1), of["t"] if of["x"] == "TRADE" else 0
+    name = of.get("C") or of["c"]
+    own_id = of["c"] if of["x"] == "REPLACED" else name  # there `C` is what the order was called before
     return OrderEvent(
-        symbol, of.get("C") or of["c"], of["x"], of["X"], time_ms, side, of["i"], trade_id, of["m"], units(of["L"]),
-        units(of["l"]), units(of["n"]), of["N"] or "", units(of.get("q", "0")), units(of.get("p", "0")), row,
+        symbol, name, of["x"], of["X"], time_ms, side, of["i"], trade_id, of["m"], units(of["L"]),
+        units(of["l"]), units(of["n"]), of["N"] or "", units(of.get("q", "0")), units(of.get("p", "0")), row, own_id,
+        of.get("R") is True,
     )  # fmt: skip
 
 

@@ -2,13 +2,13 @@
 beyond a limit; every order known while it works; every intent over in the end."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from itertools import chain
+from collections.abc import Iterable
 
 from tickmesh.tools.judge.account import ASKED_MS, FINAL, OrderKey, StoredAccount, log_of
 from tickmesh.tools.judge.exchange_ledger import LedgerContents, subject_of
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.limits import Limit, LimitCheck
+from tickmesh.tools.judge.limit_facts import LimitFacts
+from tickmesh.tools.judge.limits import LimitCheck
 from tickmesh.tools.judge.order_events import BY_REST, Asked, OrderEvent
 from tickmesh.tools.judge.trading import StoredTrading
 
@@ -31,21 +31,30 @@ def compare(
     ledger: LedgerContents,
     stored: StoredAccount,
     trading: StoredTrading,
-    limits: Mapping[str, Limit],
+    facts: LimitFacts,
     findings: Findings,
     asked_ms: float = ASKED_MS,
     absent_ms: float = ABSENT_MS,
 ) -> None:
-    """Judges the rules; fills the findings. `limits`: of each strategy by its name, of all together under "account".
+    """Judges the rules; fills the findings. `facts`: what the log says of limits, of each strategy by its name, and of all.
     `asked_ms`: for so long an intent's end may be on its way when the log ends; `absent_ms`: of an order that the ledger lacks.
 
     What a ledger or a log cannot show is counted under a name with `not_compared`, and never found right.
     """
-    for name in (*NAMES, "requests_checked", "lives_checked", "windows_checked", "limits_checked", "strategies_checked"):
+    for name in (
+        *NAMES,
+        "requests_checked",
+        "lives_checked",
+        "windows_checked",
+        "limits_checked",
+        "limits_in_all_checked",
+        "limits_not_compared",
+        "strategies_checked",
+    ):
         findings.count(name, 0)
     logs = {log_of(name) for _, name in stored.intents} - {""}
     mine = [
-        event for event in sorted(chain.from_iterable(ledger.orders.values()), key=lambda one: one.row)
+        event for event in ledger.order_events()
         if log_of(event.client_order_id) in logs or (subject_of(event.symbol), event.client_order_id) in stored.status
     ]  # fmt: skip
     if ledger.asked is None:
@@ -56,7 +65,7 @@ def compare(
         _sent_after_stop(ledger.asked, logs, trading, findings)
     _lives(mine, trading, findings)
     _intents(ledger, mine, stored, trading, findings, asked_ms, absent_ms)
-    check = LimitCheck(limits, trading.strategy, findings)
+    check = LimitCheck(facts, findings)
     for event in mine:
         check.take(event)
     _strategies(mine, trading, findings)
@@ -91,15 +100,20 @@ def _sent_after_stop(asked: Iterable[Asked], logs: set[str], trading: StoredTrad
     """By the exchange's clock with a margin, and by the session's own words without one but for the kill switch."""
     windows = trading.windows_to_the_end()
     findings.count("windows_checked", len(windows))
+    strategies = {name: strategy for (_, name), strategy in trading.strategy.items()}
+    closing = {name for _, name in trading.closing}
     for window in windows:
         begin_ms = window.begin_ms + STOP_MS
         for one in asked:
-            ours = one.places and log_of(one.order) in logs and window.concerns(one.venue)
-            if ours and begin_ms < one.time_ms < window.end_ms:
+            ours = one.places and log_of(one.order) in logs
+            if not ours or not window.concerns(one.venue, strategies.get(one.order, ""), one.order in closing):
+                continue
+            if begin_ms < one.time_ms < window.end_ms:
                 late_s = (one.time_ms - window.begin_ms) / 1e3
                 _fault(findings, "sent_after_stop", f"order {one.order} was sent {late_s:.1f} s after the {window.what}")
         for placed in trading.placed:
-            if window.concerns(placed.key[0].partition(".")[0]) and begin_ms < placed.sent_ms < window.end_ms:
+            venue, strategy = placed.key[0].partition(".")[0], trading.strategy.get(placed.key, "")
+            if window.concerns(venue, strategy, placed.key in trading.closing) and begin_ms < placed.sent_ms < window.end_ms:
                 late_s = (placed.sent_ms - window.begin_ms) / 1e3
                 _fault(findings, "sent_after_stop", f"{_name(placed.key)} is PendingNew {late_s:.1f} s after the {window.what}")
 

@@ -13,7 +13,10 @@ STRATEGY = 9  # place of an intent's strategy among its fields, which older file
 PENDING_NEW = 1  # status of an update
 FINAL = (4, 6, 7, 8)  # Filled, Canceled, Rejected, Expired
 
+PARENT = 10  # likewise of its parent; 0: an order that closes a position
+
 STOP = "stop of "  # and a session's name: what such a stretch is
+SWITCHED = "switching of "  # and a strategy's name: likewise
 OrderKey = tuple[str, str]  # subject, client order id
 
 
@@ -24,10 +27,14 @@ class QuietTime(NamedTuple):
     end_ms: float
     what: str
 
-    def concerns(self, venue: str) -> bool:
-        """Whether nothing may be sent to this venue: the stop of a session is of its own alone."""
-        session = self.what.removeprefix(STOP)
-        return session == self.what or (session.partition("-")[2] or "binance") == venue
+    def concerns(self, venue: str, strategy: str, closes: bool) -> bool:
+        """Whether an order may not be sent in it. The stop of a session is of its venue alone, the switching of a strategy of
+        that alone; who closes positions does so while the others may order nothing."""
+        if self.what.startswith(STOP):
+            return (self.what.removeprefix(STOP).partition("-")[2] or "binance") == venue
+        if self.what.startswith(SWITCHED) and self.what.removeprefix(SWITCHED) != strategy:
+            return False
+        return not closes
 
 
 class PendingOrder(NamedTuple):
@@ -49,6 +56,7 @@ class StoredTrading:
 
     def __init__(self) -> None:
         self.strategy: dict[OrderKey, str] = {}  # of each intent to send an order
+        self.closing: set[OrderKey] = set()  # those that close a position
         self.intended_ms: dict[OrderKey, float] = {}
         self.known_ms: dict[OrderKey, float] = {}  # of each order that something was published about: when first
         self.ended_ms: dict[OrderKey, float] = {}  # when it was over for the log
@@ -82,6 +90,8 @@ class StoredTrading:
             if record[2] == NEW:
                 key = event.subject, record[0].decode()
                 self.strategy[key] = record[STRATEGY].decode() if len(record) > STRATEGY else ""
+                if len(record) > PARENT and not record[PARENT]:
+                    self.closing.add(key)
                 self.intended_ms[key] = event.seq_ns / 1e6
 
     def _update(self, event: Event) -> None:
@@ -96,10 +106,12 @@ class StoredTrading:
                 self.placed.append(PendingOrder(key, event.sent_ns / 1e6))
 
     def _packed(self, event: Event) -> None:
-        content = _map_of(event.records)
+        content = map_of(event.records)
         now_ms = event.seq_ns / 1e6
         if event.kind == "command" and content.get("command") == "kill_switch":
             self._mark("kill switch", bool(content.get("on")), now_ms)
+        elif event.kind == "command" and content.get("command") == "strategy":
+            self._mark(f"{SWITCHED}{content.get('name')}", content.get("state") != "live", now_ms)
         elif event.kind == "alert" and content.get("what") == "session_stopping":
             self._mark(f"{STOP}{event.producer}", True, event.sent_ns / 1e6)
         elif event.kind == "run":
@@ -120,9 +132,10 @@ class StoredTrading:
             self.windows.append(QuietTime(self._begun.pop(what), now_ms, what))
 
 
-def _map_of(packed: bytes) -> dict[str, Any]:
+def map_of(packed: bytes) -> dict[str, Any]:
+    """The map that a packed event holds; {} of what is none, which is another check's finding."""
     try:
         content = msgpack.unpackb(packed)
     except ValueError:
-        return {}  # another check's finding
+        return {}
     return content if isinstance(content, dict) else {}

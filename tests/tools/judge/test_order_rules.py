@@ -8,11 +8,12 @@ import pytest
 from tickmesh.tools.judge import account, order_rules, trading
 from tickmesh.tools.judge.exchange_ledger import LedgerContents
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.limits import Limit
+from tickmesh.tools.judge.limit_facts import Limit, LimitFacts
 from tickmesh.tools.judge.log import Event
 from tickmesh.tools.judge.order_events import Asked
 
 LOG = "00c0ffee00c0ffee"
+UNIT = 10**8
 BTC, ONE, TWO = "binance.BTCUSDT", f"t{LOG}-1-0", f"t{LOG}-2-0"
 LIMITS = {
     "account": Limit(position=Decimal("0.05"), worth_in_all=Decimal(2000), open_orders=2),
@@ -63,6 +64,7 @@ class History:
             report(12, TWO, "NEW", "NEW", 5000, "SELL"), report(12, TWO, "TRADE", "FILLED", 6000, "SELL", "0.02"),
         ]  # fmt: skip
         self.log = [
+            event("quote", [(1, 30_000 * UNIT, 1, 30_001 * UNIT, 1, 0)], 0, 1, producer="feed"),
             event("intent", [(ONE.encode(), b"", 1, 1, 1, 1, 0, 0, 0, b"maker")], 1, 1990, producer="executor"),
             event("intent", [(TWO.encode(), b"", 1, -1, 1, 1, 0, 0, 0, b"maker")], 2, 4990, producer="executor"),
             *(
@@ -83,12 +85,13 @@ class History:
 
     def judge(self) -> Findings:
         findings, stored, traded = Findings(), account.StoredAccount(), trading.StoredTrading()
-        for _ in traded.watch(stored.watch(sorted(self.log, key=lambda one: one.seq_ns))):
+        facts = LimitFacts(LIMITS)
+        for _ in facts.watch(traded.watch(stored.watch(sorted(self.log, key=lambda one: one.seq_ns)))):
             pass
         opened = ["client", 990, 1, "opened", "/ws-api/v3"]
         rows = [opened, *self.reports, *(["asked", *one] for one in self.asked)]
         contents = ledger_of(sorted(rows, key=lambda row: row[1]), self.asked != [])
-        order_rules.compare(contents, stored, traded, LIMITS, findings)
+        order_rules.compare(contents, stored, traded, facts, findings)
         return findings
 
 
@@ -97,8 +100,8 @@ def test_a_clean_history_is_found_clean_and_all_of_it_was_looked_at():
     assert findings.ok, findings.sentences
     counted = findings.counts
     assert counted["requests_checked"] == counted["lives_checked"] == counted["windows_checked"] == 2
-    assert counted["limits_checked"] == 8 and counted["strategies_checked"] == 1
-    assert not [name for name in counted if "not_compared" in name]
+    assert counted["limits_checked"] == 4 and counted["limits_in_all_checked"] == 1 and counted["strategies_checked"] == 1
+    assert not [name for name in counted if "not_compared" in name and counted[name]]
 
 
 def changed(history: History, damage: str) -> None:
@@ -129,7 +132,7 @@ def changed(history: History, damage: str) -> None:
     elif damage == "an intent without an end":
         history.log.append(event("intent", [(three.encode(), b"", 1, 1, 1, 1, 0, 0, 0, b"maker")], 31, 7000))
     elif damage == "an intent that stays Unknown":
-        history.log[7] = event("update", [(TWO.encode(), 0, 9, 1, 1, 1, 0, 0, 5, 0)], 8, 6001)
+        history.log[8] = event("update", [(TWO.encode(), 0, 9, 1, 1, 1, 0, 0, 5, 0)], 8, 6001)
     elif damage == "a position of another strategy":
         history.log[-1] = packed(
             "health", 24, 60_000, "executor", fills=0, strategies={"taker": {"positions": {BTC: {"position": 0.01}}}}
@@ -137,10 +140,10 @@ def changed(history: History, damage: str) -> None:
     elif damage == "beyond the position":
         history.reports[2:] = [report(12, TWO, "NEW", "NEW", 5000), report(12, TWO, "CANCELED", "CANCELED", 6000)]
     elif damage == "beyond the worth":
-        history.reports[0] = report(11, ONE, "NEW", "NEW", 2000, price="60000")
+        history.log[0] = event("quote", [(1, 60_000 * UNIT, 1, 60_001 * UNIT, 1, 0)], 0, 1, producer="feed")
     elif damage == "beyond the open orders":
         history.reports[1] = report(11, ONE, "TRADE", "FILLED", 5500, lots="0.02")
-        history.log[4] = event("update", [(ONE.encode(), 0, 4, 1, 1, 1, 0, 0, 5, 0)], 5, 5501)
+        history.log[5] = event("update", [(ONE.encode(), 0, 4, 1, 1, 1, 0, 0, 5, 0)], 5, 5501)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +193,28 @@ def test_a_stop_of_one_venue_s_session_is_none_of_another_s():
     assert not {"sent_after_stop", "limit_exceeded"} & set(history.judge().faults)
     history.asked[-1] = (30_000, 0, "POST /binance_usdm/fapi/v1/order", usdm, 200)
     assert "sent_after_stop" in history.judge().faults, "but the kill switch is of all"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "parent_seq", "at_ms", "faults"),
+    [
+        ("maker", 5, 47_000, 1),
+        ("taker", 5, 47_000, 0),
+        ("maker", 0, 47_000, 0),
+        ("maker", 5, 45_500, 0),
+        ("maker", 5, 51_500, 0),
+    ],
+)
+def test_a_strategy_that_is_not_on_orders_nothing_but_to_close_its_position(strategy, parent_seq, at_ms, faults):
+    """It is switched at 45 s, and on again at 50 s; what was on its way has a second."""
+    history, three = History(), f"t{LOG}-3-0"
+    history.asked.append((at_ms, 1, "order.place", three, 400))
+    history.log += [
+        packed("command", 40, 45_000, "operator", command="strategy", name="maker", state="shadow"),
+        packed("command", 41, 50_000, "operator", command="strategy", name="maker", state="live"),
+        event("intent", [(three.encode(), b"", 1, 1, 1, 1, 0, 0, 0, strategy.encode(), parent_seq)], 42, at_ms - 5),
+    ]
+    assert history.judge().faults["sent_after_stop"] == faults
 
 
 def test_what_cannot_be_seen_is_never_found_right():

@@ -1,0 +1,78 @@
+"""What the sweep of orders counts as the use of a recovery path, as a style that traded, and as not over yet."""
+
+import msgpack
+
+from tickmesh.bus.layout import record_struct
+from tickmesh.bus.schema import Kind, ParentState, Status
+from tickmesh.bus.wire import decode, encode
+from tickmesh.nodes.executor.drafts import Quote
+from tickmesh.nodes.executor.parents import Parent, parent_record
+from tickmesh.tools.chaos.orders_figures import OrderFigures
+
+BTC = "binance.BTCUSDT"
+UPDATE, INTENT, FILL = record_struct(Kind.update), record_struct(Kind.intent), record_struct(Kind.fill)
+
+
+def parent(style: str, state: ParentState, filled: int = 0, reprices: int = 0, shadow: bool = False):
+    """An event of a parent's record, with the name 7 among those of its strategy."""
+    one = Parent(7, style, 1, 10, 10, 0, 99, 101, 0, 1, shadow, filled_lots=filled, reprices=reprices, why="filled")
+    return decode(encode(Kind.parent, BTC, parent_record("maker", one, state, Quote(99, 1, 101, 1))))
+
+
+def update(name: str, status: Status, lots: int):
+    """An event of an order's update."""
+    return decode(encode(Kind.update, BTC, UPDATE.pack(name.encode(), 5, status, 1, 1, 1, 0, 100, lots, 0, 0, b"stream", b"")))
+
+
+def packed(kind: Kind, subject: str, **content):
+    """An event that holds a map."""
+    return decode(encode(kind, subject, msgpack.packb(content)))
+
+
+def test_a_style_has_traded_when_a_parent_of_it_was_filled_and_not_only_simulated():
+    figures = OrderFigures().read([parent("pov", ParentState.begun), parent("twap", ParentState.ended, filled=5, shadow=True)])
+    assert not any(figures.styles.values())
+    figures.read([parent("pov", ParentState.ended, filled=5, reprices=3)])
+    assert {style for style, parents in figures.styles.items() if parents} == {"pov"}
+    assert figures.paths["repriced"] == 3 and figures.ends["filled"] == 2
+
+
+def test_a_parent_is_open_from_its_beginning_to_its_end():
+    figures = OrderFigures().read([parent("pov", ParentState.begun)])
+    assert len(figures.open) == 1
+    assert not figures.read([parent("pov", ParentState.ended)]).open
+
+
+def test_an_order_is_amended_when_its_quantity_becomes_less():
+    figures = OrderFigures().read([update("a", Status.New, 10), update("a", Status.PendingReplace, 10)])
+    assert figures.paths["amended"] == 0
+    assert figures.read([update("a", Status.New, 6), update("a", Status.Canceled, 6)]).paths["amended"] == 1
+
+
+def test_that_a_strategy_is_switched_shows_in_parents_that_are_only_tried():
+    figures = OrderFigures().read([packed(Kind.command, "operator", command="strategy", name="maker", state="shadow")])
+    assert figures.paths["strategy_switched"] == 0, "it may not have been obeyed"
+    assert figures.read([parent("pov", ParentState.begun, shadow=True)]).paths["strategy_switched"] == 1
+
+
+def test_a_limit_that_is_lifted_is_none_that_is_tightened():
+    said = [packed(Kind.command, "operator", command="limit", scope="maker", limit="x", value=value) for value in ("5", "")]
+    assert OrderFigures().read(said).paths["limit_tightened"] == 1
+
+
+def test_a_position_was_closed_when_an_order_of_no_parent_is_filled():
+    intents = [
+        decode(encode(Kind.intent, BTC, INTENT.pack(name, b"", 1, -1, 2, 1, 0, 5, 0, b"maker", parent_seq), cause_seq=1))
+        for name, parent_seq in ((b"child", 7), (b"closes", 0))
+    ]
+    fills = [
+        decode(encode(Kind.fill, BTC, FILL.pack(name, -1, 0, 5, number, 100, 5, 0, b"USDT", 0, b"stream")))
+        for number, name in enumerate((b"child", b"closes"))
+    ]
+    assert OrderFigures().read([*intents, fills[0]]).paths["flattened"] == 0
+    assert OrderFigures().read([*intents, *fills]).paths["flattened"] == 1
+
+
+def test_counters_of_a_process_are_counted_once_and_begin_anew_with_the_next_one():
+    beats = [packed(Kind.health, "session", pid=pid, strays_cancelled=count) for pid, count in ((1, 2), (1, 2), (1, 3), (2, 1))]
+    assert OrderFigures().read(beats).paths["strays_cancelled"] == 4
