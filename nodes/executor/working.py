@@ -36,7 +36,9 @@ class Working:
     """The parent orders of an executor's state.
 
     `subjects`: the instruments that have any; `pending`: those of which something has happened that no trigger tells; `waits`:
-    what the others wait for.
+    what the others wait for; `is_new_list`: whether styles are asked at an event of the present list for the first time;
+    `news`: parents that have begun or ended with the present event. The step reads and sets these at every event, so they are
+    plain attributes.
     """
 
     def __init__(
@@ -46,7 +48,8 @@ class Working:
         self._traders = traders
         self._ordering = ordering
         self._answers = answers
-        self._news: list[tuple[str, str, Parent, ParentState]] = []
+        self.news: list[tuple[str, str, Parent, ParentState]] = []
+        self.is_new_list = True
         self.subjects = {
             subject for subject, one in state.instruments.items() if any(book.parents for book in one.books.values())
         }
@@ -60,16 +63,6 @@ class Working:
 
     # When styles are asked
 
-    def begin_list(self, events: list[Event]) -> None:
-        """A new list of events begins."""
-        if self._watch is not None:
-            self._watch.begin_list(events)
-
-    @property
-    def watches(self) -> bool:
-        """Whether any style has something to wait for; without one no list need be begun."""
-        return self._watch is not None
-
     def notice(self, subject: str) -> None:
         """Something has happened to an instrument, "": to any of them, that is neither a quote nor a trade."""
         if not subject:
@@ -77,9 +70,14 @@ class Working:
         elif subject in self.subjects:
             self.pending.add(subject)
 
-    def woken(self, index: int) -> Iterable[str]:
-        """The instruments whose styles have to be asked at this event of the list."""
-        fired = self._watch.fired(index) if self._watch is not None else ()
+    def woken(self, events: list[Event], index: int) -> Iterable[str]:
+        """The instruments whose styles have to be asked at this event of the list. To be asked for in order."""
+        fired: Iterable[str] = ()
+        if self._watch is not None:
+            if self.is_new_list:
+                self._watch.begin_list(events)
+                self.is_new_list = False
+            fired = self._watch.fired(index)
         if not self.pending:
             return fired
         pending, self.pending = self.pending, set()
@@ -118,7 +116,7 @@ class Working:
         book.turn += 1
         self.subjects.add(event.subject)
         self.pending.add(event.subject)
-        self._news.append((event.subject, trader.name, parent, ParentState.begun))
+        self.news.append((event.subject, trader.name, parent, ParentState.begun))
 
     # What there is
 
@@ -141,17 +139,12 @@ class Working:
 
     def publish_news(self, event: Event) -> None:
         """Publishes the records of the parents that have begun or ended with this event."""
-        for subject, strategy, parent, state in self._news:
+        for subject, strategy, parent, state in self.news:
             quote = Quote(*self._state.instruments[subject].quote)
             place = self._answers.place(event, subject, self._state.log_id, strategy)
             record = parent_record(strategy, parent, state, quote)
             self._answers.add(encode(Kind.parent, subject, record, k=place.k, cause_seq=place.cause_seq))
-        self._news.clear()
-
-    @property
-    def has_news(self) -> bool:
-        """Whether a parent has begun or ended with this event."""
-        return bool(self._news)
+        self.news.clear()
 
     def _work(self, subject: str, instrument: InstrumentState, trader: Trader, parent: Parent, event: Event) -> Trigger:
         now_ns = event.seq_ns
@@ -244,7 +237,7 @@ class Working:
         if parent.filled_lots >= parent.wanted_lots and parent.why != "netted":
             parent.why = "filled"
         del instrument.book(strategy).parents[parent.seq]
-        self._news.append((subject, strategy, parent, ParentState.ended))
+        self.news.append((subject, strategy, parent, ParentState.ended))
         return Trigger()
 
     def _children(self, instrument: InstrumentState, parent: Parent, now_ns: int) -> tuple[Order, ...]:

@@ -4,11 +4,14 @@ import random
 from itertools import cycle
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.executor_tape import Tape, make
+from tests.support.executor_tape import LOT, Tape, make
 from tests.support.odd_venue import SUBJECTS, SYMBOLS, drive
+from tests.support.parent_scene import Scene, records
+from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings_trading import ExecutionSettings, StrategySettings
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.executor.styles.interface import Trigger
@@ -20,7 +23,7 @@ class AskedAlways(executor.Step):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self._working.woken = lambda index: tuple(self._working.subjects)
+        self._working.woken = lambda events, index: tuple(self._working.subjects)
 
 
 BOUNDS = {"slippage_max_bp": 3.0, "patience_ms": 400, "lifetime_ms": 3000, "reprices_per_min": 60.0, "horizon_ms": 4000,
@@ -69,6 +72,19 @@ def test_asked_always_or_when_a_trigger_fires_all_styles_do_the_same_with_any_ba
             again += [bytes(event) for event in step.step(part[:count])]
             part = part[count:]
     assert again == published and step.save() == always.save()
+
+
+@pytest.mark.parametrize("style", ["patient", "pov"])
+def test_an_event_that_is_passed_over_hides_no_later_one(style):
+    """Trades are read for pov alone: patience is over at one that is passed over, and the quote after it in the list tells."""
+    scene = Scene(style, patience_ms=1000, participation=1.0, slices=9)
+    scene.signal()
+    scene.see(scene.tape.trade(LOT // 2))
+    scene.accept(scene.intents[0])
+    early = scene.tape.quote()
+    scene.tape.now_ns += 1_000_000_000
+    (cancel,) = records(scene.step.step([early, scene.tape.trade(1), scene.tape.quote()]), Kind.intent)
+    assert cancel["target_id"] == scene.intents[0]["client_order_id"]
 
 
 PRICES, TIMES = st.integers(0, 12), st.integers(0, 12)
