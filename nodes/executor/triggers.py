@@ -97,7 +97,7 @@ class Watch:
         for i in range(index, len(events)):
             event = events[i]
             kind, at = event.kind, i * size
-            slot = slots.get(event.subject, NOWHERE) if kind == QUOTE_KIND or kind == TRADE_KIND else NOWHERE
+            slot = slots.get(event.subject, NOWHERE) if kind in (QUOTE_KIND, TRADE_KIND) else NOWHERE
             if slot < 0 or kind not in reads:
                 pack(buffer, at, TIME if kind in reads else SKIPPED, NOWHERE, event.seq_ns, NO_LAG, 0, 0, 0, 0, 0)
                 continue

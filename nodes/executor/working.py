@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 NOTHING = Trigger()
 REFUSED_MAX = 5  # orders in a row that nobody took: then the parent ends
-AGAIN_NS = 200 * MS  # before the next order after one that nobody took, twice as long after each; and after an IOC
+AGAIN_NS = 200 * MS  # before the next order after one that nobody took, or an IOC; twice as long after each that got nothing
+EMPTY_MAX = 5  # so often it doubles for an IOC: a book that shows what nobody gets is asked for it every 6.4 s
 HOLDING = frozenset((*REASONS, "stopping")) - KEEPING  # while one of them is so nothing is asked
+NETTED = "netted"  # of what was asked for nothing is left: another strategy wished the opposite
 RISK_AGAIN_NS = 1000 * MS  # before an order is tried again that risk refused
 
 
@@ -104,7 +106,9 @@ class Working:
         draft = decision.place
         if draft is not None:
             terms = self._terms(event.subject, trader, parent, self._ordering.signal_expiry_ns(event), now_ns)
-            if self._ordering.order(trader, instrument, event, draft, parent, terms):
+            parent.paused = self._ordering.order(trader, instrument, event, draft, parent, terms)
+            if parent.paused and not (parent.paused == NETTED and parent.working and _takes(instrument, parent)):
+                self.pending.add(event.subject)  # a parent of another strategy may have been netted
                 del book.parents[parent.seq]
                 return
             if style in ONCE:
@@ -185,12 +189,12 @@ class Working:
         elif decision.place is not None:
             terms = self._terms(subject, trader, parent, self._ordering.expiry_ns(event), now_ns)
             parent.paused = self._ordering.order(trader, instrument, event, decision.place, parent, terms)
+            self.pending.add(subject)  # a parent of another strategy may have been netted
             if parent.paused:
                 parent.retry_ns = now_ns + RISK_AGAIN_NS
                 return wait.no_later(parent.retry_ns)
             parent.reprices += parent.repricing and decision.place.order_type == OrderType.LIMIT_MAKER
             parent.repricing = False
-            self.pending.add(subject)  # a parent of another strategy may have been netted
             if parent.shadow:
                 return self._work(subject, instrument, trader, parent, event)
         return wait
@@ -250,7 +254,7 @@ class Working:
             if not order.final or order.outstanding_lots:
                 children.append(order)
             elif order.filled_lots:
-                parent.refused = 0
+                parent.refused = parent.empty = 0
             if order.final and not order.outstanding_lots and not order.cancels:
                 self._note_end(parent, order, now_ns)
         parent.children = [order.client_order_id for order in children]
@@ -262,7 +266,8 @@ class Working:
             parent.retry_ns = now_ns + (AGAIN_NS << parent.refused)
             parent.refused += 1
         elif order.filled_lots < order.quantity_lots:
-            parent.retry_ns = now_ns + AGAIN_NS
+            parent.retry_ns = now_ns + (AGAIN_NS << min(parent.empty, EMPTY_MAX))
+            parent.empty += not order.filled_lots
 
     def _cancel(self, subject: str, instrument: InstrumentState, orders: Iterable[Order], event: Event) -> None:
         """Cancels what rests, once; an order that the log does not have yet is cancelled when it has it."""

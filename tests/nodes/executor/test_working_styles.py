@@ -117,6 +117,25 @@ def test_sweep_takes_up_to_the_bound_and_again_when_more_is_offered():
     assert (ended["why"], ended["filled_lots"], ended["wanted_lots"]) == (b"deadline", 2 * LOT, 5 * LOT)
 
 
+def test_a_book_that_shows_what_nobody_gets_is_asked_for_it_ever_more_rarely():
+    scene = Scene("sweep", lots=5 * LOT, slippage_max_bp=2.0, lifetime_ms=60_000)
+    scene.signal()
+    sent_ns: list[int] = []
+    for _ in range(1200):
+        if scene.intents[len(sent_ns) :]:
+            sent_ns.append(scene.tape.now_ns)
+            filled = LOT if len(sent_ns) == 9 else 0
+            if filled:
+                scene.fill(scene.intents[-1], filled)
+            scene.over(scene.intents[-1], Status.Expired, filled)
+        scene.see(scene.tape.clock(50), scene.tape.quote())
+    pauses_s = [(later - before) / 1e9 for before, later in zip(sent_ns, sent_ns[1:])]
+    assert pauses_s == pytest.approx(
+        [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 6.4, 6.4, 0.2, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 6.4, 6.4, 6.4], abs=0.11
+    )
+    assert scene.ended()["why"] == b"deadline" and scene.ended()["filled_lots"] == LOT
+
+
 def test_twap_does_a_part_at_the_beginning_of_each_slice():
     scene = Scene("twap", lots=6 * LOT, horizon_ms=3000, slices=3, slice_style="market")
     times = []
