@@ -53,8 +53,10 @@ UPDATE = record_struct(
     Kind.update, "client_order_id", "order_id", "status", "side", "order_type", "time_in_force", "price_ticks", "quantity_lots",
     "filled_lots",
 )  # fmt: skip
-FILL = record_struct(Kind.fill, "client_order_id", "side", "trade_id", "price_ticks", "quantity_lots", "fee", "fee_asset")
-FUNDING = record_struct(Kind.funding, "asset", "amount", "scale")
+FILL = record_struct(
+    Kind.fill, "client_order_id", "side", "trade_id", "price_ticks", "quantity_lots", "fee", "fee_asset", "venue_ns"
+)
+FUNDING = record_struct(Kind.funding, "asset", "amount", "venue_ns", "scale")
 
 
 def code_hash() -> str:
@@ -249,12 +251,12 @@ class Step:
         return order
 
     def _on_fill(self, instrument: InstrumentState, event: Event) -> None:
-        for raw_id, side, trade_id, price, lots, fee, asset in FILL.iter_unpack(event.body):
-            self.state.apply_fill(event.subject, _text(raw_id), trade_id, side, price, lots, fee, _text(asset))
+        for raw_id, side, trade_id, price, lots, fee, asset, venue_ns in FILL.iter_unpack(event.body):
+            self.state.apply_fill(event.subject, _text(raw_id), trade_id, side, price, lots, fee, _text(asset), venue_ns)
 
     def _on_funding(self, instrument: InstrumentState, event: Event) -> None:
-        for asset, amount, scale in FUNDING.iter_unpack(event.body):
-            self.state.apply_funding(event.subject, _text(asset), amount * 10**scale)
+        for asset, amount, venue_ns, scale in FUNDING.iter_unpack(event.body):
+            self.state.apply_funding(event.subject, _text(asset), amount * 10**scale, venue_ns)
 
     def _mark(self, seq: int, now_ns: int) -> None:
         """Keeps one mark that is older than stale_ns, if there is one, and those after it."""
