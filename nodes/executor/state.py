@@ -6,7 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from tickmesh.nodes.executor import positions
-from tickmesh.nodes.executor.drafts import Quote
+from tickmesh.nodes.executor.drafts import is_tradable
 from tickmesh.nodes.executor.guards import MarketState
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.parents import Parent
@@ -85,8 +85,8 @@ class InstrumentState(msgspec.Struct):
 
     def mark(self) -> int:
         """The price by which it is valued, in ticks: the mid, rounded down; without one the last that was looked at, or 0."""
-        quote = Quote(*self.quote)
-        return (quote.bid_ticks + quote.ask_ticks) // 2 if quote.tradable else self.mark_ticks
+        bid_ticks, _, ask_ticks, _ = self.quote
+        return (bid_ticks + ask_ticks) // 2 if is_tradable(*self.quote) else self.mark_ticks
 
 
 class StrategyStatus(msgspec.Struct):
