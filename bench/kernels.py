@@ -41,8 +41,11 @@ def subjects_of(count: int) -> list[str]:
     return [SUBJECT, *(f"binance.A{number}USDT" for number in range(1, count))]
 
 
-def market(signals: int = 0, instruments: int = 1) -> list[Event]:
-    """Three quotes to a trade, 80 events/s by seq_ns, of any of so many instruments; a strong signal after every `signals`."""
+def market(signals: int = 0, instruments: int = 1, still: bool = False) -> list[Event]:
+    """Three quotes to a trade, 80 events/s by seq_ns, of any of so many instruments; a strong signal after every `signals`.
+
+    `still`: the best prices never move, and there is one signal, when all instruments have a quote.
+    """
     subjects = subjects_of(instruments)
     random = np.random.default_rng(1)
     now_ns = START_NS
@@ -60,11 +63,11 @@ def market(signals: int = 0, instruments: int = 1) -> list[Event]:
     for i in range(EVENTS):
         subject = subjects[int(random.integers(instruments))] if instruments > 1 else SUBJECT
         now_ns += int(random.exponential(1e9 / 80))
-        if signals and i % signals == 0:
+        if i == signals if still else signals and i % signals == 0:
             row = np.array([(b"bench", float(random.choice([-1, 1])), np.nan, 0, 0)], SIGNAL)
             log(encode(Kind.signal, subject, row, cause_seq=len(events)), b"model-bench")
         elif i % 4:
-            bid = 6_000_000_000_000 + int(random.integers(5)) * 1_000_000
+            bid = 6_000_000_000_000 + int(random.integers(1 if still else 5)) * 1_000_000
             lots = random.integers(1, 10**8, 2)
             log(encode(Kind.quote, subject, np.array([(i, bid, lots[0], bid + 1_000_000, lots[1], 0)], QUOTE)))
         else:
@@ -130,8 +133,24 @@ def as_logged(step: executor.Step, events: list[Event]) -> Callable[[], None]:
     return work
 
 
-def executors(signals: int, what: str) -> None:
-    """The same market by one instrument and by twenty: what an event costs is not to grow with their number."""
+def at_rest(idle: float) -> None:
+    """A post-only order rests, and nothing happens that its style waits for. `idle`: events/s where none rests."""
+    settings = {"instruments": [SUBJECT], "styles": ["post_only"], "execution": {"lifetime_ms": 3_600_000}}
+    config = throw_away_mesh(instruments=[{"symbol": SUBJECT.partition(".")[2]}], executor=settings)
+    try:
+        step, tape = executor.Step(config), market(9, still=True)
+        got = rate(as_logged(step, tape), len(tape))
+        if step.state.intents != 1 or step.counters()["open_orders"] != 1:
+            raise RuntimeError(f"one order is to rest to the end: {step.counters()}")
+        line("executor: quotes and trades, an order at rest", f"{got:,.0f} events/s", f"none {idle:,.0f}/s", idle / got)
+    finally:
+        shutil.rmtree(config.root, ignore_errors=True)
+
+
+def executors(signals: int, what: str) -> float:
+    """The same market by one instrument and by twenty: what an event costs is not to grow with their number. Gives events/s of
+    one.
+    """
     got, intents = {}, {}
     for count in (1, TRADED):
         tape = market(signals, count)
@@ -151,6 +170,7 @@ def executors(signals: int, what: str) -> None:
     )
     if signals:  # nobody answers here: orders stand, and are cancelled again and again: the more, the more instruments
         line(f"executor: intents of {TRADED} instruments", f"{intents[TRADED]:,}", f"of one {intents[1]:,}")
+    return got[1]
 
 
 def recorded(config: Config, events: list[Event], subjects: list[str]) -> int:
@@ -235,7 +255,9 @@ def main() -> None:
                     f"bare kernel {floor:,.0f}/s", floor / got,
                 )  # fmt: skip
         for signals, what in ((0, "quotes and trades"), (4, "a strong signal in four events")):
-            executors(signals, what)
+            got = executors(signals, what)
+            if not signals:
+                at_rest(got)
     finally:
         shutil.rmtree(config.root, ignore_errors=True)
     by_columns([SUBJECT], floors)

@@ -20,7 +20,7 @@ KINDS = (Kind.instrument, Kind.intent, Kind.update, Kind.fill)
 
 _read_rules = record_reader(Kind.instrument, *InstrumentRules.__struct_fields__)
 TERMS = ("side", "order_type", "time_in_force", "price_ticks", "quantity_lots")
-INTENT = record_struct(Kind.intent, "client_order_id", "target_id", "action", *TERMS, "strategy")
+INTENT = record_struct(Kind.intent, "client_order_id", "target_id", "action", *TERMS, "strategy", "parent_seq")
 UPDATE = record_struct(
     Kind.update, "client_order_id", "order_id", "status", *TERMS, "filled_lots", "reason",
 )  # fmt: skip
@@ -111,11 +111,11 @@ class AccountHistory:
 
     def _on_intent(self, event: Event) -> None:
         instrument = self.state.instrument(event.subject)
-        for raw_id, target, action, side, order_type, force, price, lots, strategy in INTENT.iter_unpack(event.body):
+        for raw_id, target, action, side, order_type, force, price, lots, strategy, parent in INTENT.iter_unpack(event.body):
             name = _text(raw_id)
             if action == Action.NEW:
                 if self.state.find_order(instrument, name) is None:
-                    self._add(event, _order(event, name, (side, order_type, force, price, lots), _text(strategy)))
+                    self._add(event, _order(event, name, (side, order_type, force, price, lots), _text(strategy), parent))
             elif (order := self.state.find_order(instrument, _text(target))) is not None:
                 self.state.remember_request(name, order)
 
@@ -190,8 +190,8 @@ def account_events(config: Config, until: int | None = None) -> Iterator[Event]:
         yield from span.events
 
 
-def _order(event: Event, name: str, terms: tuple[int, int, int, int, int], strategy: str) -> Order:
-    return Order(name, *terms, event.seq_ns, event.cause_seq, confirmed=True, strategy=strategy)
+def _order(event: Event, name: str, terms: tuple[int, int, int, int, int], strategy: str, parent: int = 0) -> Order:
+    return Order(name, *terms, event.seq_ns, event.cause_seq, confirmed=True, strategy=strategy, parent_seq=parent)
 
 
 def _text(raw: bytes) -> str:

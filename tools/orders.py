@@ -123,7 +123,8 @@ class Units:
             "price": self.price(subject, one.price_ticks) if one.price_ticks else None,
             "quantity": self.quantity(subject, one.quantity_lots), "filled": self.quantity(subject, one.filled_lots),
             "average_price": None if average is None else _short(average.scaleb(self.exponents(subject)[0])),
-            "fees": fees_text(row.fees), "reason": row.reason, "cause_seq": one.cause_seq, "seq": row.seq,
+            "fees": fees_text(row.fees), "reason": row.reason, "cause_seq": one.cause_seq,
+            "parent_seq": one.parent_seq or None, "seq": row.seq,
             "created_ns": one.created_ns, "updated_seq": row.updated_seq, "updated_ns": row.updated_ns,
         }  # fmt: skip
 

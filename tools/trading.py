@@ -92,6 +92,9 @@ def show_positions(result: terminal.JsonObject) -> None:
     for subject, held in sorted(result["positions"].items()):
         table.add_row("in all", "", subject, *_figures(held))
     terminal.out.print(table)
+    for name, one in result["strategies"].items():
+        for subject, parent in one.get("parents", {}).items():  # health of a version before has none
+            terminal.out.print(_working(name, subject, parent), markup=False)
     for scope, limits in sorted(result["tightened"].items()):
         said = ", ".join(f"{name} {value}" for name, value in sorted(limits.items()))
         terminal.out.print(f"tightened limits of {scope}: {said}", markup=False)
@@ -102,6 +105,16 @@ def show_positions(result: terminal.JsonObject) -> None:
 
 def _amounts(by_asset: terminal.JsonObject) -> str:
     return ", ".join(f"{amount:.8f} {asset}" for asset, amount in sorted(by_asset.items())) or "none"
+
+
+def _working(strategy: str, subject: str, parent: terminal.JsonObject) -> str:
+    """What a strategy is at, a sentence."""
+    does = "buys" if parent["side"] > 0 else "sells"
+    kind, waits = " (shadow)" if parent["shadow"] else "", f"; waits: {parent['waits']}" if parent["waits"] else ""
+    return (
+        f"{strategy}{kind} {does} {subject} by {parent['style']} (parent {parent['seq']}): {parent['filled']:.8g} of "
+        f"{parent['wanted']:.8g} done, {parent['orders']} orders, shortfall so far {parent['shortfall']:.4f}{waits}"
+    )
 
 
 def _figures(held: terminal.JsonObject | None) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Set
 
 from tickmesh.nodes.executor.exposure import Exposures
+from tickmesh.nodes.executor.parents import Parent
 from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.profit import money_of, money_value
 from tickmesh.nodes.executor.state import ExecutorState, InstrumentState, StrategyStatus
@@ -99,11 +100,32 @@ def _of_instrument(instrument: InstrumentState) -> dict[str, object]:
     }
 
 
+def _of_parent(instrument: InstrumentState, parent: Parent) -> dict[str, object]:
+    """A parent order that is worked: how far it is, and its shortfall so far. `waits`: which guard or refusal holds it."""
+    rules = instrument.rules
+    assert rules is not None, "a parent is of a defined instrument"
+    quantity_unit = 10.0**rules.quantity_exponent
+    return {
+        "seq": parent.seq,
+        "style": parent.style,
+        "side": parent.side,
+        "shadow": parent.shadow,
+        "wanted": parent.wanted_lots * quantity_unit,
+        "filled": parent.filled_lots * quantity_unit,
+        "shortfall": parent.shortfall * 10.0 ** (rules.price_exponent + rules.quantity_exponent),
+        "orders": parent.placed,
+        "deadline_ns": parent.deadline_ns,
+        "waits": parent.paused,
+    }
+
+
 def _of_strategy(state: ExecutorState, exposures: Exposures, name: str) -> dict[str, object]:
-    """A strategy's state, its money in all, and its positions by instrument: `shadow` of what was simulated."""
+    """A strategy's state, its money in all, and its positions and the parent that it works, by instrument; `shadow`: what was
+    simulated.
+    """
     status = state.strategies.get(name, StrategyStatus("", "" if not name else "mesh.toml does not have it any more"))
     books = {subject: one.books[name] for subject, one in state.instruments.items() if name in one.books}
-    positions, shadow = {}, {}
+    positions, shadow, parents = {}, {}, {}
     fees: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     for subject, book in books.items():
@@ -113,11 +135,14 @@ def _of_strategy(state: ExecutorState, exposures: Exposures, name: str) -> dict[
             positions[subject] = _of_position(state.instruments[subject], book.position)
         if book.shadow.fills:
             shadow[subject] = _of_position(state.instruments[subject], book.shadow)
+        if (worked := book.worked()) is not None:
+            parents[subject] = _of_parent(state.instruments[subject], worked)
     return {
         "state": status.state,
         "why": status.why,
         "positions": positions,
         "shadow": shadow,
+        "parents": parents,
         "profit": money_value(exposures.profit(name)),
         "shadow_profit": _shadow_profit(state.instruments.values(), name),
         "fees": _by_asset(fees),

@@ -5,6 +5,11 @@ from typing import NamedTuple
 from tickmesh.bus.schema import OrderType, TimeInForce
 
 
+def is_tradable(bid_ticks: int, bid_lots: int, ask_ticks: int, ask_lots: int) -> bool:
+    """Whether both sides of a book are there and do not cross."""
+    return 0 < bid_ticks < ask_ticks and bid_lots > 0 and ask_lots > 0
+
+
 class Quote(NamedTuple):
     """The best bid and ask of a book; price and quantity are 0 where a side is empty."""
 
@@ -16,7 +21,7 @@ class Quote(NamedTuple):
     @property
     def tradable(self) -> bool:
         """Whether both sides are there and do not cross."""
-        return 0 < self.bid_ticks < self.ask_ticks and self.bid_lots > 0 and self.ask_lots > 0
+        return is_tradable(*self)
 
 
 class Draft(NamedTuple):

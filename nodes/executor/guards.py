@@ -12,6 +12,7 @@ from tickmesh.nodes.executor.styles.interface import Trigger, any_change, any_qu
 GAP = record_struct(Kind.gap, "first_id", "last_id", "stream", "state")
 OPEN_GAPS_MAX = 1000  # runs of missing ids; beyond it the oldest is forgotten, as the sequencer does
 MS = 1_000_000
+REPAIRED = int(Flag.REPAIRED)
 KEEPING = frozenset(("spread",))  # guards that let stand what rests: it earns a wide spread
 REASONS = ("stale_quote", "gap", "venue_lag", "spread")
 
@@ -36,7 +37,7 @@ class MarketState(msgspec.Struct):
 
     def note_lag(self, event: Event) -> None:
         """Takes in how late a quote or a trade is; what was fetched again later says nothing of it."""
-        if event.venue_ns and event.recv_ns and not event.flags & Flag.REPAIRED:
+        if event.venue_ns and event.recv_ns and not event.flags & REPAIRED:
             self.lag_ns = event.recv_ns - event.venue_ns
 
 

@@ -65,20 +65,20 @@ class Answers:
 
     def __init__(self) -> None:
         self.events: list[bytearray] = []
+        self._cause_seq = -1
         self._k = 0
 
     def begin_list(self) -> None:
         """A new list of events begins."""
         self.events = []
-
-    def begin_event(self) -> None:
-        """The next event begins."""
-        self._k = 0
+        self._cause_seq = -1
 
     def place(
         self, cause: Event, subject: str, log_id: str, strategy: str = "", expires_ns: int = 0, parent_seq: int = 0
     ) -> IntentPlace:
         """Gives the place of the next answer to `cause`."""
+        if cause.seq != self._cause_seq:
+            self._cause_seq, self._k = cause.seq, 0
         return IntentPlace(subject, log_id, cause.seq, self._k, expires_ns, strategy, parent_seq)
 
     def add(self, event: bytearray) -> None:

@@ -41,16 +41,22 @@ UNASKED = frozenset(int(kind) for kind in (Kind.instrument, Kind.intent, Kind.up
 TELLING_ALL = frozenset((int(Kind.intent), int(Kind.command)))
 TELLING = TELLING_ALL | {int(kind) for kind in (Kind.instrument, Kind.gap, Kind.signal, Kind.update, Kind.fill)}
 
+# Plain numbers: what an IntFlag answers is another one, made anew at each event
+UNCOUNTED = int(Flag.REPAIRED | Flag.OFF_BOOK)
+
 _read_rules = record_reader(Kind.instrument, *InstrumentRules.__struct_fields__)
 QUOTE = record_struct(Kind.quote, "bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
+_unpack_quote, _LAST_QUOTE = QUOTE.unpack_from, -QUOTE.size  # of an event's bytes, and where
 TRADE = record_struct(Kind.trade, "quantity_lots")
 SIGNAL = record_struct(Kind.signal, "value")
 UPDATE = record_struct(
     Kind.update, "client_order_id", "order_id", "status", "side", "order_type", "time_in_force", "price_ticks", "quantity_lots",
     "filled_lots",
 )  # fmt: skip
-FILL = record_struct(Kind.fill, "client_order_id", "side", "trade_id", "price_ticks", "quantity_lots", "fee", "fee_asset")
-FUNDING = record_struct(Kind.funding, "asset", "amount", "scale")
+FILL = record_struct(
+    Kind.fill, "client_order_id", "side", "trade_id", "price_ticks", "quantity_lots", "fee", "fee_asset", "venue_ns"
+)
+FUNDING = record_struct(Kind.funding, "asset", "amount", "venue_ns", "scale")
 
 
 def code_hash() -> str:
@@ -99,18 +105,15 @@ class Step:
         causes, what styles have to do, the cancels that are due by now, each by instrument in the order of their names; at last
         the records of parents that have begun or ended.
         """
-        answers, state, mark_ns = self._answers, self.state, self._mark_ns
+        answers, state, working = self._answers, self.state, self._working
+        followed, handlers, reads = self._followed, self._handlers, self._reads
         answers.begin_list()
-        followed, handlers, working = self._followed, self._handlers, self._working
-        if working.watches:
-            working.begin_list(events)
-        reads = self._reads
+        working.is_new_list = True
         for index, event in enumerate(events):
             if event.kind not in reads:
                 continue
-            answers.begin_event()
             now_ns = event.seq_ns
-            marked = not state.marks or now_ns - state.marks[-1][1] >= mark_ns
+            marked = now_ns >= self._next_mark_ns
             if marked:
                 self._mark(event.seq, now_ns)
             if (instrument := followed.get(event.subject)) is not None:
@@ -130,11 +133,11 @@ class Step:
             if working.subjects:
                 if event.kind in TELLING:
                     working.notice("" if event.kind in TELLING_ALL else event.subject)
-                if (working.pending or working.waits) and (woken := working.woken(index)):
+                if (working.pending or working.waits) and (woken := working.woken(events, index)):
                     working.work(woken, event)
             if state.due and now_ns >= state.due[0][0]:
                 self._ordering.cancel_due(event)
-            if working.has_news:
+            if working.news:
                 working.publish_news(event)
         return answers.events
 
@@ -159,7 +162,7 @@ class Step:
             instrument.rules = rules
 
     def _on_quote(self, instrument: InstrumentState, event: Event) -> None:
-        instrument.quote = QUOTE.unpack_from(event.raw, -QUOTE.size)  # the last one
+        instrument.quote = _unpack_quote(event.raw, _LAST_QUOTE)
         instrument.quote_ns = event.seq_ns
         if self._counts_lag:
             instrument.market.note_lag(event)
@@ -177,7 +180,7 @@ class Step:
         """Takes in volume and lag; of what was fetched later, or never met the book, nothing counts."""
         if self._counts_lag:
             instrument.market.note_lag(event)
-        if not event.flags & (Flag.REPAIRED | Flag.OFF_BOOK):
+        if not event.flags & UNCOUNTED:
             for (lots,) in TRADE.iter_unpack(event.body):
                 instrument.market.traded_lots += lots
 
@@ -248,17 +251,18 @@ class Step:
         return order
 
     def _on_fill(self, instrument: InstrumentState, event: Event) -> None:
-        for raw_id, side, trade_id, price, lots, fee, asset in FILL.iter_unpack(event.body):
-            self.state.apply_fill(event.subject, _text(raw_id), trade_id, side, price, lots, fee, _text(asset))
+        for raw_id, side, trade_id, price, lots, fee, asset, venue_ns in FILL.iter_unpack(event.body):
+            self.state.apply_fill(event.subject, _text(raw_id), trade_id, side, price, lots, fee, _text(asset), venue_ns)
 
     def _on_funding(self, instrument: InstrumentState, event: Event) -> None:
-        for asset, amount, scale in FUNDING.iter_unpack(event.body):
-            self.state.apply_funding(event.subject, _text(asset), amount * 10**scale)
+        for asset, amount, venue_ns, scale in FUNDING.iter_unpack(event.body):
+            self.state.apply_funding(event.subject, _text(asset), amount * 10**scale, venue_ns)
 
     def _mark(self, seq: int, now_ns: int) -> None:
         """Keeps one mark that is older than stale_ns, if there is one, and those after it."""
         marks = self.state.marks
         marks.append((seq, now_ns))
+        self._next_mark_ns = now_ns + self._mark_ns
         while len(marks) > 1 and now_ns - marks[1][1] >= self._ordering.stale_ns:
             del marks[0]
 
@@ -281,6 +285,7 @@ class Step:
         self._control = TradingControl(self.name, state, traders, account, self._ordering, self._answers)
         self._flattens = config.risk.on_kill == "flatten"
         self._traders = traders
+        self._next_mark_ns = state.marks[-1][1] + self._mark_ns if state.marks else 0
         self._by_subject = {
             subject: [trader for trader in traders.values() if subject in trader.subjects] for subject in self.listed
         }

@@ -58,39 +58,39 @@ class Ordering:
         self._messages = risk.build_rate(state.messages, per_s, "message_rate") if per_s else None
 
     def _net(
-        self, trader: Trader, instrument: InstrumentState, draft: Draft, subject: str, event: Event, market: MarketView
-    ) -> Draft | None:
+        self, trader: Trader, instrument: InstrumentState, draft: Draft, parent: Parent, subject: str, event: Event,
+        market: MarketView,
+    ) -> Draft | None:  # fmt: skip
         """What is left of an order when what other strategies have resting on the other side makes way; None for nothing.
 
         Of what rests so much makes way as is asked for, the oldest first. The last one is reduced in its place, if it can be
-        and its rest is worth an order; else all of it is cancelled.
+        and its rest is worth an order; else all of it is cancelled. Both parents wish so much less.
         """
-        side, missing = draft.side, draft.quantity_lots
+        asked, netted = draft.quantity_lots, 0
         opposite = [
             order for order in instrument.orders.values()
-            if order.side == -side and order.resting and order.strategy in self._traders and order.strategy != trader.name
-            and not order.cancels
+            if order.side == -draft.side and order.resting and order.strategy in self._traders and order.strategy != trader.name
+            and not order.cancels and order.cancel_ns > event.seq_ns  # nor is a cancel due with this event
         ]  # fmt: skip
+        if not opposite:
+            return draft
         for order in opposite:
-            if missing <= 0:
-                return None
-            parent = instrument.book(order.strategy).parents.get(order.parent_seq)
-            lots = market.rules.whole(order.quantity_lots - missing)
+            if netted >= asked:
+                break
+            part, lots = min(order.unasked_lots, asked - netted), market.rules.whole(order.quantity_lots - asked + netted)
             if order.amendable and market.rules.takes(lots - order.filled_lots, order.price_ticks):
+                part = order.quantity_lots - lots
                 place = self._answers.place(event, subject, self._state.log_id, order.strategy, 0, order.parent_seq)
                 self._ask(instrument, order, build_amend(order, lots, place), place.client_order_id, event.seq_ns)
                 order.amend_lots = lots
                 self._state.amends += 1
-                if parent is not None:
-                    parent.net(order.quantity_lots - lots)
-                return None
-            self.cancel_now(subject, (order,), event.seq_ns)
-            missing -= order.unasked_lots
-            if parent is not None:
-                parent.net(order.unasked_lots)
-        if not opposite:
-            return draft
-        left = market.rules.whole(max(missing, 0))
+            else:
+                self.cancel_now(subject, (order,), event.seq_ns)
+            netted += part
+            if (other := instrument.book(order.strategy).parents.get(order.parent_seq)) is not None:
+                other.net(part)
+        parent.net(netted)
+        left = market.rules.whole(max(asked - netted, 0))
         return draft._replace(quantity_lots=left) if market.rules.takes(left, market.quote.bid_ticks) else None
 
     def order(
@@ -120,7 +120,7 @@ class Ordering:
             )
             answer = risk.check(draft, market, scopes, (), trader.name, ())  # before anything makes way for it
             if isinstance(answer, Approved):
-                left = self._net(trader, instrument, draft, subject, event, market)
+                left = self._net(trader, instrument, draft, parent, subject, event, market)
                 answer = self._check(left, market, scopes, instrument, trader.name) if left is not None else Refused("netted")
         if isinstance(answer, Refused):
             instrument.book(trader.name).count_refusal(answer.reason)

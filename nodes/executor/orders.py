@@ -59,6 +59,11 @@ class Order(msgspec.Struct):
         return max((self.amend_lots or self.quantity_lots) - self.filled_lots, 0)
 
     @property
+    def staying_lots(self) -> int:
+        """Outstanding lots, but for those that make way by an amendment that is under way."""
+        return max(self.outstanding_lots - (max(self.quantity_lots - self.amend_lots, 0) if self.amend_lots else 0), 0)
+
+    @property
     def outstanding_lots(self) -> int:
         """Lots that may still come into the position: all but the known fills; of a final order, its missing fills."""
         most = self.filled_lots if self.final else max(self.quantity_lots, self.filled_lots)

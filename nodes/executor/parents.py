@@ -34,6 +34,7 @@ class Parent(msgspec.Struct):
     why: str = ""  # it orders no more; empty: it is worked
     paused: str = ""  # which guard, or refusal of risk, holds it
     refused: int = 0  # orders in a row that were refused by the venue, or by the session as too late
+    empty: int = 0  # IOC orders in a row that found nothing to take
     retry_ns: int = 0  # before then nothing more is ordered
     repricing: bool = False  # its resting order is being cancelled because the book has left its price
     pace: Bucket = msgspec.field(default_factory=Bucket)  # of repricing

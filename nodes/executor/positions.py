@@ -69,7 +69,7 @@ def apply_funding(position: Position, amount: int, asset: str, value: int) -> No
 
 
 def funding_shares(amount: int, held: dict[str, int]) -> dict[str, int]:
-    """Divides a funding among strategies by the lots that each holds; what division leaves, and what no position explains, is
+    """Divides a funding among strategies by the lots that each held; what division leaves, and what no position explains, is
     nobody's (""). The parts add up to the whole.
     """
     total = sum(held.values())

@@ -18,6 +18,11 @@ class InstrumentRules(msgspec.Struct, frozen=True):
         lot = max(self.lot_size, 1)
         return lots // lot * lot
 
+    def whole_up(self, lots: int) -> int:
+        """The smallest multiple of the lot size that is not below `lots`."""
+        lot = max(self.lot_size, 1)
+        return -(-lots // lot) * lot
+
     def takes(self, lots: int, price_ticks: int) -> bool:
         """Whether an order of so many lots is large enough at this price."""
         return lots >= max(self.min_quantity, 1) and price_ticks * lots >= self.min_notional * 10**-self.quantity_exponent

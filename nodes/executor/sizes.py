@@ -60,7 +60,7 @@ class Sizes:
         lot = max(rules.lot_size, 1)
         lots = (2 * notional + price_ticks * lot) // (2 * price_ticks * lot) * lot
         least = -(-rules.min_notional * 10**-rules.quantity_exponent // price_ticks)
-        lots = min(max(lots, -(-max(least, rules.min_quantity, 1) // lot) * lot), LOTS_MAX // lot * lot)
+        lots = min(max(lots, rules.whole_up(max(least, rules.min_quantity, 1))), rules.whole(LOTS_MAX))
         return lots if lots * price_ticks <= RAISED_MAX * notional else 0
 
     def _equity_notional(self, profit: int) -> int:

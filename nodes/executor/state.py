@@ -6,7 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from tickmesh.nodes.executor import positions
-from tickmesh.nodes.executor.drafts import Quote
+from tickmesh.nodes.executor.drafts import is_tradable
 from tickmesh.nodes.executor.guards import MarketState
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.parents import Parent
@@ -22,6 +22,7 @@ from tickmesh.nodes.orders import fills, states
 CLOSED_ORDERS = 1024
 REQUEST_IDS = 1024
 FILL_IDS = 4096
+FILLS_SINCE = 1024  # fills of which it is remembered when they were, so that a funding is divided by what was held at its time
 
 _Value = TypeVar("_Value")
 
@@ -84,8 +85,8 @@ class InstrumentState(msgspec.Struct):
 
     def mark(self) -> int:
         """The price by which it is valued, in ticks: the mid, rounded down; without one the last that was looked at, or 0."""
-        quote = Quote(*self.quote)
-        return (quote.bid_ticks + quote.ask_ticks) // 2 if quote.tradable else self.mark_ticks
+        bid_ticks, _, ask_ticks, _ = self.quote
+        return (bid_ticks + ask_ticks) // 2 if is_tradable(*self.quote) else self.mark_ticks
 
 
 class StrategyStatus(msgspec.Struct):
@@ -123,6 +124,7 @@ class ExecutorState(msgspec.Struct):
     closed: dict[str, Order] = {}  # orders that change no position any more
     request_ids: dict[str, str] = {}  # client id of a cancel or an amendment → of the order
     fill_ids: dict[str, int] = {}  # the fills in the positions: see nodes/orders/fills.py
+    last_fills: list[tuple[int, str, str, int]] = []  # (venue_ns, subject, strategy, signed lots), as they were read
     unconfirmed: dict[str, str] = {}  # client ids of orders whose intent has not been read in the log → subject, oldest first
     due: list[tuple[int, str]] = []  # a heap of (due_ns, subject); one that is not its instrument's due_ns (any more) is void
     bucket: Bucket = msgspec.field(default_factory=Bucket)  # of all instruments: the venue counts orders by account
@@ -173,15 +175,20 @@ class ExecutorState(msgspec.Struct):
         return missed
 
     def apply_fill(
-        self, subject: str, client_order_id: str, trade_id: int, side: int, price_ticks: int, lots: int, fee: int, asset: str
-    ) -> None:
+        self, subject: str, client_order_id: str, trade_id: int, side: int, price_ticks: int, lots: int, fee: int, asset: str,
+        venue_ns: int = 0,
+    ) -> None:  # fmt: skip
         """Counts a fill that is new into the positions of instrument and strategy, and moves its order if that is known."""
         if not fills.remember_fill(self.fill_ids, client_order_id, trade_id, FILL_IDS):
             return
         instrument = self.instrument(subject)
         order = self.find_order(instrument, client_order_id)
         cost = self._fee_cost(subject, asset, fee, price_ticks)
-        book = instrument.book(order.strategy if order is not None else "")
+        strategy = order.strategy if order is not None else ""
+        book = instrument.book(strategy)
+        self.last_fills.append((venue_ns, subject, strategy, side * lots))
+        if len(self.last_fills) > FILLS_SINCE:
+            del self.last_fills[0]
         if order is not None and (parent := book.parents.get(order.parent_seq)) is not None:
             parent.add_fill(price_ticks, lots, cost)
         for position in (instrument.position, book.position):
@@ -192,11 +199,17 @@ class ExecutorState(msgspec.Struct):
             states.apply_fill(order, order.counted_lots)
             self._sort(instrument, order)
 
-    def apply_funding(self, subject: str, asset: str, amount: int) -> None:
-        """Counts a funding (at 10^−8 of its asset, below zero paid) into the positions of instrument and strategies."""
+    def apply_funding(self, subject: str, asset: str, amount: int, venue_ns: int = 0) -> None:
+        """Counts a funding (at 10^−8 of its asset, below zero paid) into the positions of instrument and strategies.
+
+        It goes by what each held at `venue_ns`, the venue's time, as far back as fills are remembered; 0: by what each holds.
+        """
         instrument = self.instrument(subject)
         instrument.involved = True
         held = {name: book.position.lots for name, book in instrument.books.items()}
+        for fill_ns, filled, strategy, lots in self.last_fills if venue_ns else ():
+            if fill_ns > venue_ns and filled == subject:
+                held[strategy] -= lots
         shares = [(instrument.book(name).position, part) for name, part in positions.funding_shares(amount, held).items()]
         for position, part in [(instrument.position, amount), *shares]:
             if part:

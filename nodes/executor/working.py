@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 NOTHING = Trigger()
 REFUSED_MAX = 5  # orders in a row that nobody took: then the parent ends
-AGAIN_NS = 200 * MS  # before the next order after one that nobody took, twice as long after each; and after an IOC
+AGAIN_NS = 200 * MS  # before the next order after one that nobody took, or an IOC; twice as long after each that got nothing
+EMPTY_MAX = 5  # so often it doubles for an IOC: a book that shows what nobody gets is asked for it every 6.4 s
 HOLDING = frozenset((*REASONS, "stopping")) - KEEPING  # while one of them is so nothing is asked
+NETTED = "netted"  # of what was asked for nothing is left: another strategy wished the opposite
 RISK_AGAIN_NS = 1000 * MS  # before an order is tried again that risk refused
 
 
@@ -36,7 +38,9 @@ class Working:
     """The parent orders of an executor's state.
 
     `subjects`: the instruments that have any; `pending`: those of which something has happened that no trigger tells; `waits`:
-    what the others wait for.
+    what the others wait for; `is_new_list`: whether styles are asked at an event of the present list for the first time;
+    `news`: parents that have begun or ended with the present event. The step reads and sets these at every event, so they are
+    plain attributes.
     """
 
     def __init__(
@@ -46,7 +50,8 @@ class Working:
         self._traders = traders
         self._ordering = ordering
         self._answers = answers
-        self._news: list[tuple[str, str, Parent, ParentState]] = []
+        self.news: list[tuple[str, str, Parent, ParentState]] = []
+        self.is_new_list = True
         self.subjects = {
             subject for subject, one in state.instruments.items() if any(book.parents for book in one.books.values())
         }
@@ -60,16 +65,6 @@ class Working:
 
     # When styles are asked
 
-    def begin_list(self, events: list[Event]) -> None:
-        """A new list of events begins."""
-        if self._watch is not None:
-            self._watch.begin_list(events)
-
-    @property
-    def watches(self) -> bool:
-        """Whether any style has something to wait for; without one no list need be begun."""
-        return self._watch is not None
-
     def notice(self, subject: str) -> None:
         """Something has happened to an instrument, "": to any of them, that is neither a quote nor a trade."""
         if not subject:
@@ -77,9 +72,14 @@ class Working:
         elif subject in self.subjects:
             self.pending.add(subject)
 
-    def woken(self, index: int) -> Iterable[str]:
-        """The instruments whose styles have to be asked at this event of the list."""
-        fired = self._watch.fired(index) if self._watch is not None else ()
+    def woken(self, events: list[Event], index: int) -> Iterable[str]:
+        """The instruments whose styles have to be asked at this event of the list. To be asked for in order."""
+        fired: Iterable[str] = ()
+        if self._watch is not None:
+            if self.is_new_list:
+                self._watch.begin_list(events)
+                self.is_new_list = False
+            fired = self._watch.fired(index)
         if not self.pending:
             return fired
         pending, self.pending = self.pending, set()
@@ -106,7 +106,9 @@ class Working:
         draft = decision.place
         if draft is not None:
             terms = self._terms(event.subject, trader, parent, self._ordering.signal_expiry_ns(event), now_ns)
-            if self._ordering.order(trader, instrument, event, draft, parent, terms):
+            parent.paused = self._ordering.order(trader, instrument, event, draft, parent, terms)
+            if parent.paused and not (parent.paused == NETTED and parent.working and _takes(instrument, parent)):
+                self.pending.add(event.subject)  # a parent of another strategy may have been netted
                 del book.parents[parent.seq]
                 return
             if style in ONCE:
@@ -118,7 +120,7 @@ class Working:
         book.turn += 1
         self.subjects.add(event.subject)
         self.pending.add(event.subject)
-        self._news.append((event.subject, trader.name, parent, ParentState.begun))
+        self.news.append((event.subject, trader.name, parent, ParentState.begun))
 
     # What there is
 
@@ -141,17 +143,12 @@ class Working:
 
     def publish_news(self, event: Event) -> None:
         """Publishes the records of the parents that have begun or ended with this event."""
-        for subject, strategy, parent, state in self._news:
+        for subject, strategy, parent, state in self.news:
             quote = Quote(*self._state.instruments[subject].quote)
             place = self._answers.place(event, subject, self._state.log_id, strategy)
             record = parent_record(strategy, parent, state, quote)
             self._answers.add(encode(Kind.parent, subject, record, k=place.k, cause_seq=place.cause_seq))
-        self._news.clear()
-
-    @property
-    def has_news(self) -> bool:
-        """Whether a parent has begun or ended with this event."""
-        return bool(self._news)
+        self.news.clear()
 
     def _work(self, subject: str, instrument: InstrumentState, trader: Trader, parent: Parent, event: Event) -> Trigger:
         now_ns = event.seq_ns
@@ -192,12 +189,12 @@ class Working:
         elif decision.place is not None:
             terms = self._terms(subject, trader, parent, self._ordering.expiry_ns(event), now_ns)
             parent.paused = self._ordering.order(trader, instrument, event, decision.place, parent, terms)
+            self.pending.add(subject)  # a parent of another strategy may have been netted
             if parent.paused:
                 parent.retry_ns = now_ns + RISK_AGAIN_NS
                 return wait.no_later(parent.retry_ns)
             parent.reprices += parent.repricing and decision.place.order_type == OrderType.LIMIT_MAKER
             parent.repricing = False
-            self.pending.add(subject)  # a parent of another strategy may have been netted
             if parent.shadow:
                 return self._work(subject, instrument, trader, parent, event)
         return wait
@@ -244,7 +241,7 @@ class Working:
         if parent.filled_lots >= parent.wanted_lots and parent.why != "netted":
             parent.why = "filled"
         del instrument.book(strategy).parents[parent.seq]
-        self._news.append((subject, strategy, parent, ParentState.ended))
+        self.news.append((subject, strategy, parent, ParentState.ended))
         return Trigger()
 
     def _children(self, instrument: InstrumentState, parent: Parent, now_ns: int) -> tuple[Order, ...]:
@@ -257,7 +254,7 @@ class Working:
             if not order.final or order.outstanding_lots:
                 children.append(order)
             elif order.filled_lots:
-                parent.refused = 0
+                parent.refused = parent.empty = 0
             if order.final and not order.outstanding_lots and not order.cancels:
                 self._note_end(parent, order, now_ns)
         parent.children = [order.client_order_id for order in children]
@@ -269,7 +266,8 @@ class Working:
             parent.retry_ns = now_ns + (AGAIN_NS << parent.refused)
             parent.refused += 1
         elif order.filled_lots < order.quantity_lots:
-            parent.retry_ns = now_ns + AGAIN_NS
+            parent.retry_ns = now_ns + (AGAIN_NS << min(parent.empty, EMPTY_MAX))
+            parent.empty += not order.filled_lots
 
     def _cancel(self, subject: str, instrument: InstrumentState, orders: Iterable[Order], event: Event) -> None:
         """Cancels what rests, once; an order that the log does not have yet is cancelled when it has it."""

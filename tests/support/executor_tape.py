@@ -118,6 +118,7 @@ class Tape:
         row = np.zeros(1, FILL)
         row["client_order_id"], row["trade_id"], row["quantity_lots"] = order_id, trade_id, lots
         row["side"], row["price_ticks"], row["fee"], row["fee_asset"] = side, price, 7, b"USDT"
+        row["venue_ns"] = self.now_ns
         return self.log(encode(Kind.fill, subject, row), "session")
 
     def clock(self, pass_ms: float) -> Event:

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.support.executor_tape import LOT, Tape, intents, make
+from tests.support.executor_tape import ASK, BID, LOT, Tape, intents, make
+from tests.support.parent_scene import Scene
 from tickmesh.bus.config import Config
-from tickmesh.bus.schema import FUNDING, Kind
+from tickmesh.bus.schema import FUNDING, GapState, Kind
 from tickmesh.bus.settings import Instrument, Mesh, ModelSettings
 from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.orders.commands import KillSwitch, SwitchStrategy
-from tickmesh.tools import status, status_shown, trading, up, verdict
+from tickmesh.tools import status, status_shown, terminal, trading, up, verdict
 from tickmesh.tools.log_window import LogWindow
 from tickmesh.tools.paused import lost, paused_because
 from tickmesh.tools.seen import seen_sentence
@@ -112,6 +113,30 @@ def test_positions_show_fundings_by_strategy_instrument_and_in_all(monkeypatch):
         "-0.1235",
         "-0.1235",
     ] and "fundings: -0.12345678 USDT" in page.getvalue()
+
+
+def test_positions_show_what_a_strategy_is_at(monkeypatch):
+    scene = Scene("patient", lots=3 * LOT, patience_ms=60_000)
+    (order,) = scene.signal()
+    scene.accept(order)
+    scene.fill(order, LOT)
+    scene.see(scene.tape.gap(5, 9, GapState.open))
+    counted = beat(scene.step, scene.tape).map()
+    parent = counted["strategies"]["s"]["parents"][BTC]
+    assert (parent["filled"], parent["wanted"], parent["orders"]) == (pytest.approx(0.001), pytest.approx(0.003), 1)
+    half_spread = (ASK - BID) / 2 * LOT * 1e-16
+    assert parent["shortfall"] == pytest.approx(7e-8 - half_spread), "bought at the bid, and the fee"
+    page = io.StringIO()
+    monkeypatch.setattr(terminal, "out", Console(file=page, width=300))
+    trading.show_positions(counted)
+    (said,) = [line for line in page.getvalue().splitlines() if "parent" in line]
+    assert said.startswith(
+        f"s buys {BTC} by patient (parent {order['parent_seq']}): 0.001 of 0.003 done, 1 orders, shortfall so far"
+    )
+    assert said.endswith("; waits: gap")
+    scene.over(order, filled=LOT)
+    scene.see(scene.tape.clock(60_001))
+    assert beat(scene.step, scene.tape).map()["strategies"]["s"]["parents"] == {}, "it is over"
 
 
 def said_by(*commands) -> dict:

@@ -44,7 +44,7 @@ def _follow(parent: Parent, view: View, child: Order) -> Advice:
     """Keeps what rests where it is best; else it is cancelled, and made again when it is gone."""
     if not child.resting or child.cancels or child.cancel_ns <= view.now_ns:
         return Advice()  # a report of it will come
-    if child.outstanding_lots > max(parent.due_lots - parent.filled_lots, 0):
+    if child.staying_lots > max(parent.due_lots - parent.filled_lots, 0):
         return Advice(cancel=(child,))  # the target asks for less than it
     if not view.quote.tradable:
         return Advice(wait=any_quote())

@@ -18,18 +18,24 @@ def twap(parent: Parent, view: View) -> tuple[int, Trigger]:
 
 
 def pov(parent: Parent, view: View) -> tuple[int, Trigger]:
-    """The share `participation` of what has been traded since it began, in parts as large as the venue takes."""
+    """The share `participation` of what has been traded since it began, in `slices` parts, or fewer: none is below what the
+    venue takes. Each part costs requests, so their number is bounded, however much is traded.
+    """
+    wanted, least = parent.wanted_lots, least_lots(parent, view)
     share = max(round((view.settings.participation or 0.0) * PPM), 1)
-    part = least_lots(parent, view)
-    traded = view.traded_lots - parent.traded_lots
-    due = traded * share // PPM // part * part
-    if due >= parent.wanted_lots:
-        return parent.wanted_lots, Trigger()
-    return due, Trigger(volume_lots=parent.traded_lots + -(-(due + part) * PPM // share))
+    part = max(view.rules.whole_up(-(-wanted // (view.settings.slices or 1))), least)
+    earned = (view.traded_lots - parent.traded_lots) * share // PPM
+    if earned >= wanted:
+        return wanted, Trigger()
+    due = earned // part * part
+    if wanted - due < least:  # the venue would not take the last part alone: it waits, and the part before it, too
+        due = max(due - part, 0)
+    following = due + part if wanted - due - part >= least else wanted
+    return due, Trigger(volume_lots=parent.traded_lots + -(-following * PPM // share))
 
 
 def least_lots(parent: Parent, view: View) -> int:
     """The smallest order that the venue took when the parent began."""
-    rules, lot = view.rules, max(view.rules.lot_size, 1)
+    rules = view.rules
     worth: int = -(-rules.min_notional * 10**-rules.quantity_exponent // max(parent.bid_ticks, 1))
-    return int(-(-max(rules.min_quantity, worth, 1) // lot) * lot)
+    return rules.whole_up(max(rules.min_quantity, worth, 1))

@@ -5,15 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.executor_tape import LOT, SUBJECT, Tape, make
+from tests.support.executor_tape import LOT, MS, START_NS, SUBJECT, Tape, make
 from tickmesh.bus.schema import FUNDING, Kind
+from tickmesh.bus.settings_trading import StrategySettings
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.executor.positions import funding_shares
+from tickmesh.nodes.executor.state import FILLS_SINCE
 
 
-def fund(tape: Tape, amount: int, transaction_id: int, scale: int = 0, subject: str = SUBJECT) -> None:
+def fund(tape: Tape, amount: int, transaction_id: int, scale: int = 0, subject: str = SUBJECT, venue_ns: int = 0) -> None:
     row = np.zeros(1, FUNDING)
     row["asset"], row["amount"], row["transaction_id"], row["scale"] = b"USDT", amount, transaction_id, scale
+    row["venue_ns"] = venue_ns
     tape.log(encode(Kind.funding, subject, row))
 
 
@@ -53,3 +56,39 @@ def test_the_parts_of_a_funding_add_up_and_go_by_what_each_holds(amount, held):
             assert abs(shares[name] * total - amount * lots) < abs(total)
     if not total:
         assert set(shares) == {""}, "what no position explains is nobody's"
+
+
+def test_a_funding_that_is_read_late_goes_by_what_each_held_at_its_time():
+    """a holds 3, b holds 1 when it is due; a has sold all of it, and b has bought more, when it is read."""
+    both = [StrategySettings(name=name, models=(name,), order_quantity="0.001", position_max="9") for name in "ab"]
+    step, tape = make(strategies=both), Tape()
+    tape.opened(step)
+    orders = {name: tape.answer(step, tape.signal(1.0, model=name))[0]["client_order_id"] for name in "ab"}
+
+    def fill(name: str, trade_id: int, lots: int, side: int, after_ms: int) -> None:
+        tape.now_ns = START_NS + after_ms * MS
+        step.step([tape.fill(orders[name], trade_id, lots, side=side)])
+
+    fill("a", 1, 3 * LOT, 1, 1000)
+    fill("b", 2, LOT, 1, 2000)
+    fill("a", 3, 3 * LOT, -1, 3001)
+    fill("b", 4, 4 * LOT, 1, 4000)
+    for amount, after_ms in ((4000, 3000), (70, 3001), (900, 999)):
+        fund(tape, amount, amount, venue_ns=START_NS + after_ms * MS)
+        step.step(tape.events[-1:])
+    books = step.state.instruments[SUBJECT].books
+    assert {name: book.position.fundings.get("USDT", 0) for name, book in books.items()} == {"a": 3000, "b": 1070, "": 900}, (
+        "in shares of 3 and 1; then b alone; before anybody held anything it is nobody's"
+    )
+    assert step.state.instruments[SUBJECT].position.fundings == {"USDT": 4970}
+
+
+def test_fills_are_remembered_up_to_a_bound():
+    step, tape = make(), Tape()
+    tape.opened(step)
+    for trade_id in range(1, FILLS_SINCE + 9):
+        step.step([tape.fill(b"somebody", trade_id, LOT)])
+    assert len(step.state.last_fills) == FILLS_SINCE
+    again = make()
+    again.load(step.save())
+    assert again.state.last_fills == step.state.last_fills

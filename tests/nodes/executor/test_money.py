@@ -11,6 +11,7 @@ from tickmesh.nodes.executor.rules import InstrumentRules
 from tickmesh.nodes.executor.state import ExecutorState
 
 HISTORIES = 10_000
+TIMES = 9
 SYMBOLS = ("BTCUSDT", "DOGEUSDT")
 EXPONENTS = ((-8, -8), (-2, -5), (-1, 0), (-4, -12))
 STRATEGIES = ("fast", "slow", "")
@@ -32,6 +33,7 @@ class History:
         self.rules: dict[str, InstrumentRules] = {}
         self.naive: dict[tuple[str, str], NaivePosition] = {}
         self.bnb_price = Decimal("0")
+        self.fills: list[tuple[int, str, str, Decimal]] = []  # (when, instrument, strategy, signed quantity)
         for symbol in SYMBOLS:
             self.define(f"binance.{symbol}", self.random.choice(EXPONENTS))
         if self.random.random() < 0.7:
@@ -63,18 +65,22 @@ class History:
                 self.fund(subject)
 
     def fund(self, subject: str) -> None:
-        """A funding of the position: each strategy has its part by what it holds, nobody has what is left."""
-        amount = self.random.choice((1, -1)) * self.random.randrange(1, 10**12)
-        self.state.apply_funding(subject, "USDT", amount)
+        """A funding of some time ago: each strategy has its part by what it held then, nobody has what is left."""
+        amount, when = self.random.choice((1, -1)) * self.random.randrange(1, 10**12), self.random.randrange(1, TIMES + 1)
+        self.state.apply_funding(subject, "USDT", amount, when)
         total = self.naive[subject, "all"]
         total.fund(scaled(amount, -8))
         rest = amount
         parts = dict.fromkeys(STRATEGIES, 0)
         with localcontext() as exact:
             exact.prec = PLACES
-            for name in STRATEGIES if total.quantity else ():
-                held = self.naive[subject, name].quantity
-                parts[name] = int((amount * held / total.quantity).to_integral_value(ROUND_FLOOR))
+            held = dict.fromkeys(STRATEGIES, ZERO)
+            for filled_at, instrument, name, quantity in self.fills:
+                if instrument == subject and filled_at <= when:
+                    held[name] += quantity
+            whole = sum(held.values(), ZERO)
+            for name in STRATEGIES if whole else ():
+                parts[name] = int((amount * held[name] / whole).to_integral_value(ROUND_FLOOR))
                 rest -= parts[name]
         parts[""] += rest
         for name, part in parts.items():
@@ -86,9 +92,11 @@ class History:
         ticks = pick.choice((1, pick.randrange(1, 100), pick.randrange(10**4, 10**13)))
         asset = pick.choice(("USDT", subject[8:-4], "BNB", "SHIB", ""))
         fee = pick.choice((0, 1, pick.randrange(1, 10**9), -pick.randrange(1, 1000))) if asset else 0  # makers may be paid
+        when = pick.randrange(1, TIMES)  # in any order: reconciliation tells of older ones later
         for _ in range(pick.choice((1, 1, 2))):  # told twice, it counts once
-            self.state.apply_fill(subject, name, trade, side, ticks, lots, fee, asset)
+            self.state.apply_fill(subject, name, trade, side, ticks, lots, fee, asset, when)
         price, quantity = scaled(ticks, rules.price_exponent), scaled(lots, rules.quantity_exponent)
+        self.fills.append((when, subject, strategy, side * quantity))
         worth = {"USDT": Decimal(1), subject[8:-4]: price, "BNB": self.bnb_price or None}.get(asset)
         for one in ("all", strategy):
             position = self.naive[subject, one]

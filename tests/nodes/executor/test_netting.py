@@ -4,11 +4,11 @@ import pytest
 
 from tests.support.executor_tape import LOT, SUBJECT, Tape, make
 from tickmesh.bus.schema import Action, Status
-from tickmesh.bus.settings_trading import StrategySettings
+from tickmesh.bus.settings_trading import ExecutionSettings, StrategySettings
 
 RESTS = StrategySettings(name="rests", models=("rests",), order_quantity="0.003", styles=("limit",), position_max="9")
 TAKES = StrategySettings(name="takes", models=("takes",), order_quantity="0.001", styles=("market",), position_max="9")
-
+RESTS_ON = StrategySettings(name="rests", models=("rests",), order_quantity="0.003", styles=("post_only",), position_max="9")
 MOST = StrategySettings(name="most", models=("most",), order_quantity="0.0025", styles=("market",), position_max="9")
 
 
@@ -100,3 +100,71 @@ def test_an_order_is_amended_again_after_a_restart_from_the_log_alone():
     other.load(half.save())
     other.step(tape.events[-1:])
     assert other.save() == step.save()
+
+
+def pair(own: int, other: int, style: str = "post_only"):
+    """Strategy a has an order for so many lots resting; then b wishes to sell so many, in this style. What b's wish caused."""
+    both = [
+        StrategySettings(
+            name=name, models=(name,), order_quantity=f"{lots / 1000}", styles=(one,), position_max="9",
+            execution=ExecutionSettings(lifetime_ms=60_000, horizon_ms=60_000, slices=2, slice_style="post_only"),
+        )
+        for name, lots, one in (("a", own, "post_only"), ("b", other, style))
+    ]  # fmt: skip
+    step, tape = make(strategies=both), Tape()
+    tape.opened(step)
+    (order,) = tape.answer(step, tape.signal(1.0, model="a"))
+    step.step([tape.update(order["client_order_id"], Status.New, lots=own * LOT)])
+    sent = tape.answer(step, tape.signal(-1.0, model="b"))
+    return step, tape, order["client_order_id"], sent
+
+
+def wishes(step):
+    """Lots that each strategy still wishes."""
+    books = step.state.instruments[SUBJECT].books
+    return {name: [one.left_lots // LOT for one in book.parents.values()] for name, book in books.items() if book.parents}
+
+
+def test_of_two_post_only_wishes_the_larger_goes_on_with_what_is_left():
+    step, tape, first, sent = pair(own=1, other=3)
+    placed, cancel = sent
+    assert (placed["action"], placed["side"], placed["quantity_lots"]) == (Action.NEW, -1, 2 * LOT)
+    assert (cancel["action"], cancel["target_id"]) == (Action.CANCEL, first)
+    assert tape.answer(step, tape.update(first, Status.Canceled), tape.quote(), tape.clock(1500), tape.quote()) == []
+    assert wishes(step) == {"b": [2]}, "what was netted is not ordered again by either"
+    name = placed["client_order_id"]
+    tape.answer(step, tape.fill(name, 1, 2 * LOT, side=-1), tape.update(name, Status.Filled, 2 * LOT, side=-1, lots=2 * LOT))
+    assert wishes(step) == {} and step.state.instruments[SUBJECT].position.lots == -2 * LOT
+
+
+def test_of_two_post_only_wishes_the_smaller_is_gone_and_the_larger_keeps_its_place():
+    step, tape, first, (amendment,) = pair(own=3, other=1)
+    assert (amendment["action"], amendment["target_id"], amendment["quantity_lots"]) == (Action.AMEND, first, 2 * LOT)
+    for said, lots in ((Status.PendingReplace, 3 * LOT), (Status.New, 2 * LOT)):
+        tape.answer(step, tape.update(first, said, lots=lots))
+    assert tape.answer(step, tape.clock(1500), tape.quote()) == [] and wishes(step) == {"a": [2]}
+    assert step.counters()["strategies"]["b"]["refused"] == {"netted": 1}
+
+
+def test_a_slice_that_is_netted_ends_no_more_than_itself():
+    """b sells 4 in two slices, and a's 2 make way: what b has left is sent in two slices, too."""
+    step, tape, first, (placed, cancel) = pair(own=2, other=4, style="twap")
+    assert (cancel["action"], cancel["target_id"]) == (Action.CANCEL, first)
+    assert wishes(step) == {"a": [0], "b": [2]}, "the same is not netted twice, though it still stands"
+    assert (placed["side"], placed["quantity_lots"]) == (-1, LOT)
+    tape.answer(step, tape.update(placed["client_order_id"], Status.New, side=-1), tape.update(first, Status.Canceled))
+    placed = [one for _ in range(70) for one in tape.answer(step, tape.clock(500), tape.quote())]
+    assert [(one["action"], one["side"], one["quantity_lots"]) for one in placed] == [(Action.NEW, -1, LOT)]
+    assert wishes(step) == {"b": [2]}
+
+
+def test_what_is_cancelled_whole_for_a_part_is_ordered_again_without_that_part():
+    """Nobody knows yet that the order stands, so it cannot be reduced; its strategy wishes the rest all the same."""
+    step, tape = make(strategies=(RESTS_ON, TAKES)), Tape()
+    tape.opened(step)
+    (order,) = tape.answer(step, tape.signal(0.9, model="rests"))
+    (cancel,) = tape.answer(step, tape.signal(-0.9, model="takes"))
+    assert (cancel["action"], cancel["target_id"]) == (Action.CANCEL, order["client_order_id"]), "nobody knows that it stands"
+    tape.now_ns += 1_000_000_000
+    (again,) = tape.answer(step, tape.update(order["client_order_id"], Status.Canceled, lots=3 * LOT), tape.quote())
+    assert (again["action"], again["side"], again["quantity_lots"]) == (Action.NEW, 1, 2 * LOT)

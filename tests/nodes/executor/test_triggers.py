@@ -4,11 +4,14 @@ import random
 from itertools import cycle
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tests.support.executor_tape import Tape, make
+from tests.support.executor_tape import LOT, Tape, make
 from tests.support.odd_venue import SUBJECTS, SYMBOLS, drive
+from tests.support.parent_scene import Scene, records
+from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings_trading import ExecutionSettings, StrategySettings
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.executor.styles.interface import Trigger
@@ -20,7 +23,24 @@ class AskedAlways(executor.Step):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self._working.woken = lambda index: tuple(self._working.subjects)
+        self._working.woken = lambda events, index: tuple(self._working.subjects)
+
+
+class KilledNowAndThen:
+    """A step that is away at some of its calls: what it has to say by the log is said when it is back, all at once."""
+
+    def __init__(self, step: executor.Step, absences: list[tuple[int, int]]):
+        self._step = step
+        self._away = {call for begin, calls in absences for call in range(begin, begin + calls)}
+        self._calls, self._unsaid = 0, []
+
+    def step(self, events):
+        self._calls += 1
+        self._unsaid += self._step.step(events)
+        if self._calls in self._away:
+            return []
+        said, self._unsaid = self._unsaid, []
+        return said
 
 
 BOUNDS = {"slippage_max_bp": 3.0, "patience_ms": 400, "lifetime_ms": 3000, "reprices_per_min": 60.0, "horizon_ms": 4000,
@@ -50,16 +70,26 @@ def stepped(kind=executor.Step) -> executor.Step:
     return make(SYMBOLS[:2], OF_ALL, limits, kind, instruments=("binance.*",), orders_per_s=50.0)
 
 
+ABSENCES = st.lists(st.tuples(st.integers(0, 900), st.integers(1, 60)), max_size=4)
+
+
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(0, 1 << 32), st.lists(st.integers(1, 60), min_size=1, max_size=9), st.data())
-def test_asked_always_or_when_a_trigger_fires_all_styles_do_the_same_with_any_batches_and_through_a_kill(seed, batches, data):
+@given(st.integers(0, 1 << 32), st.lists(st.integers(1, 60), min_size=1, max_size=9), ABSENCES, st.data())
+def test_from_the_log_alone_asked_always_or_when_a_trigger_fires_all_styles_do_the_same_through_kills(
+    seed, batches, absences, data
+):
+    """With any batches, strategies that are switched, answers that come late, and parents under way at the kill."""
     tape = Tape()
-    drive(stepped(), deeds(seed), tape, lambda step, venue: None, SUBJECTS[:2])
-    always = stepped(AskedAlways)
-    published = [bytes(event) for one in tape.events for event in always.step([one])]
+    drive(KilledNowAndThen(stepped(), absences), deeds(seed), tape, lambda step, venue: None, SUBJECTS[:2])
+    always, published, working = stepped(AskedAlways), [], [0]
+    for number, one in enumerate(tape.events, 1):
+        published += [bytes(event) for event in always.step([one])]
+        if always._working.subjects:
+            working.append(number)
     told = [bytes(event.raw) for event in tape.events if event.producer == "executor"]
-    assert [event[176:] for event in published] == [event[176:] for event in told], "as it was when the log was made"
-    cut = data.draw(st.integers(0, len(tape.events)))
+    assert [event[176:] for event in published[: len(told)]] == [event[176:] for event in told], "as when the log was made"
+    assume(len(working) > 50)
+    cut = data.draw(st.sampled_from(working))
     step, again, sizes = stepped(), [], cycle(batches)
     for part in (tape.events[:cut], tape.events[cut:]):
         saved, step = step.save(), stepped()
@@ -69,6 +99,19 @@ def test_asked_always_or_when_a_trigger_fires_all_styles_do_the_same_with_any_ba
             again += [bytes(event) for event in step.step(part[:count])]
             part = part[count:]
     assert again == published and step.save() == always.save()
+
+
+@pytest.mark.parametrize("style", ["patient", "pov"])
+def test_an_event_that_is_passed_over_hides_no_later_one(style):
+    """Trades are read for pov alone: patience is over at one that is passed over, and the quote after it in the list tells."""
+    scene = Scene(style, patience_ms=1000, participation=1.0, slices=9)
+    scene.signal()
+    scene.see(scene.tape.trade(LOT // 2))
+    scene.accept(scene.intents[0])
+    early = scene.tape.quote()
+    scene.tape.now_ns += 1_000_000_000
+    (cancel,) = records(scene.step.step([early, scene.tape.trade(1), scene.tape.quote()]), Kind.intent)
+    assert cancel["target_id"] == scene.intents[0]["client_order_id"]
 
 
 PRICES, TIMES = st.integers(0, 12), st.integers(0, 12)

@@ -1,10 +1,18 @@
 """Styles that work a parent order: where they rest, when they follow, when they take, and what they leave."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.executor_tape import ASK, BID, LOT
 from tests.support.parent_scene import Scene, is_cancel
 from tickmesh.bus.schema import OrderType, Status, TimeInForce
+from tickmesh.bus.settings_trading import ExecutionSettings
+from tickmesh.nodes.executor.drafts import Quote
+from tickmesh.nodes.executor.parents import Parent
+from tickmesh.nodes.executor.rules import InstrumentRules
+from tickmesh.nodes.executor.styles.interface import View
+from tickmesh.nodes.executor.styles.schedules import pov
 
 TICK = 1_000_000
 
@@ -109,6 +117,25 @@ def test_sweep_takes_up_to_the_bound_and_again_when_more_is_offered():
     assert (ended["why"], ended["filled_lots"], ended["wanted_lots"]) == (b"deadline", 2 * LOT, 5 * LOT)
 
 
+def test_a_book_that_shows_what_nobody_gets_is_asked_for_it_ever_more_rarely():
+    scene = Scene("sweep", lots=5 * LOT, slippage_max_bp=2.0, lifetime_ms=60_000)
+    scene.signal()
+    sent_ns: list[int] = []
+    for _ in range(1200):
+        if scene.intents[len(sent_ns) :]:
+            sent_ns.append(scene.tape.now_ns)
+            filled = LOT if len(sent_ns) == 9 else 0
+            if filled:
+                scene.fill(scene.intents[-1], filled)
+            scene.over(scene.intents[-1], Status.Expired, filled)
+        scene.see(scene.tape.clock(50), scene.tape.quote())
+    pauses_s = [(later - before) / 1e9 for before, later in zip(sent_ns, sent_ns[1:])]
+    assert pauses_s == pytest.approx(
+        [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 6.4, 6.4, 0.2, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 6.4, 6.4, 6.4], abs=0.11
+    )
+    assert scene.ended()["why"] == b"deadline" and scene.ended()["filled_lots"] == LOT
+
+
 def test_twap_does_a_part_at_the_beginning_of_each_slice():
     scene = Scene("twap", lots=6 * LOT, horizon_ms=3000, slices=3, slice_style="market")
     times = []
@@ -143,19 +170,43 @@ def test_what_a_slice_leaves_the_next_does_too():
 
 
 def test_pov_does_its_share_of_what_is_traded():
-    scene = Scene("pov", lots=3 * LOT, participation=0.1, slice_style="market")
-    scene.see(scene.tape.instrument(min_quantity=LOT // 2))
+    scene = Scene("pov", lots=3 * LOT, participation=0.1, slice_style="market", slices=6)
+    scene.see(scene.tape.instrument(min_quantity=LOT // 4))
     assert scene.signal() == [] and len(scene.parents) == 1
     assert scene.see(scene.tape.trade(5 * LOT - 1)) == []
     assert scene.see(scene.tape.trade(LOT, flags=2), scene.tape.trade(LOT, flags=16)) == [], "repaired, and off the book"
     (order,) = scene.see(scene.tape.trade(1))
-    assert terms(order)[3] == LOT // 2, "as little as the venue takes"
+    assert terms(order)[3] == LOT // 2, "a sixth"
     scene.fill(order, price=ASK)
     (order,) = scene.see(scene.tape.trade(20 * LOT))
     assert terms(order)[3] == 2 * LOT
     scene.fill(order, price=ASK)
     (order,) = scene.see(scene.tape.trade(100 * LOT))
     assert terms(order)[3] == LOT // 2, "no more than is wanted"
+
+
+@given(
+    st.integers(1, 60), st.integers(1, 40), st.integers(1, 9), st.integers(1, 9), st.integers(1, 1000),
+    st.lists(st.integers(1, 90), min_size=1, max_size=40),
+)  # fmt: skip
+def test_pov_is_never_ahead_of_its_share_and_makes_no_more_parts_than_slices(wanted, slices, lot, least, permille, trades):
+    """Whatever is wanted and traded: its parts are orders that the venue takes, and nothing that it would take is left over."""
+    rules = InstrumentRules(-8, -8, 1, lot, least, 0)
+    settings = ExecutionSettings(participation=permille / 1000, slices=slices)
+    wanted *= lot
+    parent = Parent(1, "pov", 1, wanted, wanted, 0, 100, 101, 0, 1)
+    least, due, parts, traded, wakes = rules.whole_up(least), 0, 0, 0, 0
+    for lots in (0, *trades, 2 * 1000 * wanted):
+        traded += lots
+        before = due
+        due, wait = pov(parent, View(Quote(100, 1, 101, 1), 1, rules, settings, (), traded))
+        assert due == wanted or (0 <= due * 1000 <= traded * permille and due % lot == 0)
+        assert (due != before) <= (traded >= wakes), "it is asked when its share changes"
+        if due > before:
+            parts += 1
+            assert due - before >= min(least, wanted) and (wanted - due >= least or due == wanted)
+        wakes = wait.volume_lots
+    assert due == wanted and parts <= slices
 
 
 def test_orders_that_the_venue_refuses_end_the_parent_and_not_in_a_storm():

@@ -37,6 +37,15 @@ def test_a_parent_never_gets_more_than_it_wants(style):
     assert [one.side for one in outcomes(style)] == [1, -1] * (PARENTS // 2)
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_commission_is_what_the_schedule_says_of_what_was_made_and_taken(style):
+    scenario = BY_NAME["made-up"]
+    figures = measure(style, outcomes(style), outcomes(MARKET), 1)
+    made = figures.maker.value
+    expected = (made * scenario.maker_fee + (1 - made) * scenario.taker_fee) * BP
+    assert figures.filled.value > 0 and figures.fees_bp.value == pytest.approx(expected, rel=2e-3)
+
+
 @pytest.mark.parametrize("style", POST_ONLY)
 def test_post_only_saves_the_commission_that_the_schedule_promises(style):
     scenario = BY_NAME["made-up"]
