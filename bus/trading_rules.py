@@ -64,8 +64,6 @@ def contradictions_of_mode(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
         venues = " or ".join(ORDER_VENUES)
         allowed = f"a mode with orders beside a traded instrument of {venues} (the first, or [executor] instruments)"
         yield "mode", mesh.mode, allowed
-    if mesh.mode == "paper" and (elsewhere := [one.subject for one in traded if one.venue != ORDER_VENUES[0]]):
-        yield "mode", mesh.mode, f"another mode beside traded {', '.join(elsewhere)}: paper trades at {ORDER_VENUES[0]} alone"
     if mesh.exchange.replay:
         yield "exchange.replay", list(mesh.exchange.replay), f"none in mode {mesh.mode}: captures are replayed in mode 'sim'"
     if mesh.mode == "paper":

@@ -8,8 +8,7 @@ import aiohttp
 
 from tests.support.exchange_clients import Rest, served
 from tests.support.faults_scene import rows
-from tests.support.places import KNOWN
-from tests.support.session_scene import Mesh
+from tests.support.session_scene import Mesh, known_at
 from tests.support.waiting import until
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
@@ -25,22 +24,26 @@ QUICK = {
     "backoff_s": (0.01, 0.05),
 }
 PATIENCE_S = 40.0
-BID = 50_000 * 10**8  # ticks: far below the market, and within its price filter
+# Ticks: far below the market, and within its price filter (USD-M's is narrow)
+BID, BID_USDM = 50_000 * 10**8, 58_000 * 10**8
 LOTS = 1_000_000  # 0.01 BTC
 
 
 class AtExchange(Mesh):
     """`rest`: asks the exchange as another client of the account. Orders rest at BID unless `price_ticks` says otherwise."""
 
-    def __init__(self, config, rest, ws):
+    def __init__(self, config, rest, ws, account="binance"):
         super().__init__(config, rest)
+        self.account, self.subject = account, f"{account}.BTCUSDT"
         self.rest, self.ws = rest, ws
         self.numbers = iter(range(10**6))
 
     def order(self, cid="", **more):
         """Publishes an intent of an order; gives its client id."""
         cid = cid or f"order-{next(self.numbers)}"
-        self.publish_intent(cid, **{"lots": LOTS, "price_ticks": BID, "ttl_s": 2.0, **more})
+        self.publish_intent(
+            cid, **{"lots": LOTS, "price_ticks": BID if self.account == "binance" else BID_USDM, "ttl_s": 2.0, **more}
+        )
         return cid
 
     async def works(self):
@@ -74,9 +77,9 @@ class AtExchange(Mesh):
         return {row["client_order_id"].decode(): Status(int(row["status"])).name for row in updates}
 
 
-def at_exchange(tmp_path, play, started=True, **settings):
-    """Plays `play(mesh, rest)` beside a running exchange, sequencer and session."""
-    (tmp_path / "mesh.toml").write_text(KNOWN + QUIET)
+def at_exchange(tmp_path, play, started=True, account="binance", **settings):
+    """Plays `play(mesh, rest)` beside a running exchange, sequencer and session, of the account at a venue."""
+    (tmp_path / "mesh.toml").write_text(known_at(account) + QUIET)
     venues = settings.pop("venues", None)  # of the addresses of REST and websocket: what [venues] is for the session
     changed = {"session": {**QUICK, **settings}, "checkpoint_s": 0.1}
     config = load(tmp_path, changed)
@@ -87,7 +90,7 @@ def at_exchange(tmp_path, play, started=True, **settings):
             sequencing = asyncio.create_task(sequencer.run(log))
             await asyncio.sleep(0.05)
             theirs = config if venues is None else load(tmp_path, {**changed, "venues": venues(rest, ws)})
-            mesh = AtExchange(theirs, Rest(rest, client), ws)
+            mesh = AtExchange(theirs, Rest(rest, client), ws, account)
             if started:
                 mesh.start()
                 await mesh.works()

@@ -93,6 +93,7 @@ def test_what_stands_commented_out_can_stand_there(folder):
         ("capture", InstrumentSettings("BTC/USD", "kraken")),
         ("sim", InstrumentSettings("BTCUSDT")),
         ("paper", InstrumentSettings("BTCUSDT")),
+        ("paper", InstrumentSettings("BTCUSDT", "binance_usdm")),
     ):
         text = init.text_of(mode, "x", [one])
         (folder / "mesh.toml").write_text(re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.MULTILINE))
