@@ -107,12 +107,13 @@ def test_orders_leave_only_with_keys_and_a_confirmation_and_survive_kills_at_bot
         done = run.command(root, "mesh", "reload")
         assert done.returncode == 1 and "settings about trading have changed" in done.stderr, done.stderr
         (root / "mesh.toml").write_text(text)
-        judged = run.command(root, "mesh", "verify", "--against", str(venue.ledger), "--json")
-        assert json.loads(judged.stdout)["ok"], judged.stdout
+        for name in ("executor", "session", "session-binance_usdm"):
+            run.ok(root, "supervisorctl", "-c", "supervisor.conf", "stop", name)  # which cancels what is open there
+        venue.end()  # it would trade on when nobody listens any more
     finally:
         run.command(root, "mesh", "down")
     judged = json.loads(run.command(root, "mesh", "verify", "--against", str(venue.ledger), "--json").stdout)
-    assert judged["faults"].keys() <= {"lost"}, "the venue trades on when the mesh is down; of our orders nothing is wrong"
+    assert judged["ok"], judged["sentences"]
     assert judged["orders_working"] == judged["fills_on_their_way"] == 0 and judged["balances_checked"] >= 3
     assert judged["account"].keys() == {*SUBJECTS}
     logs = "".join(path.read_text() for path in root.glob("run/logs/*.log"))

@@ -27,6 +27,17 @@ class FuturesVenue(Venue):
         self.multi_assets = False
         self.may_trade = True
         self.kept = 0  # how often the listenKey was prolonged
+        self.streams_at = []  # paths by which user events were asked for
+
+    async def stream(self, request):
+        """Serves a websocket of user events alone."""
+        self.streams_at.append(request.path)
+        return await super().stream(request)
+
+    async def rest(self, request):
+        """Answers a REST request; serves user events at another address than orders, too, as the venue does."""
+        at_streams = request.path == f"{self.BASE}/streams/private/ws"
+        return await (self.stream(request) if at_streams else super().rest(request))
 
     def position(self):
         """What the account holds, in lots."""

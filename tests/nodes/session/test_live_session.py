@@ -25,7 +25,7 @@ def make_live(mesh, mode: str = "live", confirmed: bool = True) -> None:
     key = root / "key.toml"
     key.write_text('api_key = "local-key"\nsecret = "local-secret"\n')
     key.chmod(0o600)
-    ws = [where.ws] if mesh.account == "binance_usdm" else [NOBODY]
+    ws = [f"{where.ws}/streams"] if mesh.account == "binance_usdm" else [NOBODY]
     addresses = {"ws_api": [where.ws, where.ws], "rest_api": [where.rest], "ws": ws, "ca": "run/exchange.crt"}
     spot = {"rest_api": [where.rest.removesuffix(mesh.venue.BASE)], "ca": "run/exchange.crt"}
     session = {"key_file": "key.toml", "request_timeout_s": 2.0, "recv_window_ms": 2000, "backoff_s": [0.01, 0.05]}
@@ -60,6 +60,8 @@ def test_orders_go_to_the_venue_that_mesh_toml_names(tmp_path, mode, make):
         await venue.fill("a", 100_000_000)
         await until(lambda: mesh.states("a")[-1:] == ["Filled"])
         assert len(mesh.fills("a")) == 1
+        if make is FuturesVenue:
+            assert {*venue.streams_at} == {"/binance_usdm/streams/private/ws"}, "where market data comes, not where orders go"
 
     scenario(tmp_path, play, started=False, tls=True, make=make)
 
