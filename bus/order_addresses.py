@@ -1,4 +1,7 @@
-"""Where orders go in the modes with real orders, and in mode testnet its market data too, where mesh.toml says nothing else."""
+"""Where orders go in the modes with real orders, and in mode testnet its market data too, where mesh.toml says nothing else.
+
+Sources, with dates: docs/venues.md, "Where orders go".
+"""
 
 import msgspec
 
@@ -8,7 +11,8 @@ _LIVE = {
     "binance": VenueSettings(
         ws_api=("wss://ws-api.binance.com:443", "wss://ws-api.binance.com:9443"),
         rest_api=("https://api.binance.com", "https://api1.binance.com", "https://api2.binance.com"),
-    )
+    ),
+    "binance_usdm": VenueSettings(ws_api=("wss://ws-fapi.binance.com",), rest_api=("https://fapi.binance.com",)),
 }
 # The market of a testnet is its own: orders have to meet the book that is recorded.
 _TESTNET = {
@@ -17,7 +21,13 @@ _TESTNET = {
         rest=("https://testnet.binance.vision",),
         ws_api=("wss://ws-api.testnet.binance.vision",),
         rest_api=("https://testnet.binance.vision",),
-    )
+    ),
+    "binance_usdm": VenueSettings(
+        ws=("wss://demo-fstream.binance.com",),
+        rest=("https://demo-fapi.binance.com",),
+        ws_api=("wss://testnet.binancefuture.com",),
+        rest_api=("https://demo-fapi.binance.com", "https://testnet.binancefuture.com"),
+    ),
 }
 
 

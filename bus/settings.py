@@ -39,7 +39,6 @@ LineFormat = Literal["human", "json"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 LOCAL_VENUES = ("binance", "binance_usdm")  # whose dialects the local exchange speaks, in mode sim
 ORDER_VENUES = ("binance", "binance_usdm")  # venues that a session can send orders to; others are captured only
-REAL_VENUE = "binance"  # where the modes paper, live and testnet trade, in this version
 
 
 class InstrumentSettings(Section, frozen=True):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from tickmesh.bus.patterns import matching, some
-from tickmesh.bus.settings import ORDER_VENUES, REAL_VENUE, InstrumentSettings, Mesh
+from tickmesh.bus.settings import ORDER_VENUES, InstrumentSettings, Mesh
 from tickmesh.bus.settings_trading import Limits, StrategySettings, resolved
 
 
@@ -61,10 +61,9 @@ def contradictions_of_mode(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
         return
     traded = [one for strategy in mesh.strategies for one in traded_by(resolved(strategy, mesh.executor), mesh.instruments)]
     if not traded:
-        allowed = f"a mode with orders beside a traded instrument of {REAL_VENUE} (the first, or [executor] instruments)"
+        venues = " or ".join(ORDER_VENUES)
+        allowed = f"a mode with orders beside a traded instrument of {venues} (the first, or [executor] instruments)"
         yield "mode", mesh.mode, allowed
-    if elsewhere := [one.subject for one in traded if one.venue != REAL_VENUE]:
-        yield "mode", mesh.mode, f"mode sim beside traded {', '.join(elsewhere)}: the other modes trade at {REAL_VENUE} alone"
     if mesh.exchange.replay:
         yield "exchange.replay", list(mesh.exchange.replay), f"none in mode {mesh.mode}: captures are replayed in mode 'sim'"
     if mesh.mode == "paper":

@@ -34,8 +34,8 @@ def up(
     mode: Annotated[
         Literal["capture", "paper"], typer.Option(help="Of a --venue. paper: orders are filled here, on its market.")
     ] = "capture",
-    live: Annotated[bool, typer.Option("--live", help="Ask to confirm that orders go to a real venue.")] = False,
-    confirm: Annotated[str, typer.Option(help="Confirm it: the venue's name, for testnet with that word.")] = "",
+    live: Annotated[bool, typer.Option("--live", help="Ask to confirm that orders go to real venues.")] = False,
+    confirm: Annotated[str, typer.Option(help="Confirm it, by the venues' names as `mesh up` says.")] = "",
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the mesh to be seen working.")] = 120.0,
     json: Json = False,
 ) -> None:

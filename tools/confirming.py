@@ -1,12 +1,12 @@
-"""What a person confirms before orders go to a real venue: by typing its name on a terminal, or with --confirm."""
+"""What a person confirms before orders go to real venues: by typing their names on a terminal, or with --confirm."""
 
 import sys
 
 import typer
 
 from tickmesh.bus.config import Config
-from tickmesh.bus.settings import REAL_VENUE
 from tickmesh.bus.trading_rules import LIVE_LIMITS
+from tickmesh.nodes.orders.accounts import account_venues
 from tickmesh.nodes.session import confirmation
 from tickmesh.nodes.session.credentials import CredentialsUnusable, read_credentials
 from tickmesh.tools.terminal import Failure, err
@@ -15,16 +15,16 @@ from tickmesh.tools.terminal import Failure, err
 def require_confirmation(config: Config, live: bool = False, text: str = "", starts: bool = True) -> None:
     """Returns where no order goes to a real venue, or a person has confirmed it by these settings; else asks, with `live`.
 
-    `text`: what was given as --confirm; `starts`: the session is started from here, by the key that is found here. Raises
+    `text`: what was given as --confirm; `starts`: sessions are started from here, by the keys that are found here. Raises
     Failure with what would be confirmed and how, and where there is no key.
     """
     if not confirmation.is_needed(config):
         return
-    try:
-        if starts:
-            read_credentials(config, REAL_VENUE)
-    except CredentialsUnusable as error:
-        raise Failure(f"mode {config.mode} needs a key of {REAL_VENUE}: {error}") from None
+    for venue in account_venues(config) if starts else ():
+        try:
+            read_credentials(config, venue)
+        except CredentialsUnusable as error:
+            raise Failure(f"mode {config.mode} needs a key of {venue}: {error}") from None
     if confirmation.is_confirmed(config):
         return
     wanted = confirmation.text_to_type(config)
@@ -46,4 +46,5 @@ def what_is_confirmed(config: Config) -> str:
     money = "real money" if config.mode == "live" else "no real money"
     limits = ", ".join(f"{name} {getattr(config.risk, name)}" for name in LIVE_LIMITS)
     traded = ", ".join(one.subject for one in config.traded)
-    return f"Orders for {traded} would go to {REAL_VENUE} ({config.mode}, {money}) within {limits} {config.risk.currency}."
+    venues = " and ".join(account_venues(config))
+    return f"Orders for {traded} would go to {venues} ({config.mode}, {money}) within {limits} {config.risk.currency}."

@@ -15,7 +15,7 @@ import typer
 
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.files import write_file
-from tickmesh.bus.settings import LOCAL_VENUES, REAL_ORDERS, InstrumentSettings, Mesh
+from tickmesh.bus.settings import LOCAL_VENUES, ORDER_VENUES, REAL_ORDERS, InstrumentSettings, Mesh
 from tickmesh.nodes.venues.parsing.names import nearest, squeezed
 from tickmesh.nodes.venues.table import adapter_of
 from tickmesh.tools.laying import lay, made
@@ -52,13 +52,10 @@ CAPTURE = """
 """
 REAL = """
 [executor]                        # who orders
-instruments = ["binance.*"]       # what is traded; orders are those of Binance spot
-order_notional = "20"             # of the quote currency, each order
+{sizes}
 
 [risk]                            # these three have to be stated
-order_notional_max = "50"         # of one order
-notional_max = "200"              # of all positions, long or short, added up; beyond it no order is made
-daily_loss_max = "10"             # beyond it the kill switch is on
+{limits}
 
 [session]                         # who speaks to the venue
 key_file = "key.toml"             # mode 0600: api_key, and secret (HMAC) or private_key (Ed25519); "": from the environment
@@ -66,21 +63,22 @@ key_file = "key.toml"             # mode 0600: api_key, and secret (HMAC) or pri
 # Which strategies, and in which way: [[strategies]], docs/strategies.md
 """
 PAPER = """
-# Models, the executor and [[strategies]] are as in mode sim; the first instrument of binance is traded (docs/trading.md).
+# Models, the executor and [[strategies]] are as in mode sim; the first instrument is traded (docs/trading.md).
 # [executor]
-# instruments = ["binance.*"]     # what is traded; orders are those of Binance spot
-# order_notional = "60"           # of the quote currency
+{traded} # what is traded: of binance, of binance_usdm
+# order_notional = "60"           # of the quote currency; BTCUSDT of binance_usdm takes no less than 100
 
 # [risk]                          # the same as it would be with money
 # notional_max = "2000"
 # daily_loss_max = "50"
 
 # [exchange]                      # where orders are filled: on paper, here
-# balances = {{ USDT = "10000" }}   # what the account begins with
+# balances = {{ USDT = "10000" }}   # what the account of spot begins with
+# usdm_wallet = "10000"           # and that of futures
 # queue = "risk_averse"           # how a resting order moves up in its queue; or "probability_power", "probability_log"
 # entry_ms = 5.0                  # how long an order takes to the venue
 # response_ms = 5.0               # and the answer back
-# fees = "spot"                   # the venue's schedule
+# fees = "spot"                   # the venue's schedule; of futures it is so: usdm_maker_fee_ppm, usdm_taker_fee_ppm
 
 # [venues.{venue}]
 # ws = ["{ws}"]
@@ -189,11 +187,39 @@ def text_of(mode: str, source: str, instruments: Sequence[InstrumentSettings]) -
         return "\n".join(lines) + "\n" + SIM
     adapter = adapter_of(instruments[0].venue)
     if mode in REAL_ORDERS:
-        return "\n".join(lines) + "\n" + REAL
+        return "\n".join(lines) + "\n" + _real(instruments)
     if mode == "paper":
-        return "\n".join(lines) + "\n" + PAPER.format(venue=adapter.VENUE, ws=adapter.WS[0], rest=adapter.REST[0])
+        traded = f"{'# instruments = [' + _patterns(instruments) + ']':<{WIDTH - 1}}"
+        return (
+            "\n".join(lines) + "\n" + PAPER.format(traded=traded, venue=adapter.VENUE, ws=adapter.WS[0], rest=adapter.REST[0])
+        )
     none = _explained("models = []", 'no signals; or [{ name = "imbalance", kernel = "book_imbalance" }]: docs/research.md')
     return "\n".join((*lines, "", none)) + "\n" + CAPTURE.format(venue=adapter.VENUE, ws=adapter.WS[0], rest=adapter.REST[0])
+
+
+def _real(instruments: Sequence[InstrumentSettings]) -> str:
+    """The rest of the file for real orders: small ones, which the venue takes all the same (USD-M's least is higher)."""
+    traded = _traded(instruments)
+    order, most, total, loss = ("20", "50", "200", "10") if traded == [ORDER_VENUES[0]] else ("120", "250", "500", "20")
+    sizes = [
+        _explained(f"instruments = [{_patterns(instruments)}]", f"what is traded; orders go to {' and '.join(traded)}"),
+        _explained(f'order_notional = "{order}"', "of the quote currency, each order; the venue has a least"),
+    ]
+    limits = [
+        _explained(f'order_notional_max = "{most}"', "of one order"),
+        _explained(f'notional_max = "{total}"', "of all positions, long or short, added up; beyond it no order is made"),
+        _explained(f'daily_loss_max = "{loss}"', "beyond it the kill switch is on"),
+    ]
+    return REAL.format(sizes="\n".join(sizes), limits="\n".join(limits))
+
+
+def _traded(instruments: Sequence[InstrumentSettings]) -> list[str]:
+    """The venues of instruments that orders can go to; the first that there is where they are of none."""
+    return [venue for venue in ORDER_VENUES if any(one.venue == venue for one in instruments)] or list(ORDER_VENUES[:1])
+
+
+def _patterns(instruments: Sequence[InstrumentSettings]) -> str:
+    return ", ".join(f'"{venue}.*"' for venue in _traded(instruments))
 
 
 def _explained(setting: str, comment: str) -> str:

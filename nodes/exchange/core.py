@@ -1,7 +1,7 @@
 """The whole exchange without its sockets and files: markets, desk and population, restored from what was written; it gives what
 has happened since, to be written to files first and then sent to clients."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from tickmesh.bus.config import Config
@@ -126,7 +126,9 @@ class Core:
                 desk.state.apply_line(line.margin)
         for symbol, market in markets.items():
             spot = self.markets.get(market_name(SPOT, symbol))
-            self.marks[symbol] = MarkPrice(market, spot, settings.funding_interval_s, desk.state.marks.get(symbol))
+            # on paper the venue's own fundings are in no log: none are made up
+            interval_s = 0.0 if isinstance(market, LoggedMarket) else settings.funding_interval_s
+            self.marks[symbol] = MarkPrice(market, spot, interval_s, desk.state.marks.get(symbol))
         return UsdmVenue(markets, desk, self.marks, settings.api_key, settings.api_secret, settings.usdm_limits)
 
     @classmethod
@@ -193,11 +195,12 @@ class Core:
 
     def _restore_recorded(self) -> None:
         """Gives recorded markets, which stand where they are to go on, what our orders had taken, and ids to go on with."""
-        own = max((t.trade_id for t in self.desk.trades), default=0)
+        own_ids = [*(t.trade_id for t in self.desk.trades), *(t.trade_id for t in self.margin.state.trades)]
+        own = max(own_ids, default=0)
         for number, market in enumerate(self.recorded_markets.values()):
             # ids of one symbol must not clash; each has its own million millions
             market.next_trade = max(own + 1, OWN_TRADES_FROM + number * 10**12)
-            market.consumed.restore(self._taken.get(market.spec.symbol, []), market.book.shown)
+            market.consumed.restore(self._taken.get(market.spec.name, []), market.book.shown)
             market.ledger_rows = market.standing_rows()
 
     def start(self, now_ms: float) -> None:
@@ -214,16 +217,16 @@ class Core:
     def follow_marks(self, now_ms: int) -> None:
         """Moves mark prices that are due, with the fundings that follow, and ends a listenKey that was not kept alive."""
         for symbol, mark in self.marks.items():
-            market, state = self.synthetic_markets[market_name(USDM, symbol)], mark.state
+            market, state = self.markets[market_name(USDM, symbol)], mark.state
             if mark.is_due(now_ms):
                 self.margin.settle_funding(symbol, state.mark, state.rate, now_ms)
                 mark.begin_interval(now_ms)
                 self.margin.state.note_mark(symbol, state)
             if not mark.tick(now_ms):
                 continue
-            market.ledger_rows.append(("mark", market.name, state.mark, state.index, state.rate, state.next_ms))
+            market.ledger_rows.append(("mark", market.spec.name, state.mark, state.index, state.rate, state.next_ms))
             self.margin.state.note_mark(symbol, state)
-            if market.name not in self.unknown:
+            if isinstance(market, Market) and market.name not in self.unknown:
                 market.announce([(stream_head(market.spec) + name, data) for name, data in mark.frames(now_ms)])
         for expired in self.margin.state.listen_key.take_expired(now_ms):
             self.expired_keys.append((expired, listen_key_expired(expired, now_ms)))
@@ -256,6 +259,12 @@ class Core:
         self.desk.overloaded = self.margin.overloaded = on
         for flow in self.flows:
             flow.cut_off = on
+
+    def close(self, closed: Collection[str]) -> None:
+        """Sets which markets take no new orders since no book of them is known; orders that rest there stand."""
+        for venue in self.venues.values():
+            markets = self._markets_of(venue.name)
+            venue.desk.without_book = {symbol for symbol in markets if market_name(venue.name, symbol) in closed}
 
     def halt(self, halted: set[str], unknown: set[str]) -> None:
         """Sets which markets are not traded and which ones their venue does not know; all others are traded."""

@@ -7,7 +7,8 @@ import msgspec
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.files import write_file
-from tickmesh.bus.settings import REAL_ORDERS, REAL_VENUE
+from tickmesh.bus.settings import REAL_ORDERS
+from tickmesh.nodes.orders.accounts import account_venues
 
 FILE = "confirmed.json"  # in the source's folder
 # What decides which orders can leave, and where to: any change of it has to be confirmed anew.
@@ -27,8 +28,8 @@ def is_needed(config: Config) -> bool:
 
 
 def text_to_type(config: Config) -> str:
-    """What a person types to confirm: the venue's name, on its testnet with that word."""
-    return REAL_VENUE if config.mode == "live" else f"{REAL_VENUE} {config.mode}"
+    """What a person types to confirm: the names of the venues that orders go to, on their testnets with that word."""
+    return " ".join([*account_venues(config), *(() if config.mode == "live" else (config.mode,))])
 
 
 def confirm(config: Config) -> None:

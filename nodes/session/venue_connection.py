@@ -8,17 +8,18 @@ import msgspec
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.operator_log import log_line
-from tickmesh.bus.process import Context, Stopped
+from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Status
+from tickmesh.bus.settings import REAL_ORDERS
 from tickmesh.nodes.net import endpoints, exchange_address, refusals, websocket
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.rest import RestError, RestLimited, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
-from tickmesh.nodes.session import permissions
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.account_state import SessionOrder
 from tickmesh.nodes.session.asking import VenueAccount
 from tickmesh.nodes.session.credentials import Credentials
+from tickmesh.nodes.session.permissions import KeyCheck
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.reconciliation import Reconciler
 from tickmesh.nodes.session.requests import OrderRequests, PendingRequest
@@ -67,12 +68,16 @@ class VenueConnection:
         self._sender = sender
         self._unresolved = unresolved
         self._dialect, self._venue = rest.dialect, rest.dialect.orders
-        self._addresses = endpoints.VenueAddresses(ctx.config, adapter_of(self._dialect.venue), 1, ctx.name, orders=True)
+        adapter = adapter_of(self._dialect.venue)
+        self._addresses = endpoints.VenueAddresses(ctx.config, adapter, 1, ctx.name, orders=True)
+        # A websocket of user events alone is served where market data is; by the local exchange, where orders are.
+        real = ctx.config.mode in REAL_ORDERS
+        self._streams = endpoints.VenueAddresses(ctx.config, adapter, 1, ctx.name) if real else self._addresses
         self._rest_orders = RestOrders(ctx, rest, self._on_rest_answer, self.lose_rest)
         self._connected = False  # subscribed and reconciled, since the last attempt to connect began
         self._stream_path: asyncio.Future[str] | None = None  # where user events come, while that is asked for
         self._unfit = ""  # why the account was when it was last looked at
-        self._key, self._key_checked = key, False
+        self._key_check = KeyCheck(ctx, self._dialect.venue, key)
         self._count = ctx.counters
 
     async def keep_connected(self) -> None:
@@ -113,6 +118,8 @@ class VenueConnection:
             self._addresses.hop_rest()
         else:
             self._addresses.hop_ws()
+            if self._streams is not self._addresses:
+                self._streams.hop_ws()
 
     async def _begin_rest(self, why: str) -> None:
         """Sends orders over REST from now on, if that answers: reconciled first, and polled while no user stream tells."""
@@ -122,7 +129,7 @@ class VenueConnection:
         try:
             if self._unfit or await self._rest.unfit():
                 return
-            await self._check_key(self._rest.endpoints)
+            await self._key_check.check(self._venue_time.now_ms())
             await self._reconciler.reconcile_all()
         except (RestError, RestUnreachable, DecimalError, msgspec.DecodeError) as error:
             self._count["last_error"] = str(error)[:200]
@@ -170,28 +177,15 @@ class VenueConnection:
                 level = "info" if one.over else "critical" if one.target.endswith(".account") else "warning"
                 self._ctx.alert_of(level, one.trouble, one.target, one.why, one.action)
 
-    async def _check_key(self, where: exchange_address.Endpoints) -> None:
-        """Asks once what the key may do, where the venue tells. Raises Stopped, after an alert, for one that is not used."""
-        if self._ctx.config.mode != "live" or self._key_checked:
-            return
-        now_ms = self._venue_time.now_ms()
-        rights = await permissions.rights_of(self._rest.rest, where.rest, self._key, now_ms, self._settings.recv_window_ms)
-        if why := permissions.refusal(rights):
-            self._ctx.alert(
-                "critical", "key_not_used", why, "no order is sent; change the key at the venue, then start the session"
-            )
-            raise Stopped(why)
-        self._key_checked = True
-
     async def _one_connection(self, where: exchange_address.Endpoints, backoff: Backoff) -> None:
         if not self._venue_time.known:
             await self._venue_time.measure(self._rest.time_ns)
-        await self._check_key(where)
+        await self._key_check.check(self._venue_time.now_ms())
         connection = await self._connect(f"{where.ws}{self._venue.WS_PATH}", self._on_frames)
         try:
             self._requests.connection = connection
             if path := await self._open_stream():
-                self._requests.stream = await self._connect(f"{where.ws}{path}", self._on_user_frames)
+                self._requests.stream = await self._connect(f"{await self._streams.ws()}{path}", self._on_user_frames)
             if why := await self._rest.unfit():
                 self._alert_unfit(why)
                 raise websocket.Disconnected(why)

@@ -1,6 +1,6 @@
 """Binance USD-M futures, what a session asks over REST about its account: requests with their weights, answers read. Sans I/O.
 
-Protocol: USD-M futures API, "Trade" (orders, trades, positions, position mode), "Account" (balance, income); weights: the
+Protocol: USD-M futures API, "Trade" (orders, trades, positions), "Account" (balance, configuration, income); weights: the
 page of each endpoint.
 """
 
@@ -28,7 +28,8 @@ ORDER_WEIGHT = 1
 OPEN_WEIGHT, OPEN_WEIGHT_ALL = 1, 40  # of one symbol; of the whole account
 ALL_ORDERS_WEIGHT = TRADES_WEIGHT = 5
 BALANCE_WEIGHT = POSITIONS_WEIGHT = 5
-INCOME_WEIGHT = MODE_WEIGHT = 30
+INCOME_WEIGHT = 30
+CONFIGURATION_WEIGHT = 5
 
 
 class _Trade(msgspec.Struct):
@@ -69,17 +70,19 @@ class _Income(msgspec.Struct):
     tranId: int  # noqa: N815
 
 
-class _PositionMode(msgspec.Struct):
-    """The answer to `GET /fapi/v1/positionSide/dual`: whether the account is in hedge mode."""
+class _Configuration(msgspec.Struct):
+    """The answer to `GET /fapi/v1/accountConfig`: whether the account may trade, its position mode, its assets mode."""
 
+    canTrade: bool  # noqa: N815
     dualSidePosition: bool  # noqa: N815
+    multiAssetsMargin: bool  # noqa: N815
 
 
 _decode_trades = msgspec.json.Decoder(list[_Trade]).decode
 _decode_balances = msgspec.json.Decoder(list[_Balance]).decode
 _decode_positions = msgspec.json.Decoder(list[_Position]).decode
 _decode_incomes = msgspec.json.Decoder(list[_Income]).decode
-_decode_mode = msgspec.json.Decoder(_PositionMode).decode
+_decode_configuration = msgspec.json.Decoder(_Configuration).decode
 
 
 def order(instrument: Instrument, client_order_id: str) -> Request:
@@ -133,18 +136,26 @@ def read_balances(body: bytes) -> list[Reported]:
 
 
 def fitness() -> Request:
-    """After the position mode."""
-    return Request("/fapi/v1/positionSide/dual", weight=MODE_WEIGHT)
+    """After how the account is set."""
+    return Request("/fapi/v1/accountConfig", weight=CONFIGURATION_WEIGHT)
 
 
 def read_fitness(body: bytes) -> str:
     """Why no orders can be sent as the account is set, a sentence; "" where they can."""
-    if not _decode_mode(body).dualSidePosition:
-        return ""
-    return (
-        "the account is in hedge mode (dualSidePosition), where an instrument has two positions; orders are sent in one-way "
-        "mode only: close all positions and orders, and switch the position mode at the venue"
-    )
+    account = _decode_configuration(body)
+    if not account.canTrade:
+        return "the futures account may not trade (canTrade): look at the venue for why, and open it there"
+    if account.dualSidePosition:
+        return (
+            "the account is in hedge mode (dualSidePosition), where an instrument has two positions; orders are sent in "
+            "one-way mode only: close all positions and orders, and switch the position mode at the venue"
+        )
+    if account.multiAssetsMargin:
+        return (
+            "the account is in multi-assets mode (multiAssetsMargin), where every asset stands for the losses of all, and no "
+            "limit in one currency bounds them; orders are sent in single-asset mode only: switch the assets mode at the venue"
+        )
+    return ""
 
 
 def positions() -> Request:

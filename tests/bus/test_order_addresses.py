@@ -12,12 +12,16 @@ def loaded(root, mode: str, more: str = ""):
     return load(root)
 
 
-def test_orders_go_to_the_venue_in_mode_live_and_its_testnet_has_a_market_of_its_own(tmp_path):
-    live, testnet = loaded(tmp_path, "live").venues["binance"], loaded(tmp_path, "testnet").venues["binance"]
-    assert live.ws_api[0] == "wss://ws-api.binance.com:443" and live.rest_api[0] == "https://api.binance.com"
+@pytest.mark.parametrize("venue, ws_api, rest_api", [
+    ("binance", "wss://ws-api.binance.com:443", "https://api.binance.com"),
+    ("binance_usdm", "wss://ws-fapi.binance.com", "https://fapi.binance.com"),
+])  # fmt: skip
+def test_orders_go_to_the_venue_in_mode_live_and_its_testnet_has_a_market_of_its_own(tmp_path, venue, ws_api, rest_api):
+    live, testnet = loaded(tmp_path, "live").venues[venue], loaded(tmp_path, "testnet").venues[venue]
+    assert live.ws_api[0] == ws_api and live.rest_api[0] == rest_api
     assert live.ws == () and live.rest == (), "market data as the adapter says"
     for addresses in (testnet.ws, testnet.rest, testnet.ws_api, testnet.rest_api):
-        assert addresses and all("testnet" in one for one in addresses)
+        assert addresses and all("testnet" in one or "demo-" in one for one in addresses)
 
 
 def test_what_is_stated_goes_first_and_what_is_not_stays(tmp_path):

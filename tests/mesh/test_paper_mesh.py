@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,25 @@ pytestmark = [pytest.mark.mesh, pytest.mark.timeout(600)]
 
 MESH = Path(sys.prefix) / "bin/mesh"
 PATIENCE_S = 120
-EXCHANGE = '[exchange]\nstale_s = 3.0\nbalances = { USDT = "10000", BTC = "1" }\nfees = "spot"\n'
+EXCHANGE = '[exchange]\nstale_s = 3.0\nbalances = { USDT = "10000", BTC = "1" }\nusdm_wallet = "5000"\nfees = "spot"\n'
+EXECUTOR = '[executor]\ninstruments = ["*"]\norder_notional = "150"\n'
+SUBJECTS = ("binance.BTCUSDT", "binance_usdm.BTCUSDT")
+MARKETS = ["BTCUSDT", "binance_usdm.BTCUSDT"]  # as the exchange names them
 
 
 def fills(root, after: int = 0) -> list:
     return run.events(root, Kind.fill, after=after)
 
 
+def filled_at_both(root, after: int = 0, times: int = 2) -> bool:
+    subjects = Counter(event.subject for event in fills(root, after))
+    return all(subjects[one] >= times for one in SUBJECTS)
+
+
 def ledger_orders(venue) -> int:
     """How many orders the venue has got: rows about orders in its ledger."""
-    return sum(path.read_bytes().count(b"executionReport") for path in venue.ledger.glob("ledger*"))
+    reports = (b"executionReport", b"ORDER_TRADE_UPDATE")
+    return sum(path.read_bytes().count(one) for path in venue.ledger.glob("ledger*") for one in reports)
 
 
 def exchange_pid(root) -> int:
@@ -36,16 +46,17 @@ def exchange_pid(root) -> int:
 def test_orders_are_filled_on_a_real_venues_market_and_never_reach_it(deep, tmp_path):
     root = deep / "paper"
     root.mkdir()
-    with StandIn(tmp_path / "venue", ["BTCUSDT"]) as venue:
-        words = ("init", "--venue", "binance", "--instruments", "BTCUSDT", "--mode", "paper", "--json")
+    with StandIn(tmp_path / "venue", SUBJECTS) as venue:
+        both = [word for one in ("binance", "binance_usdm") for word in ("--venue", one, "--instruments", "BTCUSDT")]
+        words = ("init", *both, "--mode", "paper", "--source", "paper", "--json")
         made = subprocess.run([MESH, *words], cwd=root, capture_output=True, text=True)
-        assert made.returncode == 0 and json.loads(made.stdout)["source"] == "binance-paper", made.stderr
+        assert made.returncode == 0 and json.loads(made.stdout)["source"] == "paper", made.stderr
         with open(root / "mesh.toml", "a") as file:
-            file.write(f"\n{venue.toml()}{EXCHANGE}")
+            file.write(f"\n{venue.toml()}{venue.toml('binance_usdm')}{EXCHANGE}{EXECUTOR}")
         try:
             up = run.ok_json(root, "mesh", "up")
-            assert (up["mode"], up["source"]) == ("paper", "binance-paper")
-            run.until(lambda: len(fills(root)) >= 3, "orders are filled", PATIENCE_S)
+            assert (up["mode"], up["source"]) == ("paper", "paper")
+            run.until(lambda: filled_at_both(root), "orders are filled at both venues", PATIENCE_S)
             on_the_market(root)
             through_a_kill(root)
             without_data(root, venue)
@@ -61,31 +72,33 @@ def on_the_market(root) -> None:
     """Every price that was paid was there: within the range of the venue's quotes around it. The log says what it is."""
     said = [event.map() for event in run.events(root, Kind.run)]
     assert {one["mode"] for one in said} == {"paper"}
-    bids, asks = [], []
-    for event in run.events(root, Kind.quote):
-        bids += event.records["bid_ticks"].tolist()
-        asks += event.records["ask_ticks"].tolist()
-    prices = [int(event.records["price_ticks"][0]) for event in fills(root)]
-    assert min(bids) <= min(prices) <= max(prices) <= max(asks)
+    for subject in SUBJECTS:
+        quotes = [event for event in run.events(root, Kind.quote) if event.subject == subject]
+        bids = [int(event.records["bid_ticks"].min()) for event in quotes]
+        asks = [int(event.records["ask_ticks"].max()) for event in quotes]
+        prices = [int(event.records["price_ticks"][0]) for event in fills(root) if event.subject == subject]
+        assert min(bids) <= min(prices) <= max(prices) <= max(asks)
+    assert run.events(root, Kind.funding) == []
     assert "Mode paper" in run.command(root, "mesh", "status").stdout
 
 
 def through_a_kill(root) -> None:
-    """The exchange dies: account and ids go on."""
-    before = max(int(event.records["trade_id"][0]) for event in fills(root))
+    """The exchange dies: accounts and ids go on."""
     at, pid = run.events(root)[-1].seq, exchange_pid(root)
     os.kill(pid, signal.SIGKILL)
-    run.until(lambda: exchange_pid(root) != pid and len(fills(root, at)) >= 3, "it fills again", PATIENCE_S)
-    later = [int(event.records["trade_id"][0]) for event in fills(root, at)]
-    assert len(set(later)) == len(later) and max(later) > before
+    run.until(lambda: exchange_pid(root) != pid and filled_at_both(root, at), "it fills again", PATIENCE_S)
+    for subject in SUBJECTS:
+        ids = [int(event.records["trade_id"][0]) for event in fills(root) if event.subject == subject]
+        later = [int(event.records["trade_id"][0]) for event in fills(root, at) if event.subject == subject]
+        assert len(set(ids)) == len(ids) and max(later) == max(ids) > ids[0]
 
 
 def without_data(root, venue) -> None:
-    """The venue falls silent: the market is closed, nothing fills, until it speaks again."""
+    """The venue falls silent: the markets are closed, nothing fills, until it speaks again."""
 
     def closed() -> bool:
         beats = [event.map() for event in run.events(root, Kind.health) if event.subject == "exchange"]
-        return beats[-1].get("closed") == ["BTCUSDT"]
+        return beats[-1].get("closed") == MARKETS
 
     venue.process.send_signal(signal.SIGSTOP)
     try:
@@ -97,7 +110,7 @@ def without_data(root, venue) -> None:
         venue.process.send_signal(signal.SIGCONT)
     run.until(lambda: not closed(), "it is open again", PATIENCE_S)
     at = run.events(root)[-1].seq
-    run.until(lambda: fills(root, at), "it trades again", PATIENCE_S)
+    run.until(lambda: filled_at_both(root, at, 1), "it trades again", PATIENCE_S)
     statuses = {int(event.records["status"][0]) for event in run.events(root, Kind.update)}
     assert int(Status.Filled) in statuses
 

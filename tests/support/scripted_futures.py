@@ -12,7 +12,8 @@ KEY = "a-listen-key"
 
 
 class FuturesVenue(Venue):
-    """Its wallet is USDT's; `incomes` are fundings, `by_hand` lots that somebody else holds, `hedge` the position mode."""
+    """Its wallet is USDT's; `incomes` are fundings, `by_hand` lots that somebody else holds, `hedge` the position mode,
+    `multi_assets` the assets mode."""
 
     NAME, BASE, ORDERS = "binance_usdm", "/binance_usdm", "/ws-fapi/v1"
     UNSIGNED = frozenset(("userDataStream.start", "userDataStream.ping"))
@@ -23,7 +24,20 @@ class FuturesVenue(Venue):
         self.incomes = []
         self.by_hand = 0
         self.hedge = False
+        self.multi_assets = False
+        self.may_trade = True
         self.kept = 0  # how often the listenKey was prolonged
+        self.streams_at = []  # paths by which user events were asked for
+
+    async def stream(self, request):
+        """Serves a websocket of user events alone."""
+        self.streams_at.append(request.path)
+        return await super().stream(request)
+
+    async def rest(self, request):
+        """Answers a REST request; serves user events at another address than orders, too, as the venue does."""
+        at_streams = request.path == f"{self.BASE}/streams/private/ws"
+        return await (self.stream(request) if at_streams else super().rest(request))
 
     def position(self):
         """What the account holds, in lots."""
@@ -63,8 +77,9 @@ class FuturesVenue(Venue):
     def answer_question(self, path, query):
         """Answers a signed REST request."""
         name = path.rpartition("/")[2]
-        if name == "dual":
-            return web.json_response({"dualSidePosition": self.hedge})
+        if name == "accountConfig":
+            modes = {"dualSidePosition": self.hedge, "multiAssetsMargin": self.multi_assets}
+            return web.json_response({"canTrade": self.may_trade, "canWithdraw": True, **modes})
         if name == "balance":
             return web.json_response([{"asset": asset, "balance": free} for asset, (free, _) in self.balances.items()])
         if name == "positionRisk":

@@ -24,7 +24,8 @@ QUICK = {
     "backoff_s": (0.01, 0.05),
 }
 PATIENCE_S = 40.0
-BID = 50_000 * 10**8  # ticks: far below the market, and within its price filter
+# Ticks: far below the market, and within its price filter (USD-M's is narrow)
+BID, BID_USDM = 50_000 * 10**8, 58_000 * 10**8
 LOTS = 1_000_000  # 0.01 BTC
 
 
@@ -34,7 +35,7 @@ class AtExchange(Mesh):
     def __init__(self, config, rest, ws, account="binance"):
         super().__init__(config, rest)
         self.account, self.subject = account, f"{account}.BTCUSDT"
-        self.rests_ticks = BID
+        self.rests_ticks = BID if account == "binance" else BID_USDM
         self.rest, self.ws = rest, ws
         self.numbers = iter(range(10**6))
 

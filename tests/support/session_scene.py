@@ -72,7 +72,7 @@ class Venue:
         self.deaf, self.busy = False, 0  # cancels are neither done nor answered; so many of them are refused
         self.check = check_hmac  # of a payload and its signature
         self.balances = {"USDT": ("5.00000000", "0.00000000")}
-        self.rights = {"enableWithdrawals": False, "enableSpotAndMarginTrading": True}  # of the key
+        self.rights = {"enableWithdrawals": False, "enableSpotAndMarginTrading": True, "enableFutures": True}  # of the key
 
     def view(self, order):
         """An order as the venue answers it."""
@@ -351,14 +351,14 @@ class Mesh:
 
 
 def scenario(tmp_path, play, started=True, tls=False, make=Venue, **settings):
-    """Plays `play(mesh, venue)` on a running mesh; `tls`: at a venue whose certificate only `[venues.binance] ca` trusts.
+    """Plays `play(mesh, venue)` on a running mesh; `tls`: at a venue whose certificate only `ca` of [venues] trusts.
 
     `make`: the class of the scripted venue.
     """
     (tmp_path / "mesh.toml").write_text(known_at(make.NAME))
     quick = {"request_timeout_s": 0.4, "reconcile_s": 0.3, "recv_window_ms": 300, "absence_margin_s": 0.5,
              "backoff_s": [0.01, 0.05], **settings}  # fmt: skip
-    venues = {"binance": {"ca": "run/exchange.crt"}} if tls else {}
+    venues = {make.NAME: {"ca": "run/exchange.crt"}} if tls else {}
     config = load(tmp_path, {"session": quick, "checkpoint_s": 0.1, "venues": venues})
 
     async def go():

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-START_S = 30.0
+START_S = 90.0
 
 
 class StandIn:

@@ -17,6 +17,7 @@ from tests.support.places import PROJECT
 from tests.support.server_thread import ServerThread
 from tickmesh.bus.config import load
 from tickmesh.bus.settings import InstrumentSettings
+from tickmesh.nodes.session import confirmation
 from tickmesh.tools import init, sources, wanted
 from tickmesh.tools.terminal import Failure, UsageFailure
 
@@ -77,11 +78,22 @@ def test_what_it_writes_says_what_the_flags_say_and_every_line_is_explained(fold
     assert (folder / ".venv").resolve() == Path(sys.prefix).resolve()
 
 
+@pytest.mark.parametrize("venues", [("binance_usdm",), ("binance", "binance_usdm"), ("kraken", "binance_usdm")])
+def test_what_trades_for_real_names_the_venues_that_take_orders_and_small_limits(folder, venues):
+    text = init.text_of("live", "x", [InstrumentSettings("BTCUSDT", venue) for venue in venues])
+    (folder / "mesh.toml").write_text(text)
+    config = load(folder)
+    assert [one.venue for one in config.traded] == [venue for venue in venues if venue != "kraken"]
+    assert 100 < int(config.executor.order_notional) < int(config.risk.order_notional_max), "USD-M's least is 100 of BTCUSDT"
+    assert confirmation.text_to_type(config) == " ".join(one.venue for one in config.traded)
+
+
 def test_what_stands_commented_out_can_stand_there(folder):
     for mode, one in (
         ("capture", InstrumentSettings("BTC/USD", "kraken")),
         ("sim", InstrumentSettings("BTCUSDT")),
         ("paper", InstrumentSettings("BTCUSDT")),
+        ("paper", InstrumentSettings("BTCUSDT", "binance_usdm")),
     ):
         text = init.text_of(mode, "x", [one])
         (folder / "mesh.toml").write_text(re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.MULTILINE))

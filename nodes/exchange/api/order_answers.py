@@ -245,7 +245,7 @@ def key_rights(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     return {
         "ipRestrict": False, "createTime": now_ms, "enableReading": True, "enableSpotAndMarginTrading": True,
         "enableWithdrawals": venue.key_withdraws, "enableInternalTransfer": False, "permitsUniversalTransfer": False,
-        "enableVanillaOptions": False, "enableMargin": False, "enableFutures": False,
+        "enableVanillaOptions": False, "enableMargin": False, "enableFutures": True,
     }  # fmt: skip
 
 

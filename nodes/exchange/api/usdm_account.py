@@ -42,6 +42,14 @@ def account_v3(venue: UsdmVenue, params: Params, now_ms: int) -> JsonObject:
     }
 
 
+def account_configuration(venue: UsdmVenue, params: Params, now_ms: int) -> JsonObject:
+    """`GET /fapi/v1/accountConfig`: how the account is set: one-way mode and single-asset mode, always."""
+    return {
+        "feeTier": 0, "canTrade": True, "canDeposit": True, "canWithdraw": True, "dualSidePosition": False, "updateTime": 0,
+        "multiAssetsMargin": False, "tradeGroupId": -1,
+    }  # fmt: skip
+
+
 def balance(venue: UsdmVenue, params: Params, now_ms: int) -> list[JsonObject]:
     """`GET /fapi/v2/balance` and `/fapi/v3/balance`: the wallets."""
     return [

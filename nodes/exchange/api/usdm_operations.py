@@ -68,6 +68,7 @@ USDM_REST: dict[tuple[str, str], Operation] = {
     ("GET", "/fapi/v3/balance"): _BALANCE,
     ("GET", "/fapi/v2/positionRisk"): _RISK_V2,
     ("GET", "/fapi/v3/positionRisk"): _RISK_V3,
+    ("GET", "/fapi/v1/accountConfig"): Operation(account.account_configuration, 5, signed=True),
     ("GET", "/fapi/v1/positionSide/dual"): Operation(account.position_mode, 30, signed=True),
     ("POST", "/fapi/v1/positionSide/dual"): Operation(account.set_position_mode, 1, takes("dualSidePosition!"), True),
     ("GET", "/fapi/v1/multiAssetsMargin"): Operation(account.assets_mode, 30, signed=True),

@@ -16,10 +16,11 @@ from tickmesh.nodes.exchange.protocol import Params, VenueError, check_receive_w
 
 
 class VenueFaults(Protocol):
-    """What faults do to the symbols of a venue, and to its orders: a desk has it."""
+    """What faults, and a market that is not known, do to the symbols of a venue and to its orders: a desk has it."""
 
     halted: set[str]
     unknown: set[str]
+    without_book: set[str]
     overloaded: bool
 
 

@@ -21,7 +21,9 @@ from tickmesh.nodes.exchange.protocol import JsonObject
 
 DELAYED = (*ORDERS, "DELETE /api/v3/order", "DELETE /api/v3/openOrders", "POST /api/v3/order/cancelReplace", "order.cancel",
            "order.cancelReplace", "openOrders.cancelAll", "PUT /api/v3/order/amend/keepPriority", "order.amend.keepPriority",
-           "DELETE /api/v3/orderList", "orderList.cancel")  # fmt: skip
+           "DELETE /api/v3/orderList", "orderList.cancel", "PUT /binance_usdm/fapi/v1/order", "binance_usdm.order.modify",
+           "DELETE /binance_usdm/fapi/v1/order", "DELETE /binance_usdm/fapi/v1/allOpenOrders",
+           "binance_usdm.order.cancel")  # fmt: skip
 FAULTS_MAX = 1000  # that are planned or last
 REORDER_S = 1.0  # a frame that waits for the next one waits no longer than this
 ENDED_KEPT = 100
@@ -81,9 +83,7 @@ class Faults:
         self.active: list[FaultState] = []
         self.impossible: dict[str, str] = {}  # kinds that this market cannot have, and why
         self.connection_bytes_max = 4 << 20  # a dripping connection whose backlog exceeds it is cut, as a slow one
-        self.latency: Callable[[], Latency] | None = (
-            None  # of our orders in a recorded market, nodes/exchange/market/latency.py
-        )
+        self.latency: Callable[[], Latency] | None = None  # of our orders in a recorded market, market/latency.py
         self._next = 1
         self._held: dict[Client, tuple[float, bytes]] = {}  # client → the frame that waits for the next one
         self._late: list[tuple[float, int, Client, str, bytes]] = []  # heap: due, order, client, stream, frame

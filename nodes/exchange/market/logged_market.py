@@ -1,5 +1,5 @@
-"""The market of a real venue as the mesh's own log has it, for orders that are filled on paper: its events, made into what a
-recorded market replays. Pure.
+"""The markets of real venues as the mesh's own log has them, for orders that are filled on paper: its events, made into what a
+recorded market replays: of Binance spot and of USD-M. Pure.
 
 The book is the one that the depth events of the log give, from a snapshot on and without a hole; where the chain breaks
 there is none until the next snapshot, and nothing fills. What is repaired later, or never met the book, fills nothing.
@@ -12,6 +12,7 @@ import msgspec
 
 from tickmesh.bus.layout import record_reader
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.settings import InstrumentSettings
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.exchange.market.captures import (
     RecordedBook,
@@ -21,7 +22,7 @@ from tickmesh.nodes.exchange.market.captures import (
     RecordedTrade,
     Unserved,
 )
-from tickmesh.nodes.exchange.market.instruments import SPOT, InstrumentSpec, quantity_max, spec
+from tickmesh.nodes.exchange.market.instruments import USDM, InstrumentSpec, market_name, quantity_max, spec
 from tickmesh.nodes.exchange.market.queue import QueueModel
 from tickmesh.nodes.exchange.market.recorded_book import ReplayedBook
 from tickmesh.nodes.exchange.market.recorded_market import RecordedMarket
@@ -119,34 +120,35 @@ class SavedMarket(msgspec.Struct):
 
 
 class LoggedMarkets:
-    """The markets of these symbols of the venue, each from its definition in the log on."""
+    """The markets of these instruments, each from its definition in the log on. A market's name is as the exchange has it."""
 
-    def __init__(self, symbols: Iterable[str], queue: QueueModel, trades_kept: int = RETAINED):
-        self._wanted = {f"{SPOT}.{symbol}": symbol for symbol in symbols}
+    def __init__(self, instruments: Iterable[InstrumentSettings], queue: QueueModel, trades_kept: int = RETAINED):
+        self._wanted = {one.subject: one for one in instruments}
+        self._names = {subject: market_name(one.venue, one.symbol) for subject, one in self._wanted.items()}
         self._queue, self._kept = queue, trades_kept
-        self.known: dict[str, LoggedMarket] = {}  # by symbol
-        self.last_ns = 0  # seq_ns of the newest trade, quote or depth change of any of them
+        self.known: dict[str, LoggedMarket] = {}  # by name
+        self.last_ns: dict[str, int] = {}  # venue → seq_ns of the newest trade, quote or depth change of any of its
 
     @property
     def missing(self) -> list[str]:
-        """The symbols without a definition or a price so far."""
-        return [name for name in self._wanted.values() if name not in self.known or not self.known[name].spec.start]
+        """The markets without a definition or a price so far."""
+        return [name for name in self._names.values() if name not in self.known or not self.known[name].spec.start]
 
     @property
     def ready(self) -> list[str]:
-        """The symbols with a definition and a price."""
-        return [symbol for symbol, market in self.known.items() if market.spec.start]
+        """The markets with a definition and a price."""
+        return [name for name, market in self.known.items() if market.spec.start]
 
     def take(self, event: Event, now_ms: int) -> LoggedMarket | None:
         """Takes in an event of READS; gives the market that it moved. ValueError for a definition too fine to hold."""
-        symbol = self._wanted.get(event.subject)
-        if symbol is None or event.kind not in READS:
+        one = self._wanted.get(event.subject)
+        if one is None or event.kind not in READS:
             return None
         if event.kind == Kind.instrument:
-            self._define(symbol, *_read_definition(event.raw))
+            self._define(one, *_read_definition(event.raw))
             return None
-        self.last_ns = event.seq_ns
-        market = self.known.get(symbol)
+        self.last_ns[one.venue] = event.seq_ns
+        market = self.known.get(self._names[event.subject])
         if market is not None:
             market.take(event, now_ms)
             if not market.spec.start and (price := market.best(1)[0] or market.last_price):
@@ -154,40 +156,51 @@ class LoggedMarkets:
         return market
 
     def _define(
-        self, symbol: str, price_exponent: int, quantity_exponent: int, tick: int, lot: int, least: int, notional: int
+        self, one: InstrumentSettings, price_exponent: int, quantity_exponent: int, tick: int, lot: int, _: int, notional: int
     ) -> None:
         if min(price_exponent, quantity_exponent) < EXPONENT:
-            raise ValueError(
-                f"{symbol} has the exponents {price_exponent} and {quantity_exponent}; on paper {EXPONENT} is the finest"
-            )
+            exponents = f"{price_exponent} and {quantity_exponent}"
+            raise ValueError(f"{one.subject} has the exponents {exponents}; on paper {EXPONENT} is the finest")
         unit, size = 10 ** (price_exponent - EXPONENT), 10 ** (quantity_exponent - EXPONENT)
-        market = self.known.get(symbol) or self._add(symbol, (price_exponent, quantity_exponent))
+        market = self.known.get(self._names[one.subject]) or self._add(one, (price_exponent, quantity_exponent))
         least_notional = notional * unit or market.spec.notional_min
         market.spec = market.spec._replace(tick=max(tick * unit, 1), lot=max(lot * size, 1), notional_min=least_notional)
         market.exponents = price_exponent, quantity_exponent
+        self._write_decimals(market)
 
-    def _add(self, symbol: str, exponents: tuple[int, int]) -> LoggedMarket:
-        market = self.known[symbol] = LoggedMarket(spec(symbol)._replace(start=0), exponents, self._kept, self._queue)
+    def _write_decimals(self, market: LoggedMarket) -> None:
+        """Has the venue's texts written as it does: USD-M with as many decimals as a contract has."""
+        if market.spec.venue == USDM:
+            price, quantity = (max(-exponent, 0) for exponent in market.exponents)
+            market.spec = market.spec._replace(price_decimals=price, quantity_decimals=quantity)
+
+    def _add(self, one: InstrumentSettings, exponents: tuple[int, int]) -> LoggedMarket:
+        known = spec(one.symbol, one.venue)._replace(start=0)
+        market = self.known[known.name] = LoggedMarket(known, exponents, self._kept, self._queue)
         return market
 
     def closed(self, now_ns: int, stale_ns: int) -> set[str]:
-        """The symbols that nobody can trade now: their book is not known, or nothing has come from the venue for so long."""
-        silent = now_ns - self.last_ns > stale_ns
-        return {symbol for symbol, market in self.known.items() if silent or market.book_id < 0}
+        """The markets that nobody can trade now: their book is not known, or nothing has come from their venue for so long."""
+        return {
+            name for name, market in self.known.items()
+            if market.book_id < 0 or now_ns - self.last_ns.get(market.spec.venue, 0) > stale_ns
+        }  # fmt: skip
 
     def pack(self) -> bytes:
         """All markets, for `load`."""
-        return msgspec.msgpack.encode({symbol: _saved(market) for symbol, market in self.known.items()})
+        return msgspec.msgpack.encode({name: _saved(market) for name, market in self.known.items()})
 
     def load(self, state: bytes) -> None:
         """Goes on where `pack` was called. Raises msgspec.DecodeError for what it did not give."""
         saved = msgspec.msgpack.decode(state, type=dict[str, SavedMarket])
-        for symbol in self._wanted.values() & saved.keys():
-            one = saved[symbol]
-            market = self._add(symbol, one.exponents)
+        for subject, name in self._names.items():
+            if (one := saved.get(name)) is None:
+                continue
+            market = self._add(self._wanted[subject], one.exponents)
             market.spec = market.spec._replace(
                 tick=one.tick, lot=one.lot, notional_min=one.notional_min, start=one.price, quantity_max=quantity_max(one.price)
             )
+            self._write_decimals(market)
             if one.book_id >= 0:
                 market.book.take_snapshot(RecordedBook(one.book_id, one.levels))
 

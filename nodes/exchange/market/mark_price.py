@@ -32,7 +32,10 @@ class MarkState(msgspec.Struct):
 
 
 class MarkPrice:
-    """Follows one contract, once a second. `spot`: the market that its index is taken from; its own book without one."""
+    """Follows one contract, once a second. `spot`: the market that its index is taken from; its own book without one.
+
+    `interval_s` between two fundings; 0: there are none, and the rate is 0.
+    """
 
     def __init__(self, market: VenueMarket, spot: VenueMarket | None, interval_s: float, state: MarkState | None = None):
         self.market, self.spot = market, spot
@@ -48,7 +51,9 @@ class MarkPrice:
         self._due_ms = now_ms + TICK_MS
         self._ticks += 1
         state = self.state
-        if not 0 < state.next_ms <= now_ms + self.interval_ms:
+        if not self.interval_ms:
+            state.next_ms = 0
+        elif not 0 < state.next_ms <= now_ms + self.interval_ms:
             state.next_ms = self._boundary(now_ms)
         self._sample(now_ms)
         return True
@@ -84,15 +89,22 @@ class MarkPrice:
         if not state.mark:
             state.basis = middle - index
         state.basis += towards_zero(middle - index - state.basis, BASIS_SAMPLES)
+        state.index = index
+        if self.interval_ms:
+            self._sample_rate(bid, ask, index)
+            left = max(min(state.next_ms - now_ms, self.interval_ms), 0)
+            carried = index + towards_zero(index * state.rate * left, UNIT * self.interval_ms)
+        else:
+            state.rate, carried = 0, index
+        state.mark = sorted((carried, index + state.basis, self.market.last_price or middle))[1]
+
+    def _sample_rate(self, bid: int, ask: int, index: int) -> None:
+        state = self.state
         state.premiums += (max(bid - index, 0) - (max(index - ask, 0) if ask else 0)) * UNIT // index
         state.samples += 1
         premium = towards_zero(state.premiums, state.samples)
         rate = premium + max(min(INTEREST - premium, DAMPER), -DAMPER)
         state.rate = max(min(rate, RATE_MAX), -RATE_MAX)
-        left = max(min(state.next_ms - now_ms, self.interval_ms), 0)
-        carried = index + towards_zero(index * state.rate * left, UNIT * self.interval_ms)
-        state.index = index
-        state.mark = sorted((carried, index + state.basis, self.market.last_price or middle))[1]
 
 
 def _middle(market: VenueMarket | None) -> int:

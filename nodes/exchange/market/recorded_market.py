@@ -75,19 +75,19 @@ class RecordedMarket:
 
     def apply(self, frame: RecordedFrame, now_ms: int) -> None:
         """Moves the market on by one frame of its own. Raises Unserved for a snapshot that cannot be of this book."""
-        row, symbol = frame.row, self.spec.symbol
+        row, name = frame.row, self.spec.name
         if isinstance(row, RecordedTrade):
             self._traded(row, now_ms)
         elif isinstance(row, RecordedBook):
             if self.book.take_snapshot(row):
-                self.ledger_rows.append(("book", symbol, row.last, row.levels))
+                self.ledger_rows.append(("book", name, row.last, row.levels))
                 self._shown(now_ms)
         elif isinstance(row, RecordedQuote):
             self.book.take_quote(row)
-            self.ledger_rows.append(("quote", symbol, row.id, row.bid, row.bid_quantity, row.ask, row.ask_quantity))
+            self.ledger_rows.append(("quote", name, row.id, row.bid, row.bid_quantity, row.ask, row.ask_quantity))
             self._shown(now_ms)
         elif isinstance(row, RecordedDepth):
-            self.ledger_rows.append(("depth", symbol, row.first, row.last, row.levels))
+            self.ledger_rows.append(("depth", name, row.first, row.last, row.levels))
             self.book.take_change(row)
             self._shown(now_ms, row.levels)
         elif frame.kind == "aggTrade":
@@ -131,7 +131,7 @@ class RecordedMarket:
             alone = Aggregate(row.id, row.price, row.quantity, row.id, row.id, row.time, trade.buyer_is_maker)
             self.frames.append((f"{self.spec.symbol.lower()}@aggTrade", SpotFrames(self.spec.symbol).aggregate(alone)))
         side = -1 if row.buyer_is_maker else 1
-        self.ledger_rows.append(("trade", self.spec.symbol, trade.id, trade.price, trade.quantity, side, row.time))
+        self.ledger_rows.append(("trade", self.spec.name, trade.id, trade.price, trade.quantity, side, row.time))
         had = 0  # of this trade, by our orders so far
         for order in self._by_priority():
             beyond = (order.price - trade.price) * order.side
@@ -179,8 +179,8 @@ class RecordedMarket:
 
     def standing_rows(self) -> list[LedgerRow]:
         """Ledger rows with the state of this market, for a ledger that begins or goes on here."""
-        rows: list[LedgerRow] = [("start", self.spec.symbol, self.book_id, self.tape.last_id, 0)]
-        return rows + ([("book", self.spec.symbol, self.book_id, self.image())] if self.book_id >= 0 else [])
+        rows: list[LedgerRow] = [("start", self.spec.name, self.book_id, self.tape.last_id, 0)]
+        return rows + ([("book", self.spec.name, self.book_id, self.image())] if self.book_id >= 0 else [])
 
     def image(self) -> list[Level]:
         """Every level of the recorded book."""

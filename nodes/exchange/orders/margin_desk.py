@@ -62,6 +62,7 @@ class MarginDesk:
         self.overloaded = False  # a fault: only market and reduce-only orders get through
         self.halted: set[str] = set()  # faults: symbols that are not traded
         self.unknown: set[str] = set()  # and those that the venue does not know
+        self.without_book: set[str] = set()  # symbols of which no book is known: no new order, and those that rest stand
         self._write = {symbol: UsdmFrames(market.spec) for symbol, market in markets.items()}
         for market in markets.values():
             market.on_fill, market.on_prevented = self.take_fill, self.take_prevented
@@ -73,7 +74,7 @@ class MarginDesk:
         market = self.market(params)
         symbol = market.spec.symbol
         terms = read_margin_terms(market, params, self.mark_of(symbol))
-        if symbol in self.halted:
+        if symbol in self.halted | self.without_book:
             raise CLOSED
         if self.overloaded and terms.type != "MARKET" and not terms.reduce_only:
             raise OVERLOADED
@@ -117,7 +118,7 @@ class MarginDesk:
         spec, symbol = market.spec, market.spec.symbol
         if self.overloaded:
             raise OVERLOADED
-        if symbol in self.halted:
+        if symbol in self.halted | self.without_book:
             raise VenueError(-5024, "Symbol is not in trading status. Order amendment is not permitted.")
         order = self.orders.find_open(symbol, params, -2013, "Order does not exist.")
         params.choice("side", ("BUY",) if order.side > 0 else ("SELL",), -1117, "Invalid side.")

@@ -1,4 +1,4 @@
-"""Mode paper: the market of the local exchange's orders is what the mesh's feeds have put into the log of a real venue.
+"""Mode paper: the markets of the local exchange's orders are what the mesh's feeds have put into the log of real venues.
 
 At the start books are built from checkpoint and log without filling anything: what happened while the exchange was away
 fills no order. From then on each event of the log moves the market, as it is read.
@@ -15,9 +15,9 @@ from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context, EventSubscription
+from tickmesh.bus.settings import LOCAL_VENUES
 from tickmesh.bus.topics import lanes_of
 from tickmesh.bus.wire import Event
-from tickmesh.nodes.exchange.market.instruments import SPOT
 from tickmesh.nodes.exchange.market.logged_market import READS, LoggedMarkets
 from tickmesh.nodes.exchange.market.queue import MODELS as QUEUES
 from tickmesh.nodes.exchange.server.running import RunningExchange
@@ -31,13 +31,13 @@ log = logging.getLogger("exchange")
 
 
 class PaperMarket:
-    """Follows the log of a real venue for an exchange that fills orders on paper."""
+    """Follows the log of real venues for an exchange that fills orders on paper."""
 
     def __init__(self, ctx: Context):
         self._ctx = ctx
         settings = ctx.config.exchange
-        symbols = [one.symbol for one in ctx.config.instruments if one.venue == SPOT]
-        self.markets = LoggedMarkets(symbols, QUEUES[settings.queue](), settings.trades_kept)
+        instruments = [one for one in ctx.config.instruments if one.venue in LOCAL_VENUES]
+        self.markets = LoggedMarkets(instruments, QUEUES[settings.queue](), settings.trades_kept)
         self._stale_ns = round(settings.stale_s * 1e9)
         self._checkpoints = CheckpointWriter(ctx.checkpoint, BOOKS_S)
         self._seq = 0
@@ -96,15 +96,19 @@ class PaperMarket:
         self._checkpoints.write_if_durable(subscription.durable_seq, subscription.log_id, self._ctx.own)
 
     async def _watch(self, running: RunningExchange) -> None:
-        """Closes markets whose book is not known, or whose venue is silent; new orders are refused there, others wait."""
+        """Closes markets whose book is not known, or whose venue is silent: new orders are refused there, others wait.
+
+        Moves mark prices, too."""
         before: set[str] = set()
         while not self._ctx.stop.is_set():
             closed = self.markets.closed(now_ns(), self._stale_ns)
-            running.core.desk.without_book = closed
-            for symbol in sorted(closed - before):
-                log.warning("%s is closed: its book is not known, or nothing comes from the venue", symbol)
-            for symbol in sorted(before - closed):
-                log.info("%s is open", symbol)
+            running.core.close(closed)
+            for name in sorted(closed - before):
+                log.warning("%s is closed: its book is not known, or nothing comes from the venue", name)
+            for name in sorted(before - closed):
+                log.info("%s is open", name)
             before = closed
             running.ctx.counters["closed"] = sorted(closed)
+            running.core.follow_marks(running.now_ms())
+            running.publish(running.commit())
             await asyncio.sleep(CLOSED_LOOK_S)

@@ -135,6 +135,7 @@ def test_what_a_key_may_do_is_told_to_who_signs_with_it(tmp_path, settings, with
             assert status == 200 and answer["enableWithdrawals"] is withdraws and answer["enableSpotAndMarginTrading"] is True
             assert (await rest("GET", path))[0] != 200, "without a signature"
             kept = KeyRights(**{name: answer[name] for name in KeyRights.__struct_fields__})
-            assert bool(refusal(kept)) is withdraws, "the session understands it"
+            for one in ("binance", "binance_usdm"):
+                assert bool(refusal(kept, one)) is withdraws, "the session understands it"
 
     asyncio.run(scene())

@@ -69,7 +69,8 @@ def test_every_operation_names_its_parameters():
     assert bare == {
         "/api/v3/ping", "/api/v3/time", "/api/v3/rateLimit/order", "/api/v3/openOrderList", "/fapi/v1/ping", "/fapi/v1/time",
         "/fapi/v1/exchangeInfo", "/fapi/v1/fundingInfo", "/fapi/v2/account", "/fapi/v3/account", "/fapi/v2/balance",
-        "/fapi/v3/balance", "/fapi/v1/multiAssetsMargin", "/fapi/v1/positionSide/dual", "/sapi/v1/account/apiRestrictions",
+        "/fapi/v3/balance", "/fapi/v1/accountConfig", "/fapi/v1/multiAssetsMargin",
+        "/fapi/v1/positionSide/dual", "/sapi/v1/account/apiRestrictions",
     }  # fmt: skip
 
 

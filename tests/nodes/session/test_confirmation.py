@@ -2,9 +2,10 @@
 
 import shutil
 
+import msgspec
 import pytest
 
-from tickmesh.bus.config import load
+from tickmesh.bus.config import ConfigError, load
 from tickmesh.nodes.session import confirmation
 from tickmesh.nodes.session.permissions import KeyRights, refusal
 
@@ -43,13 +44,35 @@ def test_where_no_money_is_at_stake_nothing_is_asked(tmp_path, mode):
     assert not confirmation.is_needed(config(tmp_path, mode))
 
 
-@pytest.mark.parametrize("changes, why", [
-    ({}, ""),
-    ({"enableWithdrawals": True}, "may withdraw"),
-    ({"permitsUniversalTransfer": True}, "may transfer to other accounts"),
-    ({"enableSpotAndMarginTrading": False}, "may not trade"),
+def test_what_is_typed_names_every_venue_that_orders_go_to_and_its_testnet(tmp_path):
+    both = '[executor]\ninstruments = ["*"]\n' + "".join(
+        f'[[instruments]]\nvenue = "{venue}"\nsymbol = "BTCUSDT"\n' for venue in ("binance", "binance_usdm", "kraken")
+    )
+    futures = both.replace('["*"]', '["binance_usdm.*"]')
+    with pytest.raises(ConfigError, match="it matches kraken.BTCUSDT"):
+        config(tmp_path, more=both)
+    assert confirmation.text_to_type(config(tmp_path, more=both.replace('"*"', '"binance*"'))) == "binance binance_usdm"
+    assert confirmation.text_to_type(config(tmp_path, more=futures)) == "binance_usdm"
+    assert confirmation.text_to_type(config(tmp_path, "testnet", more=futures)) == "binance_usdm testnet"
+
+
+@pytest.mark.parametrize("changes, venue, why", [
+    ({}, "binance", ""),
+    ({}, "binance_usdm", ""),
+    ({"enableWithdrawals": True}, "binance_usdm", "may withdraw"),
+    ({"permitsUniversalTransfer": True}, "binance", "may transfer to other accounts"),
+    ({"enableSpotAndMarginTrading": False}, "binance", "may not trade (enableSpotAndMarginTrading)"),
+    ({"enableSpotAndMarginTrading": False}, "binance_usdm", ""),
+    ({"enableFutures": False}, "binance_usdm", "may not trade (enableFutures)"),
+    ({"enableFutures": False}, "binance", ""),
 ])  # fmt: skip
-def test_a_key_that_can_take_money_away_is_not_used(changes, why):
-    rights = {"enableWithdrawals": False, "enableSpotAndMarginTrading": True} | changes
-    said = refusal(KeyRights(**rights))
+def test_a_key_that_can_take_money_away_or_not_trade_is_not_used(changes, venue, why):
+    rights = {"enableWithdrawals": False, "enableSpotAndMarginTrading": True, "enableFutures": True} | changes
+    said = refusal(KeyRights(**rights), venue)
     assert why in said and bool(said) == bool(why)
+
+
+def test_a_right_that_the_venue_does_not_name_is_not_assumed():
+    with pytest.raises(msgspec.ValidationError, match="enableWithdrawals"):
+        msgspec.json.decode(b'{"enableSpotAndMarginTrading": true}', type=KeyRights)
+    assert "may not trade" in refusal(msgspec.json.decode(b'{"enableWithdrawals": false}', type=KeyRights), "binance_usdm")

@@ -75,18 +75,23 @@ def test_a_fill_that_nobody_told_of_is_found_and_is_no_difference(tmp_path):
     play_at_futures(tmp_path, play, reconcile_s=30.0)
 
 
-def test_an_account_in_hedge_mode_gets_no_order_and_a_sentence_until_it_is_switched(tmp_path):
+@pytest.mark.parametrize("setting, wrong, right, words", [
+    ("hedge", True, False, ("hedge mode", "switch the position mode")),
+    ("multi_assets", True, False, ("multi-assets mode", "switch the assets mode")),
+    ("may_trade", False, True, ("may not trade (canTrade)", "open it there")),
+])  # fmt: skip
+def test_an_account_in_another_mode_gets_no_order_and_a_sentence_until_it_is_switched(tmp_path, setting, wrong, right, words):
     async def play(mesh, venue):
-        venue.hedge = True
+        setattr(venue, setting, wrong)
         mesh.start()
         mesh.publish_intent("a", ttl_s=PATIENCE_S)
         await until(lambda: mesh.alerts("account_unfit"), PATIENCE_S)
         tried = mesh.ctx.counters["reconnects"] + 3
         await until(lambda: mesh.ctx.counters["reconnects"] > tried, PATIENCE_S)
         ((level, _, why),) = mesh.alerts("account_unfit")
-        assert level == "critical" and "hedge mode" in why and "switch the position mode" in why
+        assert level == "critical" and all(word in why for word in words)
         assert venue.received == []
-        venue.hedge = False
+        setattr(venue, setting, right)
         await until(lambda: mesh.states("a")[-1:] == ["New"], PATIENCE_S)
         assert mesh.alerts("account_unfit")[-1][0] == "info"
 

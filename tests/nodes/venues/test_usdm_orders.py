@@ -137,8 +137,12 @@ def test_answers_about_the_account_are_read_with_their_signs():
                {"symbol": "", "incomeType": "FUNDING_FEE", "income": "1", "asset": "USDT", "time": 5, "tranId": 9}]  # fmt: skip
     payments, count = usdm_questions.read_fundings(json.dumps(incomes).encode(), KNOWN)
     assert payments == [FundingPayment("binance_usdm.BTCUSDT", "USDT", "-0.01", 8, 5 * 10**6)] and count == 2
-    assert usdm_questions.read_fitness(b'{"dualSidePosition":false}') == ""
-    assert "hedge mode" in usdm_questions.read_fitness(b'{"dualSidePosition":true}')
+    fit = {"canTrade": True, "canWithdraw": True, "dualSidePosition": False, "multiAssetsMargin": False}
+    assert usdm_questions.read_fitness(json.dumps(fit).encode()) == "", "canWithdraw is of the account: every account may"
+    for name in ("canTrade", "dualSidePosition", "multiAssetsMargin"):
+        assert name in usdm_questions.read_fitness(json.dumps(fit | {name: not fit[name]}).encode())
+        with pytest.raises(msgspec.ValidationError):  # what the venue does not say is not assumed
+            usdm_questions.read_fitness(json.dumps({key: fit[key] for key in fit if key != name}).encode())
     wallets = [{"asset": "USDT", "balance": "5.0"}, {"asset": "BNB", "balance": "0.00000000"}]
     assert usdm_questions.read_balances(json.dumps(wallets).encode()) == [Reported("USDT", "5.0", "0")]
     with pytest.raises(DecimalError):
