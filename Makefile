@@ -62,12 +62,13 @@ down:
 status: $(STAMP)
 	@.venv/bin/mesh status
 
-# Three at a time: most tests wait for real processes rather than work.
+# So many at a time on two cores: most tests wait for real processes and for the pace of an exchange rather than work.
+WORKERS ?= 3
 test: $(DEV_STAMP)
-	@.venv/bin/python -m pytest -n 3 --dist worksteal
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 fast: $(DEV_STAMP)
-	@.venv/bin/python -m pytest -n 3 --dist worksteal -m "not mesh and not data" $(wildcard $(FAST))
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not mesh and not data" $(wildcard $(FAST))
 
 # Python 3.13 has all of them; with an older one cryptofeed is skipped.
 peers:

@@ -4,6 +4,7 @@ An unknown key is an error. Paths are relative to the folder that holds `mesh.to
 anything.
 """
 
+import difflib
 import hashlib
 import os
 import re
@@ -241,8 +242,10 @@ def _sentence(error: msgspec.ValidationError, tree: dict[str, Any]) -> str:
     key, seen, kind = _place(where.rstrip("`"), tree)
     info = type_info(kind)
     if isinstance(info, StructType) and isinstance(seen, dict):  # a key too many, or one that is missing
-        known = ", ".join(field.name for field in info.fields)
-        return f"{key}: {what}; allowed there: {known}" if key else f"{what}; allowed there: {known}"
+        names = [field.name for field in info.fields]
+        near = difflib.get_close_matches(what.rpartition(" `")[2].rstrip("`"), names, 1)
+        meant = f" (did you mean `{near[0]}`?)" if near and "unknown field" in what else ""
+        return f"{key}{': ' if key else ''}{what}{meant}; allowed there: {', '.join(names)}"
     return f"{key} = {seen!r} is impossible; allowed: {_allowed(info, seen)}"
 
 

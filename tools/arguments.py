@@ -1,15 +1,18 @@
-"""Places in the log, as people write them: a number, a time, so long ago."""
+"""Places in the log, and times, as people write them: a number, a time, so long ago."""
 
 import re
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from tickmesh.bus.clock import now_ns
+from tickmesh.storage.query.times import ReadError, to_ns
 from tickmesh.tools.terminal import UsageFailure
 
-UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
-AGO = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "w": 604_800 * 10**9}
+AGO = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+OF_TODAY = re.compile(r"\d\d:.+")
 NOW = "now"
+TIMES = "a time (2026-01-31T12:00:00, 12:00 of today, now), nor so long ago (30s, 5m, 1h)"
 
 
 class Place(NamedTuple):
@@ -20,26 +23,40 @@ class Place(NamedTuple):
 
 
 def place(option: str, text: str, local: bool = False) -> Place:
-    """The place that `option` (--from, --until) names: a seq, a time, `30s` ago, or now.
-
-    A time is UTC unless it says otherwise (or `local`: this machine's zone); without a day it is one of today.
-    """
+    """The place that `option` (--from, --until) names: a seq, or a time as `moment` has it. Raises UsageFailure."""
     if text.isdigit():
         return Place(int(text), None)
+    ns = _moment(text, local)
+    if ns is None:
+        raise UsageFailure(f"{option} {text!r} is neither a sequence number (4711), nor {TIMES}")
+    return Place(None, ns)
+
+
+def moment(option: str, text: str) -> int:
+    """The time in ns that `option` (--start, --end) names: a time, `30s` ago, or now. Raises UsageFailure.
+
+    A time is UTC unless it says otherwise; without a day it is one of today.
+    """
+    ns = _moment(text, False)
+    if ns is None:
+        raise UsageFailure(f"{option} {text!r} is neither {TIMES}")
+    return ns
+
+
+def _moment(text: str, local: bool) -> int | None:
+    """As `moment`, None where it is none; `local`: a time that names no zone is this machine's."""
     if text == NOW:
-        return Place(None, now_ns())
+        return now_ns()
     if match := AGO.fullmatch(text):
-        return Place(None, now_ns() - int(float(match[1]) * UNITS_NS[match[2]]))
+        return now_ns() - int(float(match[1]) * UNITS_NS[match[2]])
+    if OF_TODAY.fullmatch(text):
+        text = f"{_today(local)}T{text}"
     try:
-        moment = datetime.fromisoformat(text) if "-" in text else datetime.combine(_today(local), time.fromisoformat(text))
-    except ValueError:
-        raise UsageFailure(
-            f"{option} {text!r} is neither a sequence number (4711), nor a time (2026-01-31T12:00:00, 12:00 of today, now), "
-            "nor so long ago (30s, 5m, 1h)"
-        ) from None
-    if moment.tzinfo is None:
-        moment = moment.astimezone() if local else moment.replace(tzinfo=UTC)
-    return Place(None, int(moment.timestamp()) * 10**9 + moment.microsecond * 1000)
+        if local and (naive := datetime.fromisoformat(text)).tzinfo is None:
+            return to_ns(naive.astimezone())
+        return to_ns(text)
+    except (ValueError, ReadError):
+        return None
 
 
 def _today(local: bool) -> date:

@@ -1,12 +1,10 @@
 """`mesh bars`: bars of any length from what was recorded, as a table, JSON, CSV or a picture."""
 
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from tickmesh.bus.config import Config
@@ -20,8 +18,10 @@ from tickmesh.storage.query.bar_coverage import with_covered
 from tickmesh.storage.query.bar_frame import frame_of
 from tickmesh.storage.query.bar_gaps import bars_with_coverage
 from tickmesh.storage.query.gaps import CoverageWarning, Gaps
-from tickmesh.storage.query.reader import exponents, to_ns
+from tickmesh.storage.query.reader import exponents
+from tickmesh.tools.arguments import moment
 from tickmesh.tools.extras import use_matplotlib
+from tickmesh.tools.progress import progress
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, config, err, out
 
 if TYPE_CHECKING:
@@ -60,15 +60,16 @@ def bars(
     """Reads bars of an instrument from archive and log; prints warnings. Raises Failure or UsageFailure with a sentence."""
     mesh = config()
     subject = find_subject(mesh, instrument)
+    span = moment("--start", start) if start else None, moment("--end", end) if end else None
     try:
         every_s = resample.seconds(every)
-        window = Window(every_s * SECOND_NS, to_ns(start), to_ns(end))
+        window = Window(every_s * SECOND_NS, *span)
         if window.start_ns is not None and window.end_ns is not None and window.start_ns >= window.end_ns:
             raise UsageFailure(f"the start {start} is not before the end {end}")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            with _ProgressBar() as progress:
-                seen = resample.seen(mesh, subject, window, cast(resample.Source, source), progress, off_book)
+            with progress("reading files") as shown:
+                seen = resample.seen(mesh, subject, window, cast(resample.Source, source), shown, off_book)
             rows = resample.filled(seen.bars, window) if fill else seen.bars
             rows = bars_with_coverage(mesh, subject, window, rows, cast(Gaps, gaps))
             if gaps != "ignore":
@@ -112,20 +113,6 @@ def _alternatives(mesh: Config, subject: str, source: str) -> str:
     named = days[0] if len(days) == 1 else f"{len(days)} days from {days[0]} to {days[-1]}"
     more = "; days that are not sealed have no pyramid, --source auto reads them too" if source == "pyramid" else ""
     return f"its archive has {named}{more}"
-
-
-class _ProgressBar:
-    """A bar on stderr, where a person sits and the work is long enough to wonder."""
-
-    def __enter__(self) -> resample.Progress:
-        columns = (TextColumn("reading files"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.shown = Progress(*columns, console=err, transient=True, disable=not sys.stderr.isatty())
-        self.shown.start()
-        task = self.shown.add_task("")
-        return lambda done, of: self.shown.update(task, completed=done, total=of)
-
-    def __exit__(self, *_: object) -> None:
-        self.shown.stop()
 
 
 def as_json(result: BarsResult) -> JsonObject:

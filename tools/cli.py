@@ -285,8 +285,10 @@ def rebuild(
 def bars(
     instrument: Annotated[str, typer.Argument(help="A symbol, or venue.symbol.")],
     every: Annotated[str, typer.Option(help="Length of a bar: 1s, 90s, 1m, 4h, 1d, 1w.")] = "1m",
-    start: Annotated[str | None, typer.Option(help="From this time on (ISO 8601, UTC).")] = None,
-    end: Annotated[str | None, typer.Option(help="Up to this time.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="From this time on (UTC), like 2024-08-09T12:00, or so long ago (1h).")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="Up to this time, or so long ago.")] = None,
     source: Annotated[str, typer.Option(help="auto, pyramid (sealed days only), or ticks.")] = "auto",
     fill: Annotated[bool, typer.Option("--fill", help="A bar also where nothing happened.")] = False,
     gaps: Annotated[
@@ -318,8 +320,8 @@ def export(
     topic: Annotated[
         list[str] | None, typer.Option(help="trade, depth.binance, quote.binance.BTCUSDT …; market data without.")
     ] = None,
-    start: Annotated[str | None, typer.Option(help="Days from here on (UTC), like 2024-08-09.")] = None,
-    end: Annotated[str | None, typer.Option(help="Days before this one.")] = None,
+    start: Annotated[str | None, typer.Option(help="Days from here on (UTC), like 2024-08-09, or 7d ago.")] = None,
+    end: Annotated[str | None, typer.Option(help="Days before this one, or so long ago.")] = None,
     format: Annotated[Literal["parquet", "arrow"], typer.Option(help="Of the files.")] = "parquet",
     decimals: Annotated[
         Literal["mantissa", "float", "exact"],

@@ -26,7 +26,7 @@ from tickmesh.storage.archive.file import SYSTEM, ArchiveGone, folder_of, place,
 from tickmesh.storage.archive.prune import mark_exported
 from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader, day_of
 from tickmesh.storage.query import coverage
-from tickmesh.storage.query.reader import to_ns
+from tickmesh.tools.arguments import moment
 from tickmesh.tools.extras import need
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
 from tickmesh.tools.topics import chooser
@@ -264,8 +264,8 @@ def export(
     _check(topics)
     need("pyarrow", "export", "an export")
     folder = to or config.source_dir / "export"
+    span = moment("--start", start) if start else None, moment("--end", end) if end else None
     try:
-        span = to_ns(start), to_ns(end)
         make_folders(folder)
         with _alone(folder):
             run = Export(config, folder, format, decimals)

@@ -4,6 +4,7 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import partial
 from itertools import chain, islice
 from typing import NoReturn, TypeVar
@@ -36,8 +37,10 @@ class Arguments(argparse.ArgumentParser):
     """A command line whose faults are sentences as those of every command."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises UsageFailure."""
-        raise terminal.UsageFailure(f"{message}; see tap --help")
+        """Raises UsageFailure; of an option that there is not, with the one that is near to it."""
+        wrong = next((word for word in message.split() if word.startswith("-")), "")
+        near = get_close_matches(wrong, self._option_string_actions, 1) if "unrecognized" in message else []
+        raise terminal.UsageFailure(f"{message}{f' (did you mean {near[0]}?)' if near else ''}; see tap --help")
 
 
 def arguments() -> Arguments:
@@ -46,7 +49,7 @@ def arguments() -> Arguments:
     parser = Arguments("tap", usage="tap [OPTION]... [TOPIC]...", description=ABOUT, formatter_class=wide, allow_abbrev=False)
     add = parser.add_argument
     add("topics", metavar="TOPIC", nargs="*", help=argparse.SUPPRESS)
-    add("-c", "-n", "--count", metavar="N", type=_count, default=0, help="end after N events (with --rate: reports)")
+    add("-c", "-n", "--count", metavar="N", type=_count, default=0, help="end after the first N events (with --rate: reports)")
     add("--rate", action="store_true", help="events per second of each topic instead of the events")
     add("--from", dest="since", metavar="PLACE", default="", help="begin at this seq, time (UTC) or so long ago (30s, 5m, 1h)")
     add("--until", metavar="PLACE", default="", help="end there; now: at the end of what is recorded")

@@ -30,9 +30,11 @@ from tickmesh.tools.judge import (
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.log import Event
 from tickmesh.tools.judge.log_facts import LogFacts
+from tickmesh.tools.progress import Shown, progress
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
 READ_AGAIN = 5
+SHOWN_EVERY = 500  # events
 INCOMPLETE = "NOT ok, incomplete: what could be compared holds; the sentences above name what could not."
 
 
@@ -49,7 +51,8 @@ def verify(captures: list[Path], settled: bool = False) -> JsonObject:
     for _ in range(READ_AGAIN):
         findings = Findings()
         try:
-            result = _judge(config, captures, settled, findings)
+            with progress("judging events") as shown:
+                result = _judge(config, captures, settled, findings, shown)
         except log.ReleasedMeanwhile as released:
             why = released  # what it was about is archived now: from the beginning, with a later watermark
             continue
@@ -59,10 +62,18 @@ def verify(captures: list[Path], settled: bool = False) -> JsonObject:
     )
 
 
-def _judge(config: Config, captures: list[Path], settled: bool, findings: Findings) -> JsonObject:
+def _judge(config: Config, captures: list[Path], settled: bool, findings: Findings, shown: Shown) -> JsonObject:
     if any(path.is_dir() for path in captures):
-        return _against_ledger(config, captures, settled, findings)
-    return _against(config, captures, findings) if captures else _alone(config, findings)
+        return _against_ledger(config, captures, settled, findings, shown)
+    return _against(config, captures, findings, shown) if captures else _alone(config, findings, shown)
+
+
+def _followed(events: Iterable[Event], shown: Shown) -> Iterator[Event]:
+    """Gives the events on, and shows how many there were: where they end is not known before they have been read."""
+    for event in events:
+        if event.seq % SHOWN_EVERY == 0:
+            shown(event.seq, None)
+        yield event
 
 
 def _without_events(config: Config, stored: Iterable[str]) -> list[str]:
@@ -70,7 +81,7 @@ def _without_events(config: Config, stored: Iterable[str]) -> list[str]:
     return sorted({instrument.subject for instrument in config.instruments} - set(stored))
 
 
-def _against(config: Config, captures: list[Path], findings: Findings) -> JsonObject:
+def _against(config: Config, captures: list[Path], findings: Findings, shown: Shown) -> JsonObject:
     """The archive, and the log for what is not archived yet, compared with the captures."""
     for path in captures:
         if not path.is_file():
@@ -78,7 +89,8 @@ def _against(config: Config, captures: list[Path], findings: Findings) -> JsonOb
     facts = LogFacts()
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
-    stored = against_capture.gather_stored(chain(archive.read(config.archive_dir, upto, findings), beyond), facts)
+    events = chain(archive.read(config.archive_dir, upto, findings), beyond)
+    stored = against_capture.gather_stored(_followed(events, shown), facts)
     try:
         captured = capture.read_captures(captures, facts)
     except OSError as error:
@@ -93,7 +105,7 @@ def _against(config: Config, captures: list[Path], findings: Findings) -> JsonOb
     }
 
 
-def _against_ledger(config: Config, folders: list[Path], settled: bool, findings: Findings) -> JsonObject:
+def _against_ledger(config: Config, folders: list[Path], settled: bool, findings: Findings, shown: Shown) -> JsonObject:
     """Archive and log compared with what the local exchange says it did.
 
     The ledger is read last: its rows are written before anything is sent, so it has all that is stored.
@@ -108,7 +120,7 @@ def _against_ledger(config: Config, folders: list[Path], settled: bool, findings
     orders, traded = account.StoredAccount(), trading.StoredTrading()
     worked, facts = parents.StoredParents(), limit_facts.LimitFacts(_limits(config))
     events = chain(archive.read(config.archive_dir, upto, findings), beyond)
-    stored = eras.gather_stored(facts.watch(worked.watch(traded.watch(orders.watch(events)))))
+    stored = eras.gather_stored(facts.watch(worked.watch(traded.watch(orders.watch(_followed(events, shown))))))
     truth = exchange_ledger.read_contents(folders[0], findings)
     pairs = eras.pair_eras(truth, stored, findings)
     against_ledger.compare(truth, pairs, findings, begun_ms, config.feed.depth_limit)
@@ -147,7 +159,7 @@ def _decimal(amount: str) -> Decimal | None:
     return Decimal(amount) if amount else None
 
 
-def _alone(config: Config, findings: Findings) -> JsonObject:
+def _alone(config: Config, findings: Findings, shown: Shown) -> JsonObject:
     """Log, archive and recent store: each by itself, then where they overlap."""
     upto = archive.watermark(config.archive_dir)
     files = log.segment_files(config.log_dir)
@@ -163,7 +175,7 @@ def _alone(config: Config, findings: Findings) -> JsonObject:
     covering = coverage.CoverageWatch(upto)
     rules = recent.RetentionRules(int(config.recorder.recent_hours * 3600e9), config.recorder.recent_bytes_max)
     agreed = recent.compare(config.recent_dir, config.log_dir, rules, everything, findings)
-    for event in covering.watch(agreed):
+    for event in covering.watch(_followed(agreed, shown)):
         last = event.seq
     covering.judge(config.archive_dir, findings)
     strayed.judge(findings)

@@ -120,6 +120,8 @@ def test_a_value_out_of_bounds_or_of_a_wrong_type_is_said(tmp_path, section, key
             "[[models]]\nname = 'm'\nkernel = 'x'\ninstruments = []",
             "models[0].instruments = [] is impossible; allowed: at least one pattern",
         ),
+        ("[feed]\nlinse = 3", "feed: Object contains unknown field `linse` (did you mean `lines`?); allowed there: "),
+        ("sorce = 'x'", "Object contains unknown field `sorce` (did you mean `source`?); allowed there: mode, source"),
         ("frob = 1", "Object contains unknown field `frob`; allowed there: mode, source"),
         (
             "[exchange.limits]\nfrob = 1",

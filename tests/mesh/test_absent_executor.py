@@ -1,18 +1,11 @@
 """An executor that was away: what it makes up for is judged by the time at which it can act, and is no burst."""
 
-import contextlib
-import random
-import threading
-
-import numpy as np
 import pytest
 
 from tests.support.mesh_run import until
-from tests.support.node_processes import NodeProcesses
+from tests.support.trading_mesh import Signals, trading_mesh
 from tickmesh.bus.clock import SECOND
-from tickmesh.bus.schema import SIGNAL, Action, Kind, Status
-from tickmesh.bus.sockets import Producer
-from tickmesh.bus.wire import encode
+from tickmesh.bus.schema import Action, Kind, Status
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(200)]
 
@@ -31,29 +24,12 @@ quotes_per_s = 30.0
 """
 
 
-class Signals(threading.Thread):
-    """Publishes a strong signal about the newest event three times a second."""
-
-    def __init__(self, mesh: NodeProcesses):
-        super().__init__(daemon=True)
-        self.mesh, self.over = mesh, threading.Event()
-
-    def run(self):
-        chance = random.Random(7)
-        with contextlib.closing(Producer(self.mesh.config, "model-m")) as model:
-            while not self.over.wait(1 / 3):
-                row = np.array([(b"m", chance.choice([-0.9, 0.9]), np.nan, 0, 0)], SIGNAL)
-                model.publish([encode(Kind.signal, SUBJECT, row, cause_seq=self.mesh.last())])
-
-
 @pytest.fixture(scope="module")
 def absence(tmp_path_factory):
     """(mesh, seq at which the executor died, seq at which it was back): signals went on meanwhile."""
-    mesh = NodeProcesses(tmp_path_factory.mktemp("absent"), SETTINGS)
-    try:
-        mesh.start("sequencer", "exchange", "feed-1", "session", "executor")
-        signals = Signals(mesh)
-        signals.start()
+    nodes = ("sequencer", "exchange", "feed-1", "session", "executor")
+    with trading_mesh(tmp_path_factory.mktemp("absent"), SETTINGS, nodes, base="") as mesh:
+        signals = Signals(mesh, (SUBJECT,), 3)
         until(lambda: len(mesh.events(Kind.fill)) > 2, "it trades")
         mesh.kill("executor")
         died = mesh.last()
@@ -63,11 +39,8 @@ def absence(tmp_path_factory):
         back = mesh.last()
         mesh.start("executor")
         until(lambda: len(mesh.events(Kind.fill, after=back)) > 3, "it trades again")
-        signals.over.set()
-        signals.join()
+        signals.end()
         yield mesh, died, back
-    finally:
-        mesh.end()
 
 
 def test_nothing_is_sent_on_a_cause_that_is_older_than_stale_ms_when_it_can_act(absence):

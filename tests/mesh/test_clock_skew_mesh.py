@@ -6,7 +6,7 @@ from json import dumps
 import pytest
 
 from tests.support.mesh_run import until
-from tests.support.node_processes import NodeProcesses
+from tests.support.trading_mesh import trading_mesh
 from tickmesh.bus.schema import Action, Kind
 from tickmesh.nodes.exchange.server.faults import PATH
 from tickmesh.nodes.net import exchange_address
@@ -14,19 +14,10 @@ from tickmesh.nodes.net import exchange_address
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(900)]
 
 SETTINGS = """
-[[instruments]]
-symbol = "BTCUSDT"
-[[models]]
-name = "imbalance"
-kernel = "book_imbalance"
 [executor]
 styles = ["limit_ioc"]
 [session]
 reconcile_s = 1.0
-[feed]
-lines = 1
-[exchange]
-lines = 1
 """
 PATIENCE_S = 240.0
 
@@ -42,29 +33,20 @@ def orders(mesh, after: int) -> int:
     return sum(event.records["action"][0] == Action.NEW for event in mesh.events(Kind.intent, after=after))
 
 
-def newest(mesh, name: str) -> dict:
-    beats = [event.map() for event in mesh.events(Kind.health) if event.subject == name]
-    return beats[-1] if beats else {}
-
-
 def refused(mesh) -> int:
-    return newest(mesh, "executor").get("refused", {}).get("clock_skew", 0)
+    return mesh.newest("executor").get("refused", {}).get("clock_skew", 0)
 
 
 def test_no_order_while_the_clocks_differ_too_much(tmp_path):
-    mesh = NodeProcesses(tmp_path, SETTINGS)
-    try:
-        mesh.start("sequencer", "exchange", "feed-1", "session", "model-imbalance", "executor")
+    with trading_mesh(tmp_path, SETTINGS) as mesh:
         until(lambda: orders(mesh, 0) > 2, "it trades", PATIENCE_S)
         assert refused(mesh) == 0
         faults(mesh, "POST", {"kind": "clock", "length_s": 0, "offset_ms": 5000})
-        until(lambda: refused(mesh) > 2, lambda: f"it refuses: {newest(mesh, 'session')}", PATIENCE_S)
-        assert 4000 < newest(mesh, "session")["clock_skew_ms"] < 6000
+        until(lambda: refused(mesh) > 2, lambda: f"it refuses: {mesh.newest('session')}", PATIENCE_S)
+        assert 4000 < mesh.newest("session")["clock_skew_ms"] < 6000
         since = mesh.last()
         was = refused(mesh)
         until(lambda: refused(mesh) > was + 2, "it goes on refusing", PATIENCE_S)
         assert orders(mesh, since) == 0
         faults(mesh, "DELETE")
-        until(lambda: orders(mesh, since) > 2, lambda: f"it trades again: {newest(mesh, 'session')}", PATIENCE_S)
-    finally:
-        mesh.end()
+        until(lambda: orders(mesh, since) > 2, lambda: f"it trades again: {mesh.newest('session')}", PATIENCE_S)

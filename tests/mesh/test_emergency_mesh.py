@@ -1,16 +1,16 @@
 """The kill switch while what should carry it out is dead or stopped: the orders at the venue are cancelled all the same."""
 
+import contextlib
 import json
 import os
 import signal
-import sys
-from pathlib import Path
 
 import pytest
 
 import tests.support.mesh_run as run
 from tests.support.mesh_run import until
 from tests.support.node_processes import NodeProcesses
+from tests.support.trading_mesh import NODES, ONE_MODEL
 from tests.support.venue_account import VenueAccount
 from tickmesh.bus.names import KILL_SWITCH_FILE
 from tickmesh.bus.schema import Kind, Status
@@ -18,11 +18,6 @@ from tickmesh.bus.schema import Kind, Status
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(900)]
 
 SETTINGS = """
-[[instruments]]
-symbol = "BTCUSDT"
-[[models]]
-name = "imbalance"
-kernel = "book_imbalance"
 [executor]
 order_ttl_ms = 600000
 styles = ["limit"]
@@ -33,10 +28,6 @@ lost_latch_s = {latch_s}
 [session]
 reconcile_s = 1.0
 recv_window_ms = 1000
-[feed]
-lines = 1
-[exchange]
-lines = 1
 [exchange.limits]
 weight_per_minute = 1000000
 [venues.binance]
@@ -50,18 +41,9 @@ class Scene(NodeProcesses):
     """A mesh with a sentinel, and no supervisord: what is killed stays dead until the test starts it."""
 
     def __init__(self, root, latch_s):
-        super().__init__(root, SETTINGS.format(latch_s=latch_s))
-        (root / ".venv").symlink_to(Path(os.path.dirname(os.path.dirname(sys.executable))))
+        super().__init__(root, ONE_MODEL + SETTINGS.format(latch_s=latch_s))
         self.account = VenueAccount(self.config)
         self.scenes = 0
-
-    def begin(self):
-        self.start("sequencer", "exchange", "feed-1", "session", "model-imbalance", "executor", "sentinel-1")
-        at = self.last()
-        until(lambda: self.beats("executor", at)[1:], "the sentinel has heard of the executor", PATIENCE_S)
-
-    def beats(self, name, after=0):
-        return [event.map() for event in self.events(Kind.health, after=after) if event.subject == name]
 
     def rest(self) -> list[str]:
         """Orders of ours that rest at the venue, and one that is not; the session has heard of them."""
@@ -98,19 +80,20 @@ class Scene(NodeProcesses):
         last = lambda: dict(self.updates())  # noqa: E731
         until(lambda: all(last()[name] == Status.Canceled for name in names), lambda: f"{last()}", PATIENCE_S)
         self.mesh("kill-switch", "off")
-        until(lambda: self.beats("executor")[-1]["kill_switch"]["on"] is False, "it is off", PATIENCE_S)
+        until(lambda: self.newest("executor")["kill_switch"]["on"] is False, "it is off", PATIENCE_S)
 
 
-@pytest.fixture
-def scene(tmp_path, request):
-    out = Scene(tmp_path, getattr(request, "param", 0.0))
+@contextlib.contextmanager
+def running(root, latch_s):
+    """A scene in which everything runs, and has heard of each other."""
+    scene = Scene(root, latch_s)
     try:
-        out.begin()
-        yield out
+        scene.start(*NODES, "sentinel-1")
+        at = scene.last()
+        until(lambda: scene.beats("executor", at)[1:], "the sentinel has heard of the executor", PATIENCE_S)
+        yield scene
     finally:
-        for name in tuple(out.processes):
-            os.kill(out.processes[name].pid, signal.SIGCONT)
-        out.end()
+        scene.end()
 
 
 def test_a_sentinel_needs_nobody_but_the_venue(tmp_path):
@@ -140,9 +123,13 @@ def test_a_sentinel_needs_nobody_but_the_venue(tmp_path):
         until(lambda: "stopped" in whys(), lambda: f"the log has it when it can: {whys()}", PATIENCE_S)
         assert scene.alerts("latched")
     finally:
-        for process in scene.processes.values():
-            os.kill(process.pid, signal.SIGCONT)
         scene.end()
+
+
+@pytest.fixture
+def scene(tmp_path):
+    with running(tmp_path, 0.0) as scene:
+        yield scene
 
 
 def test_what_is_dead_or_stopped_does_not_keep_orders_alive(scene):
@@ -171,7 +158,7 @@ def test_what_is_dead_or_stopped_does_not_keep_orders_alive(scene):
     assert said["emergency"]["left"] == 0, "to the command a sentinel started by hand is none: two cancel, and neither fails"
     scene.until_none_of_ours()
     scene.signal(signal.SIGCONT, TRADING)
-    until(lambda: scene.beats("executor")[-1]["kill_switch"]["on"], "the command is in the log when it can be", PATIENCE_S)
+    until(lambda: scene.newest("executor")["kill_switch"]["on"], "the command is in the log when it can be", PATIENCE_S)
     scene.lift(names)
 
     names = scene.rest()
@@ -184,23 +171,24 @@ def test_what_is_dead_or_stopped_does_not_keep_orders_alive(scene):
     state = until(lambda: (now := status())["on"] is None and now, "the executor's last word is out of date", PATIENCE_S)
     assert state["file_why"] == "all dead" and "sequencer" in state["lost"]
     scene.start(*TRADING)
-    until(lambda: scene.beats("executor")[-1]["kill_switch"]["on"], "it holds when all is back", PATIENCE_S)
+    until(lambda: scene.newest("executor")["kill_switch"]["on"], "it holds when all is back", PATIENCE_S)
     scene.lift(names)
 
 
-@pytest.mark.parametrize("scene", [6.0], indirect=True)
-@pytest.mark.parametrize("stopped", [("sequencer",), ("executor",), ("sequencer", "executor")], ids=" ".join)
-def test_a_loss_pauses_first_and_latches_after_the_set_time(scene, stopped):
-    names = scene.rest()
-    path = scene.config.run_dir / KILL_SWITCH_FILE
-    scene.signal(signal.SIGSTOP, stopped)
-    if "sequencer" in stopped:
-        until(lambda: "sequencer" in scene.mesh("kill-switch", "status")["lost"], "it is paused", PATIENCE_S)
-    until(path.exists, "it latches", PATIENCE_S)
-    assert "risk.lost_latch_s allows 6" in path.read_text()
-    scene.until_none_of_ours()
-    scene.signal(signal.SIGCONT, stopped)
-    until(lambda: scene.beats("executor")[-1]["kill_switch"]["on"], "it is on when all is back, until a person lifts it",
-          PATIENCE_S)  # fmt: skip
-    assert scene.alerts("latched")
-    scene.lift(names)
+def test_a_loss_pauses_first_and_latches_after_the_set_time(tmp_path):
+    with running(tmp_path, 6.0) as scene:
+        for stopped in (("sequencer",), ("executor",), ("sequencer", "executor")):
+            names = scene.rest()
+            before = scene.last()
+            path = scene.config.run_dir / KILL_SWITCH_FILE
+            scene.signal(signal.SIGSTOP, stopped)
+            if "sequencer" in stopped:
+                until(lambda: "sequencer" in scene.mesh("kill-switch", "status")["lost"], "it is paused", PATIENCE_S)
+            until(path.exists, f"it latches without {stopped}", PATIENCE_S)
+            assert "risk.lost_latch_s allows 6" in path.read_text()
+            scene.until_none_of_ours()
+            scene.signal(signal.SIGCONT, stopped)
+            until(lambda: scene.newest("executor")["kill_switch"]["on"], "it is on when all is back, until a person lifts it",
+                  PATIENCE_S)  # fmt: skip
+            until(lambda: scene.alerts("latched", before), "it is told of", PATIENCE_S)  # noqa: B023
+            scene.lift(names)

@@ -1,11 +1,7 @@
 """Three instruments traded at once on the local exchange, executor and session killed in between, judged by its ledger."""
 
 import contextlib
-import itertools
 import json
-import os
-import random
-import threading
 
 import numpy as np
 import pytest
@@ -13,7 +9,8 @@ import pytest
 import tests.support.mesh_run as run
 from tests.support.mesh_run import until
 from tests.support.node_processes import NodeProcesses
-from tickmesh.bus.schema import INTENT, SIGNAL, Action, Kind, OrderType, Status, TimeInForce
+from tests.support.trading_mesh import Signals, statuses, trading_mesh
+from tickmesh.bus.schema import INTENT, Action, Kind, OrderType, Status, TimeInForce
 from tickmesh.bus.sockets import Producer
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.orders.states import FINAL
@@ -40,7 +37,6 @@ lines = 1
 lines = 1
 quotes_per_s = 30.0
 """
-KILLS = ("both",)  # the sweep of orders has the rest: tests/tools/chaos/test_chaos_orders.py
 
 
 def settings(symbols, traded) -> str:
@@ -48,39 +44,9 @@ def settings(symbols, traded) -> str:
     return SETTINGS.format(instruments=listed, traded=json.dumps(traded))
 
 
-class Signals(threading.Thread):
-    """Publishes strong signals on every instrument in turn, 30 a second, up and down at random."""
-
-    def __init__(self, mesh: NodeProcesses):
-        super().__init__(daemon=True)
-        self.mesh, self.over = mesh, threading.Event()
-
-    def run(self):
-        chance = random.Random(5)
-        with contextlib.closing(Producer(self.mesh.config, "model-m")) as model:
-            for subject in itertools.cycle(SUBJECTS):
-                if self.over.wait(1 / 30):
-                    return
-                row = np.array([(b"m", chance.choice([-0.9, 0.9]), np.nan, 0, 0)], SIGNAL)
-                model.publish([encode(Kind.signal, subject, row, cause_seq=self.mesh.last())])
-
-
-def statuses(mesh: NodeProcesses) -> dict[tuple[str, str], int]:
-    """The newest status of every order in the log; of one that nothing is said about, PendingNew."""
-    return {
-        (event.subject, record["client_order_id"].decode()): int(record["status"] if event.kind == Kind.update else 1)
-        for event in mesh.events(Kind.intent, Kind.update) for record in event.records if record["quantity_lots"]
-    }  # fmt: skip
-
-
-def newest(mesh: NodeProcesses) -> dict:
-    """The executor's newest health."""
-    return [event.map() for event in mesh.events(Kind.health) if event.subject == "executor"][-1]
-
-
 def settled(mesh: NodeProcesses, fills: int) -> dict:
     """The executor's newest health, once it knows so many fills and no order that is open; {} before."""
-    beat = newest(mesh)
+    beat = mesh.newest("executor")
     return beat if (beat["fills"], beat["open_orders"]) == (fills, 0) else {}
 
 
@@ -106,18 +72,13 @@ def place_far_away(mesh: NodeProcesses, log_id: str, subject: str, price_ticks: 
 def traded(tmp_path_factory):
     """The folder, the orders that were left behind, and the judge's verdict, of a mesh that is over."""
     root = tmp_path_factory.mktemp("three")
-    mesh = NodeProcesses(root, settings(SYMBOLS, ["binance.*"]))
-    try:
-        mesh.start("sequencer", "exchange", "feed-1", "session", "executor")
-        signals = Signals(mesh)
-        signals.start()
-        for kill in KILLS:
-            at = mesh.last()
-            until(lambda at=at: traded_on_all(mesh, at), "fills on all three")
-            names = ("executor", "session") if kill == "both" else (kill,)
-            for name in names:
-                mesh.kill(name)
-            mesh.start(*reversed(names))
+    nodes = ("sequencer", "exchange", "feed-1", "session", "executor")
+    with trading_mesh(root, settings(SYMBOLS, ["binance.*"]), nodes, base="") as mesh:
+        signals = Signals(mesh, SUBJECTS, 30)
+        until(lambda: traded_on_all(mesh, 0) and len(mesh.events(Kind.fill)) > 10, "fills on all three")
+        for name in ("executor", "session"):  # the sweep of orders has the rest: tests/tools/chaos/test_chaos_orders.py
+            mesh.kill(name)
+        mesh.start("session", "executor")
         at = mesh.last()
         until(lambda: traded_on_all(mesh, at), "fills on all three")
         mesh.kill("executor")
@@ -130,19 +91,17 @@ def traded(tmp_path_factory):
         mesh.start("executor", "session")
         until(lambda: all(statuses(mesh)[order] == Status.Canceled for order in left), "what was left behind is cancelled")
         until(lambda: any(e.subject == BTC for e in mesh.events(Kind.fill, after=at)), "what is listed is traded")
-        signals.over.set()
-        signals.join()
+        signals.end()
         until(lambda: set(statuses(mesh).values()) <= FINAL, "no order is open")
         fills = len(mesh.events(Kind.fill))
-        beat = until(lambda: settled(mesh, fills), lambda: f"{fills} fills, no open order, by its health: {newest(mesh)}")
+        beat = until(
+            lambda: settled(mesh, fills), lambda: f"{fills} fills, no open order, by its health: {mesh.newest('executor')}"
+        )
         after = [e.subject for e in mesh.events(Kind.intent, after=at) if e.records["action"][0] == Action.NEW]
         for name in ("exchange", "executor", "session", "feed-1", "sequencer"):
             mesh.kill(name)
-        (root / ".venv").symlink_to(os.path.dirname(os.path.dirname(os.sys.executable)))
         verdict = json.loads(run.command(root, "mesh", "verify", "--against", "data/sim/exchange", "--json").stdout)
         yield mesh, left, verdict, beat, after
-    finally:
-        mesh.end()
 
 
 def test_no_order_is_doubled_or_lost_and_every_position_is_the_ledger_s(traded):

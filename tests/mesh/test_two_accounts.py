@@ -1,22 +1,16 @@
 """Spot and USD-M futures traded at once, a session for each account, killed in between: what the log has is the venue's."""
 
-import contextlib
-import itertools
 import json
-import random
-import threading
 import time
 import urllib.request
 
-import numpy as np
 import pytest
 
 from tests.support.mesh_run import until
 from tests.support.node_processes import NodeProcesses
 from tests.support.session_scene import LOCAL
-from tickmesh.bus.schema import SIGNAL, Kind
-from tickmesh.bus.sockets import Producer
-from tickmesh.bus.wire import encode
+from tests.support.trading_mesh import Signals, statuses, trading_mesh
+from tickmesh.bus.schema import Kind
 from tickmesh.nodes.net import exchange_address
 from tickmesh.nodes.orders.states import FINAL
 from tickmesh.nodes.venues.binance_signing import signed_query
@@ -55,23 +49,6 @@ SESSIONS = ("session", "session-binance_usdm")
 KILLS = (("executor",), (SESSIONS[1],), SESSIONS, ("executor", *SESSIONS))
 
 
-class Signals(threading.Thread):
-    """Publishes strong signals on both instruments in turn, 20 a second, up and down at random."""
-
-    def __init__(self, mesh: NodeProcesses):
-        super().__init__(daemon=True)
-        self.mesh, self.over = mesh, threading.Event()
-
-    def run(self):
-        chance = random.Random(5)
-        with contextlib.closing(Producer(self.mesh.config, "model-m")) as model:
-            for subject in itertools.cycle(SUBJECTS):
-                if self.over.wait(1 / 20):
-                    return
-                row = np.array([(b"m", chance.choice([-0.9, 0.9]), np.nan, 0, 0)], SIGNAL)
-                model.publish([encode(Kind.signal, subject, row, cause_seq=self.mesh.last())])
-
-
 def asked(mesh: NodeProcesses, venue: str, path: str, **query):
     """What the exchange answers to a signed question."""
     where = exchange_address.read(mesh.config, venue)
@@ -81,22 +58,9 @@ def asked(mesh: NodeProcesses, venue: str, path: str, **query):
         return json.loads(answer.read())
 
 
-def statuses(mesh: NodeProcesses) -> dict[tuple[str, str], int]:
-    """The newest status of every order in the log; of one that nothing is said about, PendingNew."""
-    return {
-        (event.subject, record["client_order_id"].decode()): int(record["status"] if event.kind == Kind.update else 1)
-        for event in mesh.events(Kind.intent, Kind.update) for record in event.records if record["quantity_lots"]
-    }  # fmt: skip
-
-
 def records(mesh: NodeProcesses, kind: Kind, subject: str) -> list:
     """The records of a kind and a subject, in the order of the log."""
     return [record for event in mesh.events(kind) if event.subject == subject for record in event.records]
-
-
-def beat_of(mesh: NodeProcesses, name: str) -> dict:
-    """A node's newest health."""
-    return [event.map() for event in mesh.events(Kind.health) if event.subject == name][-1]
 
 
 def wallet(mesh: NodeProcesses) -> int:
@@ -112,11 +76,9 @@ def units(text: str) -> int:
 @pytest.fixture(scope="module")
 def traded(tmp_path_factory):
     """A mesh that has traded on both accounts through all kills and then rests; the exchange and both sessions are there."""
-    mesh = NodeProcesses(tmp_path_factory.mktemp("accounts"), SETTINGS)
-    try:
-        mesh.start("sequencer", "exchange", "feed-binance-1", "feed-binance_usdm-1", *SESSIONS, "executor")
-        signals = Signals(mesh)
-        signals.start()
+    nodes = ("sequencer", "exchange", "feed-binance-1", "feed-binance_usdm-1", *SESSIONS, "executor")
+    with trading_mesh(tmp_path_factory.mktemp("accounts"), SETTINGS, nodes, base="") as mesh:
+        signals = Signals(mesh, SUBJECTS, 20)
         for names in (*KILLS, ()):
             at = mesh.last()
             until(lambda at=at: {e.subject for e in mesh.events(Kind.fill, after=at)} == set(SUBJECTS), "fills on both")
@@ -124,14 +86,11 @@ def traded(tmp_path_factory):
                 mesh.kill(name)
             mesh.start(*reversed(names))
         until(lambda: len(records(mesh, Kind.funding, USDM)) >= 2, "fundings")
-        signals.over.set()
-        signals.join()
+        signals.end()
         until(lambda: set(statuses(mesh).values()) <= FINAL, "no order is open")
         fills = len(mesh.events(Kind.fill))
-        until(lambda: beat_of(mesh, "executor")["fills"] == fills, "the executor has counted all fills")
+        until(lambda: mesh.newest("executor")["fills"] == fills, "the executor has counted all fills")
         yield mesh
-    finally:
-        mesh.end()
 
 
 def test_fills_and_position_of_the_futures_account_are_the_venue_s(traded):
@@ -145,7 +104,7 @@ def test_fills_and_position_of_the_futures_account_are_the_venue_s(traded):
     assert len(sent) == len(orders), "none is sent twice"
     assert sent <= {cid for subject, cid in statuses(traded) if subject == USDM}
     position = sum(float(row["positionAmt"]) for row in asked(traded, "binance_usdm", "/fapi/v3/positionRisk"))
-    assert beat_of(traded, "executor")["positions"][USDM]["position"] == pytest.approx(position, abs=1e-12)
+    assert traded.newest("executor")["positions"][USDM]["position"] == pytest.approx(position, abs=1e-12)
     assert not traded.alerts("position_differs") and not traded.alerts("impossible_transition")
 
 
@@ -156,7 +115,7 @@ def test_each_funding_is_in_the_log_once_and_counts_in_the_executor_s_profit(tra
         theirs = [(row["tranId"], units(row["income"])) for row in rows]
         if not rows or [(int(row["transaction_id"]), int(row["amount"])) for row in logged] != theirs:
             return False
-        money = beat_of(traded, "executor")["positions"][USDM]["funding"]
+        money = traded.newest("executor")["positions"][USDM]["funding"]
         return money == pytest.approx(sum(units(r["income"]) for r in rows) / 1e8, abs=2e-5 * len(rows))
 
     until(both, "the fundings of the log are those of the venue, and the executor's")

@@ -20,6 +20,7 @@ class NodeProcesses:
 
     def __init__(self, root, settings):
         (root / "mesh.toml").write_text(settings)
+        (root / ".venv").symlink_to(sys.prefix)  # for commands
         self.root, self.config = root, load(root)
         self.faults = ClockFaults(root / "clock-faults.json")
         self.processes = {}
@@ -63,6 +64,14 @@ class NodeProcesses:
     def alerts(self, what, after=0):
         """The contents of the alerts of this name."""
         return [said for said in (event.map() for event in self.events(Kind.alert, after=after)) if said["what"] == what]
+
+    def beats(self, name, after=0):
+        """The contents of a node's heartbeats after a seq."""
+        return [event.map() for event in self.events(Kind.health, after=after) if event.subject == name]
+
+    def newest(self, name):
+        """A node's newest heartbeat; {} where there is none."""
+        return (self.beats(name) or [{}])[-1]
 
     def pace(self, seconds):
         """What the log's time does in so many seconds, in seconds."""

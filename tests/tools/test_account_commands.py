@@ -2,20 +2,17 @@
 
 import contextlib
 import json
-import os
 import signal
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from tests.support.mesh_run import until
 from tests.support.naive_money import NaivePosition
-from tests.support.node_processes import NodeProcesses
+from tests.support.trading_mesh import trading_mesh
 from tickmesh.bus.schema import Kind, Status
 from tickmesh.tools.cli import commands
 from tickmesh.tools.terminal import Failure
@@ -23,11 +20,6 @@ from tickmesh.tools.terminal import Failure
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(400)]
 BTC = "binance.BTCUSDT"
 SETTINGS = """
-[[instruments]]
-symbol = "BTCUSDT"
-[[models]]
-name = "imbalance"
-kernel = "book_imbalance"
 [executor]
 order_ttl_ms = 600000
 [[strategies]]
@@ -36,23 +28,13 @@ styles = ["limit"]
 [[strategies]]
 name = "takes"
 styles = ["limit_ioc"]
-[feed]
-lines = 1
-[exchange]
-lines = 1
 """
 
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory):
-    root = tmp_path_factory.mktemp("account")
-    mesh = NodeProcesses(root, SETTINGS)
-    (root / ".venv").symlink_to(Path(os.path.dirname(os.path.dirname(sys.executable))))
-    try:
-        mesh.start("sequencer", "exchange", "feed-1", "session", "model-imbalance", "executor")
+    with trading_mesh(tmp_path_factory.mktemp("account"), SETTINGS) as mesh:
         yield mesh
-    finally:
-        mesh.end()
 
 
 def call(mesh, *words):

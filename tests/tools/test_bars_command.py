@@ -6,9 +6,10 @@ import re
 import pytest
 
 from tests.support.command_run import mesh_here
-from tests.support.stored import Market, write_log
+from tests.support.stored import START, Market, write_log
 from tickmesh.bus.config import Config
 from tickmesh.bus.settings import Mesh
+from tickmesh.tools import arguments
 
 SECOND_NS = 1_000_000_000
 
@@ -38,6 +39,14 @@ def test_a_table_of_the_last_bars(root):
     assert "100 bars from 2024-08-09 00:00:00 to 2024-08-09 01:39:00: 300 trades, volume 6" in done.stdout
 
 
+def test_times_are_those_of_tap(root, monkeypatch):
+    monkeypatch.setattr(arguments, "now_ns", lambda: START + 100 * 60 * SECOND_NS)
+    for span in (("1h", "30m"), ("2024-08-09T00:40", "01:10:00"), ("00:40:00", "2024-08-09T03:10+02:00")):
+        done = mesh(root, "binance.BTCUSDT", "--start", span[0], "--end", span[1])
+        assert "30 bars from 2024-08-09 00:40:00 to 2024-08-09 01:09:00" in done.stdout, done
+    assert "100 bars from" in mesh(root, "binance.BTCUSDT", "--start", "1w", "--end", "now").stdout
+
+
 def test_all_bars_as_csv_and_candles(root, tmp_path):
     table, picture = tmp_path / "bars.csv", tmp_path / "bars.png"
     done = mesh(root, "binance.BTCUSDT", "--every", "5m", "--csv", table, "--plot", picture)
@@ -57,6 +66,7 @@ def test_all_bars_as_csv_and_candles(root, tmp_path):
         (["kraken.BTCUSDT"], "nothing is known of kraken.BTCUSDT at all; it has no archived day"),
         (["binance.BTCUSDT", "--every", "soon"], "'soon' is no length of a bar; allowed are whole seconds"),
         (["binance.BTCUSDT", "--start", "2025-01-01", "--end", "2024-01-01"], "the start 2025-01-01 is not before"),
+        (["binance.BTCUSDT", "--start", "lately"], "--start 'lately' is neither a time .*, nor so long ago .30s, 5m, 1h."),
         (["binance.BTCUSDT", "--source", "air"], "'air' is no source of bars; allowed: auto, pyramid, ticks"),
         (["binance.BTCUSDT", "--gaps", "hide"], "gaps='hide' is unknown; it should be one of"),
         (["binance.BTCUSDT", "--csv", "/nowhere/bars.csv"], "/nowhere/bars.csv cannot be written: "),

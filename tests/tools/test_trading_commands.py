@@ -1,16 +1,13 @@
 """Commands with real processes: each is in the log when it returns, and holds there and after every restart."""
 
 import json
-import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 import tests.support.mesh_run as run
 from tests.support.mesh_run import until
-from tests.support.node_processes import NodeProcesses
+from tests.support.trading_mesh import trading_mesh
 from tickmesh.bus.names import KILL_SWITCH_FILE, OPERATOR
 from tickmesh.bus.schema import Action, Kind, Status
 from tickmesh.nodes.orders.commands import KillSwitch, SwitchStrategy
@@ -20,11 +17,6 @@ from tickmesh.tools.terminal import Failure
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
 
 SETTINGS = """
-[[instruments]]
-symbol = "BTCUSDT"
-[[models]]
-name = "imbalance"
-kernel = "book_imbalance"
 [executor]
 order_ttl_ms = 600000
 [[strategies]]
@@ -37,27 +29,13 @@ styles = ["limit_ioc"]
 [risk]
 on_kill = "flatten"
 notional_max = "1000000"
-[feed]
-lines = 1
-[exchange]
-lines = 1
 """
 
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory):
-    root = tmp_path_factory.mktemp("commands")
-    mesh = NodeProcesses(root, SETTINGS)
-    (root / ".venv").symlink_to(Path(os.path.dirname(os.path.dirname(sys.executable))))
-    try:
-        mesh.start("sequencer", "exchange", "feed-1", "session", "model-imbalance", "executor")
+    with trading_mesh(tmp_path_factory.mktemp("commands"), SETTINGS) as mesh:
         yield mesh
-    finally:
-        mesh.end()
-
-
-def newest(mesh) -> dict:
-    return [event.map() for event in mesh.events(Kind.health) if event.subject == "executor"][-1]
 
 
 def ok(mesh, *words) -> dict:
@@ -89,7 +67,7 @@ def test_a_strategy_is_switched_where_the_log_has_it_and_a_fresh_executor_knows(
     off = ok(mesh, "strategy", "takes", "off", "--why", "a test")["seq"]
     mesh.kill("executor")
     mesh.start("executor")
-    until(lambda: newest(mesh)["strategies"]["takes"]["state"] == "off", "a fresh executor has it off")
+    until(lambda: mesh.newest("executor")["strategies"]["takes"]["state"] == "off", "a fresh executor has it off")
     assert not any(e.records["strategy"][0] == b"takes" and e.cause_seq > off for e in mesh.events(Kind.intent, after=off)
                    if e.records["action"][0] == Action.NEW)  # fmt: skip
     shown = ok(mesh, "positions")
@@ -109,16 +87,19 @@ def test_a_kill_switch_cancels_closes_and_stays_until_a_person_lifts_it(mesh):
     assert (mesh.config.run_dir / KILL_SWITCH_FILE).exists()
 
     def quiet() -> bool:
-        beat = newest(mesh)
+        beat = mesh.newest("executor")
         held = [one for one in beat["positions"].values() if abs(one["position"]) * 60_000 > 6]  # what the venue's least is
         return bool(beat["kill_switch"]["on"] and not beat["open_orders"] and not held)
 
-    until(quiet, lambda: f"nothing is open, nothing is held: {newest(mesh)}")
+    until(quiet, lambda: f"nothing is open, nothing is held: {mesh.newest('executor')}")
     closing = [e for e in mesh.events(Kind.intent, after=on) if e.records["action"][0] == Action.NEW and e.cause_seq > on]
     assert {int(e.records["order_type"][0]) for e in closing} <= {2}, "market orders that close, and nothing else"
     mesh.kill("executor")
     mesh.start("executor")
-    until(lambda: newest(mesh)["strategies"]["rests"]["refused"].get("kill_switch", 0) > 2, "it refuses after a restart")
+    until(
+        lambda: mesh.newest("executor")["strategies"]["rests"]["refused"].get("kill_switch", 0) > 2,
+        "it refuses after a restart",
+    )
     said = ok(mesh, "kill-switch", "status")
     assert said["on"] and said["why"] == "a test" and said["by"] == "operator" and said["file"]
     off = ok(mesh, "kill-switch", "off")["seq"]

@@ -30,6 +30,7 @@ from tickmesh.storage.archive.seal import Sealer
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.query import coverage, reader
 from tickmesh.storage.query.arrow import ADDED
+from tickmesh.tools import arguments
 
 SUBJECT = "binance.BTCUSDT"
 DAYS = ("2024-08-09", "2024-08-10", "2024-08-11")
@@ -181,9 +182,11 @@ def test_finished_days_are_skipped_and_the_open_one_waits_for_partial(tmp_path):
     compare(Kind.trade, rows(config, f"trade.{SUBJECT}", DAYS[2]), frame)
 
 
-def test_a_chosen_span_and_topics(tmp_path):
+@pytest.mark.parametrize("span", [(DAYS[1], DAYS[2]), ("2d", "24h")], ids=["days", "so long ago"])
+def test_a_chosen_span_and_topics(tmp_path, monkeypatch, span):
+    monkeypatch.setattr(arguments, "now_ns", lambda: int(np.datetime64(DAYS[1], "ns").astype("i8")) + 2 * DAY)
     stored(tmp_path)
-    said = mesh(tmp_path, "--start", DAYS[1], "--end", DAYS[2], "--topic", "trade.binance", "--topic", "gap", "--to", "out")
+    said = mesh(tmp_path, "--start", span[0], "--end", span[1], "--topic", "trade.binance", "--topic", "gap", "--to", "out")
     assert topics_in(tmp_path / "out") == {f"trade/binance/{s}/{DAYS[1]}.parquet" for s in ("BTCUSDT", "ETHUSDT")} | {
         f"gap/binance/BTCUSDT/{DAYS[1]}.parquet"
     }
@@ -193,7 +196,7 @@ def test_a_chosen_span_and_topics(tmp_path):
 def test_bad_input_is_a_sentence(tmp_path):
     stored(tmp_path, 5)
     for words, part in (
-        (("--topic", "health"), "cannot be exported"), (("--start", "yesterday"), "is no time"),
+        (("--topic", "health"), "cannot be exported"), (("--start", "yesterday"), "is neither a time"),
         (("--to", "mesh.toml"), "cannot be"), (("--format", "csv"), "csv"),
     ):  # fmt: skip
         said = mesh(tmp_path, *words, check=False)
