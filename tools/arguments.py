@@ -1,15 +1,11 @@
 """Places in the log, as people write them: a number, a time, so long ago."""
 
-import re
 from datetime import UTC, date, datetime, time
 from typing import NamedTuple
 
 from tickmesh.bus.clock import now_ns
+from tickmesh.storage.query.times import ago_ns
 from tickmesh.tools.terminal import UsageFailure
-
-UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
-AGO = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-NOW = "now"
 
 
 class Place(NamedTuple):
@@ -26,10 +22,8 @@ def place(option: str, text: str, local: bool = False) -> Place:
     """
     if text.isdigit():
         return Place(int(text), None)
-    if text == NOW:
-        return Place(None, now_ns())
-    if match := AGO.fullmatch(text):
-        return Place(None, now_ns() - int(float(match[1]) * UNITS_NS[match[2]]))
+    if (ago := ago_ns(text)) is not None:
+        return Place(None, ago)
     try:
         moment = datetime.fromisoformat(text) if "-" in text else datetime.combine(_today(local), time.fromisoformat(text))
     except ValueError:
