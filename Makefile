@@ -5,7 +5,7 @@
 # make test bench style types; make fast: what takes a minute
 # make peers          other programs of the field against ours (the extra bench), in an environment of their own
 # make lock           choose the newest allowed versions of everything, with their hashes
-# make extras         what plots and exports need: matplotlib, pyarrow
+# make extras         what research, plots and exports need: duckdb, matplotlib, polars, pyarrow
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -15,7 +15,7 @@ DEV_STAMP := .venv/.installed-dev
 PIP := .venv/bin/python -m pip --disable-pip-version-check install -q --no-compile
 IMPORTS := from importlib import import_module as one; from tickmesh.nodes.process_table import NODES; \
 	[one(f'tickmesh.nodes.{name}.node') for name in NODES]; [one(name) for name in ('numba', 'uvloop', 'tickmesh.tools.up', 'tickmesh.tools.tap')]
-PACKAGES := bus storage nodes tools
+PACKAGES := bus storage nodes research tools
 VENUE ?=
 INSTRUMENTS ?=
 CAPTURE ?=
@@ -86,7 +86,7 @@ lock: $(STAMP)
 	@rm -rf run/lock
 
 extras: $(STAMP)
-	@$(PIP) -e '.[plot,export]'
+	@$(PIP) -e '.[plot,export,research]'
 
 # A mesh of its own in a temporary folder; the one that runs here is not touched.
 chaos: $(STAMP)

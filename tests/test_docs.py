@@ -33,7 +33,7 @@ def test_every_file_and_folder_that_a_page_names_exists():
     """Such as `nodes/feed/node.py`: names that begin with a folder of the tree."""
     pages = [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")]
     for page in pages:
-        for name in re.findall(r"`((?:bus|storage|nodes|tools|tests|bench|docs)/[\w./-]*)`", page.read_text()):
+        for name in re.findall(r"`((?:bus|storage|nodes|research|tools|tests|bench|docs)/[\w./-]*)`", page.read_text()):
             assert (PROJECT / name).exists(), f"{page.relative_to(PROJECT)} names {name}"
 
 

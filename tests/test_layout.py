@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.places import PROJECT
 
-ORDER = ("bus", "storage", "nodes", "tools")
+ORDER = ("bus", "storage", "nodes", "research", "tools")
 NODES = sorted(path.parent.name for path in (PROJECT / "nodes").glob("*/node.py"))
 FILES = {
     path.relative_to(PROJECT): ast.parse(path.read_text()) for package in ORDER for path in (PROJECT / package).rglob("*.py")

@@ -79,6 +79,7 @@ def test_a_missing_extra_is_said_with_the_command_that_installs_it(make_root, mo
     write_log(load(root).log_dir, Market().mixed(50))
     for words, library in (
         (["export"], "pyarrow"),
+        (["head", "trade.BTCUSDT"], "pyarrow"),
         (["outage"], "matplotlib"),
         (["coverage", "--plot", "x.png"], "matplotlib"),
         (["bars", "BTCUSDT", "--plot", "x.png"], "matplotlib"),
@@ -89,8 +90,7 @@ def test_a_missing_extra_is_said_with_the_command_that_installs_it(make_root, mo
 
 
 def test_the_folders_are_no_packages_of_a_person_s_environment(tmp_path):
-    program = (
-        "import tickmesh.bus.wire, importlib.util as u; print([n for n in ('bus','nodes','storage','tools') if u.find_spec(n)])"
-    )
+    names = ("bus", "nodes", "research", "storage", "tools")
+    program = f"import tickmesh.bus.wire, importlib.util as u; print([n for n in {names} if u.find_spec(n)])"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -26,7 +26,8 @@ from tickmesh.tools import cli, tap
 
 LANGUAGES = {"python", "toml", "json", "bash", "text", "console"}  # text: a picture or a listing, console: what was printed
 PLAIN = {"bash", "cd", "mkdir", "touch", "cat", "curl"}  # and what a shell has
-RUN = {"coverage", "bars", "export", "rebuild"}  # commands that read only: they are run on a recorded market
+# Commands that read only: they are run on a recorded market.
+RUN = {"coverage", "bars", "export", "rebuild", "ls", "info", "head", "sql"}
 NEEDS_EXCHANGE = "run/exchange.json"
 # Blocks that other tests run: what reads an export test_export_engines.py, other programs test_exchange_peers.py.
 ELSEWHERE = re.compile(r"data/sim/export|^(import|from) (cryptofeed|binance)", re.M)

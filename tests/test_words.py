@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("bus", "nodes", "storage", "tools")
+PACKAGES = ("bus", "nodes", "research", "storage", "tools")
 
 # Verbs that meant publish, build, reply, print, read and note at once; the field has a word for each.
 VAGUE = re.compile(

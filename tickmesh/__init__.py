@@ -1,1 +1,20 @@
-"""tickmesh: an entry-level high-frequency trading mesh for crypto venues."""
+"""tickmesh: an entry-level high-frequency trading mesh for crypto venues. `tickmesh.open()` opens what was recorded."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tickmesh.research.opening import open as open
+
+_FACADE = {"open": "tickmesh.research.opening"}  # imported when first asked for: the mesh's processes need none of it
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FACADE:
+        from importlib import import_module
+
+        return getattr(import_module(_FACADE[name]), name)
+    raise AttributeError(f"module 'tickmesh' has no attribute {name!r}; it has {', '.join(_FACADE)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_FACADE])

@@ -5,13 +5,10 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from tickmesh.bus.clock import now_ns
-from tickmesh.storage.query.times import ReadError, to_ns
+from tickmesh.storage.query.times import ReadError, ago_ns, to_ns
 from tickmesh.tools.terminal import UsageFailure
 
-UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "w": 604_800 * 10**9}
-AGO = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 OF_TODAY = re.compile(r"\d\d:.+")
-NOW = "now"
 TIMES = "a time (2026-01-31T12:00:00, 12:00 of today, now), nor so long ago (30s, 5m, 1h)"
 
 
@@ -45,10 +42,8 @@ def moment(option: str, text: str) -> int:
 
 def _moment(text: str, local: bool) -> int | None:
     """As `moment`, None where it is none; `local`: a time that names no zone is this machine's."""
-    if text == NOW:
-        return now_ns()
-    if match := AGO.fullmatch(text):
-        return now_ns() - int(float(match[1]) * UNITS_NS[match[2]])
+    if (ago := ago_ns(text)) is not None:
+        return ago
     if OF_TODAY.fullmatch(text):
         text = f"{_today(local)}T{text}"
     try:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tickmesh.tools import account_commands, command_line, model_commands, terminal, trading_commands
+from tickmesh.tools import account_commands, command_line, model_commands, research_commands, terminal, trading_commands
 
 commands = command_line.command_group("Runs, shows, checks and replays this folder's mesh.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -340,6 +340,7 @@ def export(
         raise typer.Exit(1)
 
 
+research_commands.add_to(commands)
 model_commands.add_to(commands)
 trading_commands.add_to(commands)
 account_commands.add_to(commands)

@@ -14,7 +14,8 @@ from tickmesh.bus.schema import Kind
 from tickmesh.bus.sockets import Subscriber
 from tickmesh.bus.topics import lanes_of
 from tickmesh.bus.wire import Event
-from tickmesh.tools.arguments import NOW, Place, place
+from tickmesh.storage.query.times import NOW
+from tickmesh.tools.arguments import Place, place
 from tickmesh.tools.terminal import Failure
 from tickmesh.tools.topics import Choice
 

@@ -32,7 +32,16 @@ from tickmesh.storage.archive.catalog import (
 )
 from tickmesh.storage.archive.eras import NONE, era_of, eras_in
 from tickmesh.storage.archive.file import ArchiveError, ArchiveFile, ArchiveGone, folder_of
-from tickmesh.storage.archive.rows import By, check_order, in_id_order, row_dtype, rows_of, segment_rows
+from tickmesh.storage.archive.rows import (
+    By,
+    check_order,
+    in_id_order,
+    row_dtype,
+    rows_of,
+    segment_count,
+    segment_parts,
+    segment_rows,
+)
 from tickmesh.storage.hdf5.columns import Table, TableReader, to_bytes, windows
 
 __all__ = [
@@ -236,6 +245,44 @@ class ArchiveReader:
 
         parts = self._retried(gather)
         return np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
+
+    def parts(self, kind: Kind, subject: str, start_ns: int | None = None, end_ns: int | None = None) -> Iterator[np.ndarray]:
+        """Reads the rows of `columns`, in order of seq, some at a time: memory is bounded by a part, not by the span.
+
+        Files that are sealed or pruned meanwhile are listed anew: `archived_seq` may be higher at the end than it was.
+        """
+        folder, days = self._asked(kind, subject, start_ns, end_ns)
+        after = 0
+        while True:
+            try:
+                self.require(folder, days)
+                for file in self.files:
+                    if file.folder == folder and days[0] <= file.day <= days[1] and file.last > after:
+                        with ArchiveFile(file.path) as segment:
+                            if kind in segment.kinds:
+                                for part in segment_parts(segment, kind, subject, start_ns, end_ns, after):
+                                    if len(part):
+                                        yield part
+                                        after = int(part["seq"][-1])
+                return
+            except ArchiveGone:
+                if not self.moved():
+                    raise
+
+    def count(self, kind: Kind, subject: str, start_ns: int | None = None, end_ns: int | None = None) -> int:
+        """Counts the rows that `columns` would read, mostly without reading them."""
+        folder, days = self._asked(kind, subject, start_ns, end_ns)
+
+        def counted() -> int:
+            self.require(folder, days)
+            rows = 0
+            for file in self.files:
+                if file.folder == folder and days[0] <= file.day <= days[1]:
+                    with ArchiveFile(file.path) as segment:
+                        rows += segment_count(segment, kind, subject, start_ns, end_ns) if kind in segment.kinds else 0
+            return rows
+
+        return self._retried(counted)
 
     def _asked(self, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> tuple[str, tuple[str, str]]:
         """Folder and days of a request; warns of those that were pruned."""

@@ -1,5 +1,6 @@
 """Records with their event's fields beside them: what research is handed, from a file or from events in memory."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ from tickmesh.storage.archive.file import ArchiveError, ArchiveFile
 from tickmesh.storage.hdf5.columns import Table, TableReader
 
 By = Literal["seq", "venue"]
+PART_ROWS = 1 << 17  # that `segment_parts` reads at once: some MB
 _ROW_HEADER = ("seq", "seq_ns", "recv_ns", "flags", "first_id", "last_id", "venue_ns")
 _ORIGIN = ("cause_seq", "k", "producer")  # which event made whom say this, and as which of its answers
 DERIVED = frozenset(
@@ -63,16 +65,69 @@ def segment_rows(
     try:
         start = 0 if start_ns is None else reader.first_row("seq_ns", start_ns)
         stop = reader.events if end_ns is None else reader.first_row("seq_ns", end_ns, start)
-        return _rows(reader, start, stop)
+        return _rows(reader, start, stop, reader.record_range(start, stop))
     except (KeyError, ValueError, IndexError, OSError, RuntimeError):
         segment.check()
         raise
 
 
-def _rows(reader: TableReader, start: int, stop: int) -> np.ndarray:
-    """Events start…stop of a reader as rows."""
+def segment_parts(
+    segment: ArchiveFile, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None, after: int = 0
+) -> Iterator[np.ndarray]:
+    """Reads the rows of `segment_rows` with seq > `after` in parts of about PART_ROWS rows; an event lies in one part.
+
+    Raises ArchiveError.
+    """
+    reader = segment.reader(kind)
+    if len(reader.subjects) != 1 or kind in DERIVED:
+        for tables in segment.windows((kind,), after):
+            yield rows_of(kind, tables[kind], subject, start_ns, end_ns)
+        return
+    if reader.subjects[0] != subject.encode():
+        return
+    try:
+        start = 0 if start_ns is None else reader.first_row("seq_ns", start_ns)
+        start = reader.first_row("seq", after + 1, start) if after else start
+        stop = reader.events if end_ns is None else reader.first_row("seq_ns", end_ns, start)
+        record = reader.record_range(0, start)[1]
+        while start < stop:
+            end, records = _part_end(reader, start, stop)
+            yield _rows(reader, start, end, (record, record + records))
+            start, record = end, record + records
+    except (KeyError, ValueError, IndexError, OSError, RuntimeError):
+        segment.check()
+        raise
+
+
+def segment_count(segment: ArchiveFile, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> int:
+    """Counts the rows of `segment_rows`. Raises ArchiveError."""
+    reader = segment.reader(kind)
+    if len(reader.subjects) != 1 or reader.subjects[0] != subject.encode():
+        return sum(len(part) for part in segment_parts(segment, kind, subject, start_ns, end_ns))
+    try:
+        start = 0 if start_ns is None else reader.first_row("seq_ns", start_ns)
+        stop = reader.events if end_ns is None else reader.first_row("seq_ns", end_ns, start)
+        first, last = reader.record_range(start, stop) if stop - start < reader.events else (0, reader.records)
+        return last - first
+    except (KeyError, ValueError, IndexError, OSError, RuntimeError):
+        segment.check()
+        raise
+
+
+def _part_end(reader: TableReader, start: int, stop: int) -> tuple[int, int]:
+    """(where a part that begins with event `start` ends, its records): at most PART_ROWS records, or one event."""
+    stop = min(stop, start + PART_ROWS)
+    if reader.events == reader.records:
+        return stop, stop - start
+    ends = np.cumsum(reader.column("count", start, stop).astype("i8"))
+    events = max(int(np.searchsorted(ends, PART_ROWS, "right")), 1)
+    return start + events, int(ends[events - 1])
+
+
+def _rows(reader: TableReader, start: int, stop: int, records: tuple[int, int]) -> np.ndarray:
+    """Events start…stop of a reader, which has their records at `records`, as rows."""
     dtype = row_dtype(reader.kind)
-    first, last = reader.record_range(start, stop)
+    first, last = records
     out = np.zeros(last - first, dtype)
     own = reader.dtype.names or ("msgpack",)
     counts = None if last - first == stop - start else reader.column("count", start, stop).astype("i8")

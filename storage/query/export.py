@@ -19,14 +19,13 @@ from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import refusal
 from tickmesh.storage.archive.file import SOFTWARE, ArchiveFile, folder_of
 from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader, File, rows_of
-from tickmesh.storage.hdf5.columns import from_bytes
 from tickmesh.storage.query import reader
 from tickmesh.storage.query.arrow import ContentSum, Decimals, ExportColumns
 from tickmesh.storage.query.coverage import COVERED
+from tickmesh.storage.query.row_parts import log_parts
 
 Format = Literal["parquet", "arrow"]
 ROWS_EACH = 1 << 17  # of a row group: some MB, and the same however the archive was cut
-LOG_EVENTS = 50_000  # of the log that are turned into rows at once
 
 
 class ExportError(LogError):
@@ -132,22 +131,7 @@ def rows(config: Config, archive: ArchiveReader, day: Day) -> Iterator[np.ndarra
                     yield rows_of(day.kind, tables[day.kind], day.subject, start_ns, end_ns)
     if day.complete:
         return
-    raws: list[bytes] = []
-    for event in reader.events(config, archive.archived_seq):
-        if event.seq_ns >= end_ns:
-            break
-        if event.kind == day.kind and event.subject == day.subject:
-            raws.append(bytes(event.raw))
-        if len(raws) >= LOG_EVENTS:
-            yield _rows_of_raws(day, raws)
-            raws = []
-    if raws:
-        yield _rows_of_raws(day, raws)
-
-
-def _rows_of_raws(day: Day, raws: list[bytes]) -> np.ndarray:
-    part = from_bytes(day.kind, b"".join(raws), np.array([len(raw) for raw in raws], "i8"))
-    return rows_of(day.kind, part, day.subject, *day.span_ns)
+    yield from log_parts(config, archive.archived_seq, day.kind, day.subject, start_ns, end_ns)
 
 
 def of_day(ledger: np.ndarray, day: Day) -> np.ndarray:

@@ -22,6 +22,7 @@ from tickmesh.storage.query.times import ReadError
 Gaps = Literal["warn", "raise", "mask", "ignore"]
 SHOWN_MAX = 5  # intervals that a warning names; `coverage` has all
 NO_STRETCH = -1
+OWN = ("tickmesh.storage.", "tickmesh.research.")
 COVERAGE_NONE = np.zeros(0, COVERAGE)
 CHUNK_ROWS = 4096  # of a file that are looked at for the event at the edge of a request
 
@@ -248,8 +249,8 @@ def with_stretch(rows: np.ndarray, ledger: np.ndarray) -> np.ndarray:
 
 
 def outside() -> int:
-    """How many frames up the caller of storage is, for the line that a warning points at."""
+    """How many frames up the caller of storage and research is, for the line that a warning points at."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("tickmesh.storage."):
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith(OWN):
         frame, level = frame.f_back, level + 1
     return level

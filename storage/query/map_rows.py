@@ -25,12 +25,18 @@ def map_columns(kind: Kind, rows: np.ndarray) -> dict[str, Any]:
     one of the event's columns gets `map.` before it.
     """
     firsts = np.flatnonzero(np.diff(rows["seq"], prepend=rows["seq"][:1] - 1)) if len(rows) else np.zeros(0, "i8")
-    columns: dict[str, Any] = columns_shown(kind, rows[list(HEADER)][firsts], (0, 0))
     parts = np.split(rows["msgpack"], firsts[1:]) if len(rows) else []
-    maps = [_flat(msgpack.unpackb(part.tobytes(), strict_map_key=False)) for part in parts]
+    maps = [msgpack.unpackb(part.tobytes(), strict_map_key=False) for part in parts]
+    return columns_of_maps(kind, rows[list(HEADER)][firsts], maps)
+
+
+def columns_of_maps(kind: Kind, headers: np.ndarray, maps: list[dict[Any, Any]]) -> dict[str, Any]:
+    """Builds the columns of `map_columns` from events' maps. `headers`: with the fields HEADER, one for each."""
+    columns: dict[str, Any] = columns_shown(kind, headers, (0, 0))
+    flat = [_flat(one) for one in maps]
     taken = {look.name for look in header_looks().values()}
-    for key in dict.fromkeys(key for one in maps for key in one):
-        columns[f"map.{key}" if key in taken else key] = [one.get(key) for one in maps]
+    for key in dict.fromkeys(key for one in flat for key in one):
+        columns[f"map.{key}" if key in taken else key] = [one.get(key) for one in flat]
     return columns
 
 

@@ -1,11 +1,16 @@
 """Times as people write them, to nanoseconds."""
 
+import re
 from datetime import UTC, datetime
 
 import numpy as np
 
+from tickmesh.bus.clock import now_ns
 from tickmesh.bus.segments import LogError
 
+UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "w": 604_800 * 10**9}
+AGO = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)(?:\s+ago)?")
+NOW = "now"
 LEAST_NS, MOST_NS = -(2**63) + 1, 2**63 - 1
 Time = int | str | datetime | None
 
@@ -15,7 +20,9 @@ class ReadError(LogError):
 
 
 def to_ns(when: Time) -> int | None:
-    """Reads a time as ns since the epoch from an int (ns already), an ISO 8601 text (UTC where it names no zone) or a datetime.
+    """Reads a time as ns since the epoch from an int (ns already), a datetime, or a text.
+
+    A text is ISO 8601 (UTC where it names no zone), how long ago (`30s`, `5m`, `1h`, `2d`), or `now`.
 
     Raises ReadError for anything else, and for a time that 64 bits of nanoseconds cannot hold.
     """
@@ -27,7 +34,18 @@ def to_ns(when: Time) -> int | None:
     return ns
 
 
+def ago_ns(text: str) -> int | None:
+    """The time of `now`, or so long ago (`30s`, `1h`), ns; None for another text."""
+    text = text.strip()
+    if text == NOW:
+        return now_ns()
+    match = AGO.fullmatch(text)
+    return now_ns() - int(float(match[1]) * UNITS_NS[match[2]]) if match else None
+
+
 def _of_text(when: str | datetime) -> int:
+    if isinstance(when, str) and (ago := ago_ns(when)) is not None:
+        return ago
     try:
         if isinstance(when, datetime):
             zoned = when if when.tzinfo else when.replace(tzinfo=UTC)
@@ -40,5 +58,6 @@ def _of_text(when: str | datetime) -> int:
         return int(zoned.timestamp()) * 1_000_000_000 + int(digits.ljust(9, "0")[:9] or 0)
     except (ValueError, OverflowError):
         raise ReadError(
-            f"{when!r} is no time; allowed are nanoseconds as an integer, or like 2024-08-09 or 2024-08-09T12:30:00.5"
+            f"{when!r} is no time; allowed are nanoseconds as an integer, or like 2024-08-09, 2024-08-09T12:30:00.5, "
+            "1h (so long ago) or now"
         ) from None

@@ -4,9 +4,11 @@ import json
 import resource
 import time
 
+import numpy as np
 import pytest
 
 import tests.support.mesh_run as run
+import tickmesh
 from tests.support.page_blocks import blocks, commands
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
@@ -125,6 +127,22 @@ def look(root) -> None:
     assert wait["server"] == "127.0.0.1:1 (websocket)" and 500 < wait["left_s"] <= 600
     assert "127.0.0.1:1 (websocket) is left alone for" in " ".join(run.command(root, "mesh", "status").stdout.split())
     assert run.ok_json(root, "mesh", "verify")["ok"]
+    read_while_it_records(root)
+
+
+def read_while_it_records(root) -> None:
+    """The day that is not over, from Python: more of it at each look, to the newest event."""
+    db = tickmesh.open(root)
+    trades = db.trades("binance.BTCUSDT", gaps="raise")
+    before = trades.to_arrow()
+    run.until(lambda: len(trades) > before.num_rows, "a trade more")
+    after = trades.to_arrow()
+    assert after.slice(0, before.num_rows).equals(before) and after.num_rows > before.num_rows
+    assert (np.diff(after["trade_id"].to_numpy()) == 1).all()
+    last = LogReader(run.config_of(root).log_dir).last
+    run.until(lambda: db.quotes("binance.BTCUSDT").tail(1)["seq"].item() > last, "the newest quote is there")
+    counts = db.sql("select (select count(*) from signals), (select count(*) from fills), (select count(*) from health)")
+    assert min(counts.fetchall()[0]) > 0
 
 
 def stop_and_start_single_processes(root) -> None:

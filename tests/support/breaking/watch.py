@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from tests.support.places import PROJECT
 
 PROJECT_TEXT = str(PROJECT)
-PRODUCT = tuple(f"{PROJECT}/tickmesh/{package}/" for package in ("bus", "storage", "nodes", "tools"))
+PRODUCT = tuple(f"{PROJECT}/tickmesh/{package}/" for package in ("bus", "storage", "nodes", "research", "tools"))
 THIN = "/bus/log_files.py"  # what stands there is called by name: who calls it says which step it is
 
 

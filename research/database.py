@@ -1,0 +1,123 @@
+"""`tickmesh.open()`: everything that a mesh has recorded, or a copy or an export of it, as one object."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tickmesh.bus.schema import Kind
+from tickmesh.research.bar_selection import BarSelection, BarTerms
+from tickmesh.research.names import Instruments, resolve
+from tickmesh.research.sources import DataSource, MeshSource, TopicStock
+from tickmesh.research.topics import TABLES, Topics
+from tickmesh.storage.query import bars as resample
+from tickmesh.storage.query.coverage import COVERED, described
+from tickmesh.storage.query.gaps import Gaps
+from tickmesh.storage.query.times import ReadError, Time, to_ns
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas
+
+    from tickmesh.research.selection import Selection
+
+
+class Database(Topics):
+    """What was recorded in one place, up to this moment; `tickmesh.open()` makes it. Nothing is written."""
+
+    def __init__(self, source: DataSource):
+        super().__init__(source)
+        self.source = source
+
+    def __repr__(self) -> str:
+        there = ", ".join(self.instruments) or "nothing yet"
+        return f"tickmesh data in {self.place}: {there}\n{', '.join(TABLES)}, bars, coverage, sql"
+
+    @property
+    def place(self) -> Path:
+        """The folder that is read."""
+        return self.source.place
+
+    @property
+    def instruments(self) -> list[str]:
+        """The `venue.symbol` of every instrument."""
+        return self.source.instruments()
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics of which something is stored; those of processes as `health.*`."""
+        return [one.topic for one in self.stock()]
+
+    def stock(self) -> list[TopicStock]:
+        """What is stored of each topic: days, rows, bytes. `mesh ls` prints it."""
+        return self.source.stock()
+
+    def topic(self, topic: str, start: Time = None, end: Time = None, gaps: Gaps = "warn") -> "Selection":
+        """Chooses a topic, `kind.instrument` or `kind.process`. `db.topic("trade.binance.BTCUSDT").head()`"""
+        name, _, subject = topic.partition(".")
+        kind = TABLES.get(name) or Kind.__members__.get(name)
+        if kind is None:
+            kinds = ", ".join(kind.name for kind in Kind)
+            raise ReadError(f"{topic!r} is no topic; it should be kind.subject like trade.binance.BTCUSDT, kind one of {kinds}")
+        return self.select(kind, subject if subject not in ("", "*") else None, start, end, gaps)
+
+    def bars(
+        self, instruments: Instruments, every: resample.Every = "1m", start: Time = None, end: Time = None,
+        source: resample.Source = "auto", fill: bool = False, gaps: Gaps = "warn", off_book: bool = False,
+    ) -> BarSelection:  # fmt: skip
+        """Bars of any length of whole seconds (docs/bars.md), by venue time. `db.bars("BTCUSDT", "1m").to_pandas()`"""
+        if not isinstance(self.source, MeshSource):
+            raise ReadError(
+                f"{self.place} is an export, which has ticks and no bars; open the mesh or its data folder, or resample "
+                "db.trades(…) with polars"
+            )
+        subjects = resolve(self.instruments, instruments, self.place)
+        return BarSelection(self.source.config, subjects, BarTerms(every, start, end, source, fill, gaps, off_book))
+
+    def coverage(
+        self, instruments: Instruments = None, kinds: Iterable[str] = (), start: Time = None, end: Time = None
+    ) -> "pandas.DataFrame":
+        """What is known of each stored interval: complete, repaired, missing or unproven, and why. `db.coverage("BTCUSDT")`
+
+        `kinds`: of trade, quote, depth; else all. A row for each interval (docs/coverage.md); times are UTC.
+        """
+        import pandas
+
+        wanted = [Kind[one] for one in kinds if one in Kind.__members__] if kinds else list(COVERED)
+        if not wanted or not set(wanted) <= set(COVERED):
+            raise ReadError(f"{', '.join(kinds)}: coverage is of {', '.join(one.name for one in COVERED)}")
+        rows = []
+        for subject in resolve(self.instruments, instruments, self.place):
+            for kind in wanted:
+                ledger = self.source.ledger(kind, subject, to_ns(start), to_ns(end))
+                rows += [{"instrument": subject, **one} for one in described(ledger)]
+        names = ["instrument", "kind", "state", "first_id", "last_id", "begin", "end", "evidence", "reason", "era"]
+        frame = pandas.DataFrame(rows, columns=names)
+        for name in ("begin", "end"):
+            frame[name] = pandas.to_datetime(frame[name], utc=True, format="ISO8601").astype("datetime64[ns, UTC]")
+        return frame
+
+    def sql(
+        self, text: str, instruments: Instruments = None, start: Time = None, end: Time = None
+    ) -> "duckdb.DuckDBPyRelation":
+        """Runs SQL over tables trades, quotes, depth, … `db.sql("select side, count(*) from trades group by all").fetchall()`
+
+        Of large data name instruments and a span: they bound what is read (research/sql.py).
+        """
+        from tickmesh.research.sql import query
+
+        return query(self, text, instruments, start, end)
+
+    def exponents(self, instrument: str) -> list[tuple[int, int, int]]:
+        """(from this seq on, price exponent, quantity exponent) of an instrument's definitions. `db.exponents("BTCUSDT")`"""
+        (subject,) = resolve(self.instruments, instrument, self.place)
+        if isinstance(self.source, MeshSource):
+            from tickmesh.storage.query.reader import definitions
+
+            return definitions(self.source.config, subject)
+        seen: list[tuple[int, int, int]] = []
+        for part in self.source.parts(Kind.trade, subject, None, None, 1 << 62, scaled=True):
+            if not seen or seen[-1][1:] != part.exponents:
+                seen.append((int(np.min(part.rows["seq"])), *part.exponents))
+        return seen

@@ -1,0 +1,28 @@
+"""Libraries of the extra `research` (setup.cfg), which the mesh itself does not need: imported when they are first used."""
+
+import sys
+from importlib import import_module
+from importlib.metadata import requires
+from types import ModuleType
+
+from tickmesh.storage.query.times import ReadError
+
+
+def install_sentence(library: str, extra: str, purpose: str) -> str:
+    """The sentence about a library that is not installed, with the command that installs it into this environment."""
+    lines = (line.partition(";") for line in requires("tickmesh") or ())
+    wanted = next((range_.strip() for range_, _, of in lines if range_.startswith(library) and extra in of), library)
+    return (
+        f"{purpose} needs {library}, which the mesh itself does not and which is not installed. This installs it:\n"
+        f"  {sys.executable} -m pip install '{wanted}'"
+    )
+
+
+def library(name: str, purpose: str) -> ModuleType:
+    """Imports a library of the extra `research`. Raises ReadError, with the command that installs it, where it is missing."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != name.partition(".")[0]:
+            raise
+        raise ReadError(install_sentence(name.partition(".")[0], "research", purpose)) from None

@@ -1,0 +1,56 @@
+"""SQL over what was recorded: DuckDB, with the tables that a query names read into it when it names them."""
+
+import atexit
+import tempfile
+from functools import cache
+from typing import TYPE_CHECKING
+
+from tickmesh.research.libraries import library
+from tickmesh.research.topics import TABLES, Topics
+from tickmesh.storage.query.times import ReadError, Time
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from tickmesh.research.names import Instruments
+
+
+@cache
+def _spill_folder() -> str:
+    """Where DuckDB puts what is beyond its memory limit; removed when this process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="tickmesh-sql-")
+    atexit.register(folder.cleanup)
+    return folder.name
+
+
+def query(
+    topics: Topics, text: str, instruments: "Instruments" = None, start: Time = None, end: Time = None
+) -> "duckdb.DuckDBPyRelation":
+    """Runs a query; gives DuckDB's relation (`.df()`, `.pl()`, `.arrow()`, `.fetchall()`).
+
+    Its tables are those of TABLES (trades, quotes, depth, orders, fills, health …), with the columns of selections, up to
+    this moment. Each that is named is read once, chunk by chunk, of these instruments and this span only, into tables of the
+    connection; DuckDB spills to disk what is beyond its memory. Raises ReadError with what DuckDB says.
+    """
+    engine = library("duckdb", "SQL")
+    connection = engine.connect(config={"temp_directory": _spill_folder()})
+    try:
+        named = connection.get_table_names(text)
+    except engine.Error as error:
+        raise ReadError(_sentence(error)) from None
+    for name in sorted(named & TABLES.keys()):
+        kind = TABLES[name]
+        of_processes = name in ("health", "alerts", "runs", "commands", "refusals", "balances")
+        topics.select(kind, None if of_processes else instruments, start, end).to_duckdb(connection, name)
+    try:
+        relation: duckdb.DuckDBPyRelation | None = connection.sql(text)
+        if relation is None:
+            raise ReadError("the query gives no rows; it should be a select, like: select count(*) from trades")
+        relation.columns  # noqa: B018  binds it
+        return relation
+    except engine.Error as error:
+        raise ReadError(_sentence(error)) from None
+
+
+def _sentence(error: Exception) -> str:
+    return f"{str(error).strip()}\nThe tables are {', '.join(TABLES)}"

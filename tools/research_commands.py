@@ -1,0 +1,95 @@
+"""The commands of `mesh` that show what was recorded, as typer reads them; each one's work is in the file of its name."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tickmesh.tools import terminal
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+At = Annotated[
+    Path | None,
+    typer.Option("--at", help="Another mesh, a copied data folder (data/sim), or a folder of mesh export.", metavar="FOLDER"),
+]
+Start = Annotated[str | None, typer.Option(help="From this time on: 2024-08-09, 2024-08-09T12:30, 1h (ago).")]
+End = Annotated[str | None, typer.Option(help="Up to this time.")]
+Csv = Annotated[bool, typer.Option("--csv", help="CSV on stdout.")]
+TOPIC = "kind.instrument or kind.process, like trade.binance.BTCUSDT, quote.BTCUSDT, health.feed-1."
+
+
+def add_to(commands: typer.Typer) -> None:
+    """Adds the commands to a group."""
+    commands.command()(ls)
+    commands.command()(info)
+    commands.command()(head)
+    commands.command()(sql)
+
+
+def ls(
+    topic: Annotated[str, typer.Argument(help="Only topics with this in their name.", show_default=False)] = "",
+    at: At = None,
+    json: Json = False,
+) -> None:
+    """List what was recorded: topics, days, rows, bytes. With the mesh running or not.
+
+    mesh ls
+
+    mesh ls BTCUSDT --at copied/data/sim
+    """
+    from tickmesh.tools import ls as command
+
+    result = command.ls(topic, at)
+    terminal.print_json(result) if json else command.show(result)
+
+
+def info(topic: Annotated[str, typer.Argument(help=TOPIC)], at: At = None, json: Json = False) -> None:
+    """Show one topic: its span, rows, size, coverage, definitions and columns.
+
+    mesh info trade.BTCUSDT
+    """
+    from tickmesh.tools import info as command
+
+    result = command.info(topic, at)
+    terminal.print_json(result) if json else command.show(result)
+
+
+def head(
+    topic: Annotated[str, typer.Argument(help=TOPIC)],
+    rows: Annotated[int, typer.Option("-n", min=1, max=1_000_000, help="How many rows.")] = 10,
+    tail: Annotated[bool, typer.Option("--tail", help="The newest rows, not the first.")] = False,
+    start: Start = None,
+    end: End = None,
+    at: At = None,
+    csv: Csv = False,
+    json: Json = False,
+) -> None:
+    """Show the first rows of a topic, or the newest, with every column.
+
+    mesh head trade.BTCUSDT --tail -n 20
+
+    mesh head quote.binance.BTCUSDT --start 2024-08-09T12:00 --csv
+    """
+    from tickmesh.tools import head as command
+
+    command.show(command.head(topic, rows, tail, start, end, at), csv, json)
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="A select; tables are trades, quotes, depth, orders, fills, health …")],
+    instruments: Annotated[list[str] | None, typer.Option(help="Only these (names or patterns). Again for more.")] = None,
+    start: Start = None,
+    end: End = None,
+    at: At = None,
+    csv: Csv = False,
+    json: Json = False,
+) -> None:
+    """Ask with SQL (DuckDB) what was recorded, up to this moment. Columns: docs/fields.md.
+
+    mesh sql "select side, count(*), sum(notional) from trades group by all"
+
+    mesh sql "select date_trunc('minute', seq_ns) m, max(price) from trades group by all order by 1" --start 1h --csv
+    """
+    from tickmesh.tools import sql as command
+
+    command.show(command.sql(query, instruments, start, end, at), csv, json)
