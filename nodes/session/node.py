@@ -90,6 +90,7 @@ class Session:
         ctx.ask_counters = self.requests_counted
         self.alerted_unheld: set[str] = set()  # assets
         self.alerted_differing: dict[str, str] = {}  # instrument → the sentence
+        self.alerted_skew = False
         self.unresolved = asyncio.Event()  # there is a reason to ask the venue before the next round
         limits = self.settings.recv_window_ms, self.settings.request_timeout_s
         self.venue_time = VenueTime()
@@ -286,6 +287,7 @@ class Session:
         for sentence in fundings:
             self.ctx.alert("warning", "not_held", sentence, "add it by hand where it matters; the wallet has it")
         self.alert_differing(self.account.positions.differing)
+        self.alert_skew()
         unheld = self.account.balances.unheld
         for asset in sorted(unheld.keys() ^ self.alerted_unheld):
             held = asset not in unheld
@@ -308,6 +310,25 @@ class Session:
             said = why or f"the venue's position in {subject} is that of the fills in the log again"
             self.ctx.alert_of("critical" if why else "info", "position_differs", subject, said, action)
         self.alerted_differing = dict(differing)
+
+    def alert_skew(self) -> None:
+        """Raises an alert while the venue's clock is further from the mesh's than the executor trades with, and of its end."""
+        venue, most_ms = self.account.venue, self.ctx.config.risk.clock_skew_max_ms
+        skew_ms = (self.venue_time.now_ns() - now_ns()) / 1e6
+        differs = 0 < most_ms < abs(skew_ms)
+        if differs == self.alerted_skew:
+            return
+        self.alerted_skew = differs
+        why = f"the clock of {venue} is {abs(skew_ms) / 1000:.1f} s {'ahead of' if skew_ms > 0 else 'behind'} the mesh's"
+        if differs:
+            why += f"; nothing is ordered beyond risk.clock_skew_max_ms = {most_ms:g}: what is stale cannot be told"
+            action = (
+                "set this machine's clock (NTP); the mesh's time never goes back: where it is ahead for good, allow more by "
+                "risk.clock_skew_max_ms (0: whatever it is) and `mesh reload`. Orders are signed by the venue's time"
+            )
+        else:
+            why, action = f"{why}: orders go on", "nothing is to be done"
+        self.ctx.alert_of("critical" if differs else "info", "clock_skew", venue, why, action)
 
 
 def lock(path: Path) -> FileLock:

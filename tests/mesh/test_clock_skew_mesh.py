@@ -37,6 +37,12 @@ def refused(mesh) -> int:
     return mesh.newest("executor").get("refused", {}).get("clock_skew", 0)
 
 
+def alerts(mesh) -> list[tuple[str, bool]]:
+    """Of the clocks: the level, and whether it says that nothing is ordered."""
+    said = [event.map() for event in mesh.events(Kind.alert)]
+    return [(one["level"], "nothing is ordered" in one["why"]) for one in said if one["what"] == "clock_skew"]
+
+
 def test_no_order_while_the_clocks_differ_too_much(tmp_path):
     with trading_mesh(tmp_path, SETTINGS) as mesh:
         until(lambda: orders(mesh, 0) > 2, "it trades", PATIENCE_S)
@@ -48,5 +54,7 @@ def test_no_order_while_the_clocks_differ_too_much(tmp_path):
         was = refused(mesh)
         until(lambda: refused(mesh) > was + 2, "it goes on refusing", PATIENCE_S)
         assert orders(mesh, since) == 0
+        assert alerts(mesh) == [("critical", True)]
         faults(mesh, "DELETE")
         until(lambda: orders(mesh, since) > 2, lambda: f"it trades again: {mesh.newest('session')}", PATIENCE_S)
+        assert alerts(mesh) == [("critical", True), ("info", False)], "said once, and its end"

@@ -51,6 +51,10 @@ weight_per_minute = 1000000
 [executor]
 instruments = ["binance.*"]
 
+# The machine's clock is stepped for good: by default nothing would be ordered after the first step.
+[risk]
+clock_skew_max_ms = 0.0
+
 [sentinel]
 respawns_per_minute = {respawns}
 

@@ -32,6 +32,7 @@ from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, out
 SETTLE_S = 90.0  # for the last repairs, and snapshots that wait for the venue's next minute
 SETTLE_OFF_S = 10.0  # when what would repair is switched off
 QUIET_S = 2.0  # so long nothing is open before the sweep ends
+KILLS_AN_ORDER = 10  # it orders about once a kill; a tenth of that is asked for
 
 HOSTED = ["feed-1", "model", "executor", "session"]  # where the seed chooses that
 
@@ -111,7 +112,7 @@ def _run(mesh: SweepMesh, strikes: list[Strike], last: list[Strike], seed: int, 
     wrong += figures.pace.wrong
     wrong += [_stood_still(window) for window, events in figures.full.items() if not events]
     wrong += _ends(mesh)
-    wrong += _looked_at(judged["alone"], judged["ledger"])
+    wrong += _looked_at(judged["alone"], judged["ledger"], len(strikes) // KILLS_AN_ORDER)
     if not settled:
         wrong.append(
             f"{figures.still_open} ids were neither repaired nor declared missing in the end, or a book was not in step"
@@ -135,9 +136,11 @@ def _stood_still(window: tuple[int, int]) -> str:
     return f"no event of the market was logged for {seconds:.1f} s, as long as the tmpfs of the outboxes was full"
 
 
-def _looked_at(alone: JsonObject, ledger: JsonObject) -> list[str]:
-    """A verdict that looked at nothing is none."""
+def _looked_at(alone: JsonObject, ledger: JsonObject, least_orders: int) -> list[str]:
+    """A verdict that looked at nothing is none, and a mesh that stopped trading soon has shown little."""
     wrong = []
+    if ledger.get("orders_checked", 0) < least_orders:
+        wrong.append(f"{ledger.get('orders_checked', 0)} orders were judged, of {least_orders} at least")
     if alone.get("archived_seq") != alone.get("last_seq"):
         wrong.append(f"the archive ends with seq {alone.get('archived_seq')}, the log with {alone.get('last_seq')}")
     if alone.get("coverage_not_judged"):
