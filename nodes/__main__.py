@@ -24,7 +24,7 @@ from tickmesh.bus.process import Context, NodeFault, Stopped, die_with_parent
 from tickmesh.bus.segments import LogError, LogFull
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.nodes.process_table import HOSTABLE, NODES, guests_of, idle_because, name_of, outboxes_of
-from tickmesh.nodes.supervision.sessions import END_SESSIONS
+from tickmesh.nodes.supervision.sessions import END_TRADING
 
 if TYPE_CHECKING:
     from tickmesh.nodes.runner.step import StepModule
@@ -132,12 +132,12 @@ async def run_hosting(config: Config, named: list[tuple[str, str]]) -> None:
             partial(begin, node),
             outboxes_of(config, node, instance),
             arbitrated=node == "feed",
-            is_session=node == "session",
+            trades=node in ("executor", "session"),
         )  # fmt: skip
         for node, instance in named
     ]
     hosted = HostedNodes(ctx, guests) if guests else None
-    asyncio.get_running_loop().add_signal_handler(END_SESSIONS, hosted.end_sessions if hosted is not None else lambda: None)
+    asyncio.get_running_loop().add_signal_handler(END_TRADING, hosted.end_trading if hosted is not None else lambda: None)
     if guests:
         sys.setswitchinterval(SWITCH_S)
     try:

@@ -39,7 +39,7 @@ class NodeRow(NamedTuple):
 
 # In the order in which data flows. Shutdown goes by priority: sentinels (so that they do not bring back what is being stopped),
 # who orders and who sends it, while the venue is there to cancel at, the venue and its feeds, backfill, models, the sequencer,
-# and the recorder last of all. Sessions that the sequencer hosts end before all of them: nodes/supervision/sessions.py.
+# and the recorder last of all. Sessions that the sequencer hosts end where one alone would: nodes/supervision/sessions.py.
 NODES: Mapping[str, NodeRow] = {
     "exchange": NodeRow(800, 15, ("exchange", "instruments", "log")),
     "sequencer": NodeRow(300, 30, ("host", "log")),

@@ -259,7 +259,7 @@ class Guest(NamedTuple):
     """A node to be hosted: `run` imports it, which takes its time and is done when it begins, and gives its work.
 
     `outboxes`: names under which its own process may have left one. `arbitrated`: what it publishes are a line's copies.
-    `is_session`: it has orders at a venue, and may be ended before its host.
+    `trades`: it orders, or has orders at a venue, and may be ended before its host.
     """
 
     name: str
@@ -267,7 +267,7 @@ class Guest(NamedTuple):
     run: Callable[[HostedContext], Coroutine[Any, Any, None]]
     outboxes: tuple[str, ...]
     arbitrated: bool = False
-    is_session: bool = False
+    trades: bool = False
 
 
 class HostedNodes:
@@ -279,7 +279,7 @@ class HostedNodes:
     def __init__(self, owner: Context, guests: list[Guest]):
         self._owner = owner
         self._guests = guests
-        self._stop, self._sessions_stop = asyncio.Event(), asyncio.Event()
+        self._stop, self._trading_stop = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._contexts: list[HostedContext] = []
 
@@ -294,7 +294,7 @@ class HostedNodes:
         claim(owner.config, self.outboxes)
         host = Host(log)
         for guest in self._guests:
-            stop = self._sessions_stop if guest.is_session else self._stop
+            stop = self._trading_stop if guest.trades else self._stop
             ctx = HostedContext(owner.config, guest, host, stop, owner)
             self._contexts.append(ctx)
             self._tasks.append(owner.own(guest.run(ctx), guest.name))
@@ -304,12 +304,12 @@ class HostedNodes:
         for task in self._tasks:
             task.cancel()
 
-    def end_sessions(self) -> None:
-        """Asks the sessions among them to end; the others go on."""
-        self._sessions_stop.set()
+    def end_trading(self) -> None:
+        """Asks sessions and executor among them to end; the others go on."""
+        self._trading_stop.set()
 
     async def end(self) -> None:
-        self._sessions_stop.set()
+        self._trading_stop.set()
         self._stop.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for ctx in self._contexts:

@@ -44,6 +44,7 @@ class OrderRequests:
         self._numbers = 0
         self._pending: dict[str, PendingRequest] = {}
         self._paused_until = 0.0  # monotonic seconds
+        self._orders_left = -1  # by the last answer that said so
         self.pauses = 0  # how often orders began to wait
         self.connection: Connection | None = None
         self.stream: Connection | None = None  # of user events, where they have a websocket of their own
@@ -58,8 +59,18 @@ class OrderRequests:
 
     @property
     def may_place(self) -> bool:
-        """Whether an order may be sent now: reconciled with the venue, not asked by it to wait, and not about to end."""
+        """Whether an order may be sent now: reconciled with the venue, not asked by it to wait, and not about to end.
+
+        Nor more at once than the venue would take: what is under way may not be in the count that it stated last.
+        """
+        if self._orders_left > 0 and sum(request.places for request in self._pending.values()) >= self._orders_left:
+            return False
         return self.trading and not self.stopping and time.monotonic() >= self._paused_until
+
+    def note_orders_left(self, orders_left: int) -> None:
+        """Takes in how many orders the venue still takes, as an answer states it; −1: it does not."""
+        if orders_left >= 0:
+            self._orders_left = orders_left
 
     def pause_orders(self, wait_s: float) -> None:
         """Keeps orders from being sent for `wait_s`, because the venue asked for it; cancels are sent all the same."""

@@ -39,6 +39,7 @@ async def end_orders(ctx: Context, account: Account, requests: OrderRequests, se
             if not early and sender.cancel_order(order):
                 asked[cid] = now_s
         await asyncio.sleep(LOOK_S)
+        sender.expire_waiting(REASON)  # of an executor that ends at the same time
     if left:
         names = ", ".join(order.client_order_id for order in left[:5])
         why = f"{len(left)} orders may still work at the venue: {CANCEL_S:g} s after their cancels no end is proven ({names})"

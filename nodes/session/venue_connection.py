@@ -293,6 +293,7 @@ class VenueConnection:
     def _on_answer(self, message: VenueMessage, recv_ns: int) -> list[bytearray]:
         if message.orders_pause_ms:
             self._requests.pause_orders(message.orders_pause_ms / 1000)
+        self._requests.note_orders_left(message.orders_left)
         request = self._requests.take_answered(message.number)
         if request is None:
             if message.code or message.words:

@@ -31,7 +31,7 @@ from supervisor.supervisorctl import Controller, ControllerPluginBase, DefaultCo
 
 from tickmesh.bus.names import MESH
 from tickmesh.nodes.supervision.presence import SupervisordLock
-from tickmesh.nodes.supervision.sessions import HostedSessions
+from tickmesh.nodes.supervision.sessions import BEFORE, HostedSessions
 
 RESTARTS_KEPT = 100  # of each process
 RESTARTS_S = 60.0
@@ -54,13 +54,18 @@ class GroupedProcesses(SupervisorNamespaceRPCInterface):  # type: ignore[misc]  
         os.environ[MESH] = self.lock.mesh  # and so in the environment of all that it starts
         events.subscribe(events.SupervisorRunningEvent, lambda _: self.lock.write(os.getpid()))
         events.subscribe(events.ProcessStateStartingEvent, self._count_restart)
-        # of its groups the last one stops first
-        events.subscribe(events.SupervisorStoppingEvent, lambda _: supervisord.stop_groups.append(HostedSessions(supervisord)))
+        events.subscribe(events.SupervisorStoppingEvent, self._place_sessions)
 
     def _count_restart(self, event: Any) -> None:
         """Counts a start that nobody has asked for: the process had died."""
         if event.from_state != ProcessStates.STOPPED:
             self.restarts[event.process.config.name].append(time.monotonic())
+
+    def _place_sessions(self, event: Any) -> None:
+        """Puts what the sequencer hosts into the order in which supervisord stops its groups, the last one first."""
+        groups = self.supervisord.stop_groups
+        place = max((at for at, group in enumerate(groups, 1) if not group.config.name.startswith(BEFORE)), default=0)
+        groups.insert(place, HostedSessions(self.supervisord))
 
     def getRestarts(self) -> dict[str, int]:
         """How often supervisord has started each process again within the last minute, of those that it had to."""
@@ -119,7 +124,9 @@ class GroupedProcesses(SupervisorNamespaceRPCInterface):  # type: ignore[misc]  
         for group, process in self._getAllProcesses():
             levels[process.config.priority].append((group, process))
         stops = [make_allfunc(levels[one], isRunning, self.stopProcess, wait=wait) for one in sorted(levels, reverse=True)]
-        return self._deferred(_in_turn([end_sessions, *stops]))
+        before = {one for one in levels if all(process.config.name.startswith(BEFORE) for _, process in levels[one])}
+        stops.insert(len(before), end_sessions)
+        return self._deferred(_in_turn(stops))
 
     def signalProcess(self, name: str, signal: str) -> Any:
         """Send a signal to a process, or to all of a word: name, word:name or word:*."""

@@ -1,4 +1,4 @@
-"""Ends hosted sessions before anything of a mesh is stopped, so that their orders are cancelled while the venue is there.
+"""Ends hosted sessions before the venue is stopped, so that their orders are cancelled while it is there.
 
 A session in the sequencer's process has no place of its own in supervisord's order: that process ends after the local exchange,
 and has to, for what feeds and exchange say last is still logged.
@@ -12,13 +12,14 @@ from typing import Any
 
 from tickmesh.bus.file_lock import FileLock
 
-END_SESSIONS = signal.SIGUSR1  # to the sequencer's process: the sessions that it hosts end as at a stop, all else goes on
+END_TRADING = signal.SIGUSR1  # to the sequencer's process: the sessions and the executor that it hosts end, all else goes on
+BEFORE = ("sentinel-", "executor")  # beginnings of the names of processes that are stopped before
 PATIENCE_S = 6.0  # a session ends within 5 s
 HOST = "sequencer"
 
 
 class HostedSessions:
-    """The sessions that the sequencer hosts, as supervisord sees a group of processes: one that is to stop first.
+    """The sessions that the sequencer hosts, as supervisord sees a group of processes.
 
     Which there are is told by the locks that sessions hold (`run/session.lock`, `run/session-VENUE.lock`).
     """
@@ -34,10 +35,10 @@ class HostedSessions:
             return
         self._deadline_s = time.monotonic() + PATIENCE_S
         if self._left() and (pid := self._pids().get(HOST)):
-            os.kill(pid, END_SESSIONS)
+            os.kill(pid, END_TRADING)
 
     def get_unstopped_processes(self) -> list[str]:
-        """Those that have not ended; none once they have had their time."""
+        """Gives the sessions that have not ended; none once they have had their time."""
         return self._left() if time.monotonic() < self._deadline_s else []
 
     def _left(self) -> list[str]:

@@ -37,6 +37,11 @@ def orders_pause_ms(limits: Iterable[RateLimit], now_ms: int) -> int:
     )
 
 
+def orders_left(limits: Iterable[RateLimit]) -> int:
+    """How many orders the account may still place in the present windows; −1 where the answer does not say."""
+    return min((max(one.limit - one.count, 0) for one in limits if one.rateLimitType == "ORDERS" and one.limit > 0), default=-1)
+
+
 def asked_pause_ms(code: int, retry_ms: int, now_ms: int) -> int:
     """For how long a refusal (429, 418) asks to wait. `retry_ms`: the time that it names, by the venue's clock; 0: none."""
     if retry_ms:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from tickmesh.nodes.venues import binance_signing as signing
-from tickmesh.nodes.venues.binance_limits import RateLimit, asked_pause_ms, orders_pause_ms
+from tickmesh.nodes.venues.binance_limits import RateLimit, asked_pause_ms, orders_left, orders_pause_ms
 from tickmesh.nodes.venues.order_venue import OrderRequest, SigningKey, Trouble, VenueMessage
 
 UNKNOWN_OUTCOME = frozenset({-1000, -1001, -1006, -1007, -1008})
@@ -93,13 +93,13 @@ def read_message(frame: bytes, now_ms: int) -> VenueMessage:
     message = _decode_message(frame)
     if bytes(message.event):
         return VenueMessage(event=bytes(message.event))
-    pause_ms = orders_pause_ms(message.rateLimits, now_ms)
+    pause_ms, left = orders_pause_ms(message.rateLimits, now_ms), orders_left(message.rateLimits)
     number = "" if message.id is None else str(message.id)
     if message.status == 200 and message.error is None:
-        return VenueMessage(number, True, 200, bytes(message.result), orders_pause_ms=pause_ms)
+        return VenueMessage(number, True, 200, bytes(message.result), orders_pause_ms=pause_ms, orders_left=left)
     error = message.error or _Error()
     asked_ms = 0
     if message.status in TOO_MANY:
         retry_ms = _decode_retry(error.data).retryAfter if bytes(error.data) else 0
         asked_ms = max(asked_pause_ms(error.code, retry_ms, now_ms), 1)
-    return VenueMessage(number, False, message.status, b"", error.code, error.msg, pause_ms, asked_ms)
+    return VenueMessage(number, False, message.status, b"", error.code, error.msg, pause_ms, asked_ms, orders_left=left)

@@ -63,8 +63,8 @@ class VenueMessage(NamedTuple):
     """A message of the order socket: the answer to request `number`, or, where that is empty, a user `event`, or neither.
 
     `result` is of an answer that is `ok`; `code` and `words` are of a refusal. `orders_pause_ms`: the account may place no
-    order for so long, since its count is used up. `asked_pause_ms`: the refusal asks to wait so long (too many requests); 0:
-    it does not.
+    order for so long, since its count is used up; `orders_left`: so many more may be placed now, −1: it does not say.
+    `asked_pause_ms`: the refusal asks to wait so long (too many requests); 0: it does not.
     """
 
     number: str = ""
@@ -76,6 +76,7 @@ class VenueMessage(NamedTuple):
     orders_pause_ms: int = 0
     asked_pause_ms: int = 0
     event: bytes = b""
+    orders_left: int = -1
 
 
 @dataclass

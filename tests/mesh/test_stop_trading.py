@@ -1,6 +1,6 @@
 """Ctrl-C, and supervisorctl's SIGTERM, to a session that trades: what works is cancelled, nothing new is placed, within 5 s.
 
-A hosted one is told by END_SESSIONS to its host, as the end of a mesh begins.
+A hosted one is told by END_TRADING to its host, as the end of a mesh begins.
 """
 
 import signal
@@ -16,7 +16,7 @@ from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.schema import SIGNAL, Kind
 from tickmesh.bus.sockets import Producer
 from tickmesh.bus.wire import encode
-from tickmesh.nodes.supervision.sessions import END_SESSIONS
+from tickmesh.nodes.supervision.sessions import END_TRADING
 from tickmesh.tools.judge import exchange_ledger
 from tickmesh.tools.judge.findings import Findings
 
@@ -57,10 +57,10 @@ def is_over(mesh: NodeProcesses) -> bool:
 
 @pytest.mark.parametrize(
     ("number", "on_stop"),
-    [(signal.SIGINT, "cancel"), (signal.SIGTERM, "cancel"), (signal.SIGTERM, "keep"), (END_SESSIONS, "cancel")],
+    [(signal.SIGINT, "cancel"), (signal.SIGTERM, "cancel"), (signal.SIGTERM, "keep"), (END_TRADING, "cancel")],
 )
 def test_a_session_that_is_stopped_while_it_trades(tmp_path, number, on_stop):
-    hosted = number == END_SESSIONS
+    hosted = number == END_TRADING
     mesh = NodeProcesses(tmp_path, ('host = ["session"]' if hosted else "") + SETTINGS.format(on_stop=on_stop))
     try:
         mesh.start("sequencer", "exchange", "feed-1", *(() if hosted else ("session",)), "executor")

@@ -28,7 +28,7 @@ def test_the_host_of_a_session_is_asked_once_and_waited_for_until_its_lock_is_fr
         for _ in range(2):
             group.stop_all()
             assert group.get_unstopped_processes() == ["session"], "the other one has a process of its own"
-    assert sent == [(41, sessions.END_SESSIONS)] and group.get_unstopped_processes() == []
+    assert sent == [(41, sessions.END_TRADING)] and group.get_unstopped_processes() == []
 
 
 def test_one_that_does_not_end_holds_up_the_stop_for_its_patience(tmp_path, sent, monkeypatch):

@@ -31,6 +31,21 @@ def test_orders_wait_for_the_next_window_of_a_count_that_is_used_up(ten_s, day, 
     assert orders_pause_ms(limits, NOW_MS) == wait_ms
 
 
+def test_no_more_orders_are_under_way_than_the_account_has_left():
+    answer = msgspec.json.encode({"id": "1", "status": 200, "result": {}, "rateLimits": rows(98, 7)})
+    requests, sent = OrderRequests(SPOT.orders, LOCAL, 1000, 1.0, VenueTime()), []
+    requests.trading, requests.rest = True, sent.append
+    requests.note_orders_left(read_message(answer, NOW_MS).orders_left)
+    for number, places in enumerate((True, False, True)):
+        assert requests.may_place
+        requests.send(requests.build(SPOT.orders.cancel("BTCUSDT", "a"), f"id-{number}", places=places))
+    assert not requests.may_place
+    requests.note_orders_left(read_message(b'{"id": "2", "status": 200, "result": {}}', NOW_MS).orders_left)
+    assert not requests.may_place, "it does not say"
+    requests.take_answered(sent[0].number)
+    assert requests.may_place
+
+
 def test_a_refusal_without_a_time_waits_for_the_window_s_end():
     assert asked_pause_ms(-1015, NOW_MS + 2500, NOW_MS) == 2500
     assert asked_pause_ms(-1015, 0, NOW_MS) == 7000
