@@ -264,6 +264,8 @@ def export(
     _check(topics)
     need("pyarrow", "export", "an export")
     folder = to or config.source_dir / "export"
+    if config.archive_dir.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise UsageFailure(f"{folder} lies in the archive, whose files are the mesh's own; choose another folder with --to")
     span = moment("--start", start) if start else None, moment("--end", end) if end else None
     try:
         make_folders(folder)

@@ -132,6 +132,19 @@ def _as_ctrl_c(number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+class _CtrlC:
+    """Remembers that a Ctrl-C came: a library that is being imported then may make a fault of its own of it (numba does)."""
+
+    def __init__(self) -> None:
+        self.came = False
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, or somebody else's
+            signal.signal(signal.SIGINT, self._take)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+        signal.default_int_handler(number, frame)
+
+
 def _finished(program: Callable[[], int]) -> int:
     """Runs a program to its end and writes what it has printed; gives its exit code. argparse ends by SystemExit."""
     try:
@@ -147,6 +160,7 @@ def run(program: Callable[[], int], name: str) -> NoReturn:
 
     A SIGTERM or a closed terminal is a Ctrl-C: whatever a command has begun it ends.
     """
+    ctrl_c = _CtrlC()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # else it is ignored, as under nohup
             signal.signal(number, _as_ctrl_c)
@@ -167,5 +181,9 @@ def run(program: Callable[[], int], name: str) -> NoReturn:
             raise SystemExit(0) from None
         _end(name, f"its output cannot be written: {error.strerror}", 1)
     except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except ImportError:
+        if not ctrl_c.came:
+            raise
         raise SystemExit(130) from None
     raise SystemExit(code)

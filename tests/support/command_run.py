@@ -35,7 +35,7 @@ def run_here(root: Path, program: str, *words: object) -> CompletedProcess[str]:
 @contextlib.contextmanager
 def _as_program(root: Path, name: str, line: list[str]) -> Iterator[tuple[io.TextIOWrapper, io.TextIOWrapper]]:
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     with (
         contextlib.chdir(root),
         mock.patch.dict(os.environ),

@@ -45,6 +45,23 @@ def test_ctrl_c_while_it_imports_is_no_traceback(tmp_path, name):
             process.kill()
 
 
+@pytest.mark.parametrize("ctrl_c", [True, False])
+def test_a_library_that_makes_a_fault_of_a_ctrl_c_during_its_import_shows_none(ctrl_c):
+    code = f"""if True:
+        import os, signal
+        from tickmesh.tools import terminal
+        def program():
+            try:
+                {"os.kill(os.getpid(), signal.SIGINT)" if ctrl_c else "pass"}
+            except KeyboardInterrupt:
+                pass
+            raise ImportError("a part of it failed to import")
+        terminal.run(program, "mesh")
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == ((130, False) if ctrl_c else (1, True)), done
+
+
 @pytest.mark.mesh
 def test_ctrl_c_on_up_says_that_the_mesh_goes_on_starting(tmp_path):
     (tmp_path / "mesh.toml").write_text("")

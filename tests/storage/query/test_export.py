@@ -197,6 +197,7 @@ def test_bad_input_is_a_sentence(tmp_path):
     stored(tmp_path, 5)
     for words, part in (
         (("--topic", "health"), "cannot be exported"), (("--start", "yesterday"), "is neither a time"),
+        (("--to", "data/sim/archive"), "lies in the archive"), (("--to", "data/sim/archive/x/out"), "lies in the archive"),
         (("--to", "mesh.toml"), "cannot be"), (("--format", "csv"), "csv"),
     ):  # fmt: skip
         said = mesh(tmp_path, *words, check=False)
