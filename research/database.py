@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
 from tickmesh.research.bar_selection import BarSelection, BarTerms
 from tickmesh.research.names import Instruments, resolve
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas
 
     from tickmesh.research.selection import Selection
+    from tickmesh.storage.query.durations import Every
 
 
 class Database(Topics):
@@ -32,7 +34,7 @@ class Database(Topics):
 
     def __repr__(self) -> str:
         there = ", ".join(self.instruments) or "nothing yet"
-        return f"tickmesh data in {self.place}: {there}\n{', '.join(TABLES)}, bars, coverage, sql"
+        return f"tickmesh data in {self.place}: {there}\n{', '.join(TABLES)}, bars, books, coverage, sql"
 
     @property
     def place(self) -> Path:
@@ -67,13 +69,41 @@ class Database(Topics):
         source: resample.Source = "auto", fill: bool = False, gaps: Gaps = "warn", off_book: bool = False,
     ) -> BarSelection:  # fmt: skip
         """Bars of any length of whole seconds (docs/bars.md), by venue time. `db.bars("BTCUSDT", "1m").to_pandas()`"""
-        if not isinstance(self.source, MeshSource):
-            raise ReadError(
-                f"{self.place} is an export, which has ticks and no bars; open the mesh or its data folder, or resample "
-                "db.trades(…) with polars"
-            )
+        config = self._config("bars")
         subjects = resolve(self.instruments, instruments, self.place)
-        return BarSelection(self.source.config, subjects, BarTerms(every, start, end, source, fill, gaps, off_book))
+        return BarSelection(config, subjects, BarTerms(every, start, end, source, fill, gaps, off_book))
+
+    def books(
+        self, instrument: str, at: Time = None, every: "Every | None" = None, start: Time = None, end: Time = None,
+        levels: int = 10,
+    ) -> "pandas.DataFrame":  # fmt: skip
+        """The book at a time, or now: side, price, quantity of each level. `db.books("BTCUSDT", at="2024-08-09T12:00")`
+
+        With `every` ("1s", "100ms") samples of it instead, of start ≤ t < end, with the best `levels` of each side
+        (research/book_frames.py names the columns). As arrays, and in a kernel of yours: docs/books.md.
+        """
+        from tickmesh.research.book_frames import book_frame, sampled_books
+
+        config = self._config("books")
+        found = resolve(self.instruments, instrument, self.place)
+        if len(found) != 1:
+            raise ReadError(f"{instrument} are {len(found)} instruments; a book is of one: {', '.join(found)}")
+        if every is None:
+            if start is not None or end is not None:
+                raise ReadError('a start and an end are of samples: say every="1s" too, or at=… for one moment')
+            return book_frame(config, found[0], at)
+        if at is not None:
+            raise ReadError("a book is asked for at a time, or every so often from a start to an end; give one of them")
+        return sampled_books(config, found[0], every, start, end, levels)
+
+    def _config(self, what: str) -> Config:
+        """The settings of what is read, for what an export has not."""
+        if isinstance(self.source, MeshSource):
+            return self.source.config
+        raise ReadError(
+            f"{self.place} is an export, which has ticks and no {what}; open the mesh or its data folder, or make them of its "
+            "rows with polars"
+        )
 
     def coverage(
         self, instruments: Instruments = None, kinds: Iterable[str] = (), start: Time = None, end: Time = None

@@ -81,7 +81,7 @@ class MapSelection(Selection):
         named = name or self._kind.name
         quoted = named.replace('"', '""')
         connection.register("_tickmesh_rows", self.to_arrow())
-        connection.execute(f'create or replace temp table "{quoted}" as select * from _tickmesh_rows')
+        connection.execute(f'create or replace temp table "{quoted}" as select * from _tickmesh_rows').fetchall()
         connection.unregister("_tickmesh_rows")
         return named
 

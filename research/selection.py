@@ -95,30 +95,32 @@ class Selection:
         from tickmesh.research.chunks import merged
 
         until, _ = self._source.now()
-        streams = [self._tables_of(subject, ledgers.get(subject), until) for subject in self._subjects]
+        types: list[Any] = []
+        streams = [self._tables_of(subject, ledgers.get(subject), until, types) for subject in self._subjects]
         if self._terms.merge and len(streams) > 1:
             yield from merged(streams)
             return
         for stream in streams:
             yield from stream
 
-    def _tables_of(self, subject: str, ledger: np.ndarray | None, until: int) -> "Iterator[pa.Table]":
+    def _tables_of(self, subject: str, ledger: np.ndarray | None, until: int, types: list[Any]) -> "Iterator[pa.Table]":
+        """The tables of one subject. `types`: of the columns of all subjects, once the first table is there."""
         import pyarrow as pa
 
-        schema: pa.Schema | None = None
         for rows, exponents, exported in self._parts(subject, until, scaled=True):
             columns = self._columns(subject, exponents)
             own = columns.schema()
-            if schema is not None and own.types != schema.types:
+            if not types:
+                types += own.types
+            if types != own.types:
                 raise ReadError(
-                    f"{topic(self._kind, subject)}: the venue's definition changes in this span, and exact decimals of both "
+                    f"{topic(self._kind, subject)}: exact decimals of several instruments, or of several definitions of one, "
                     "have no common type; take decimals='float' or 'mantissa', or ask for less"
                 )
-            schema = schema or own
             if exported is not None and (exported.schema.names, exported.schema.types) == (own.names, own.types):
                 table = exported
             else:
-                table = columns.table(rows, schema)
+                table = columns.table(rows, own)
             if self._terms.gaps == "mask" and ledger is not None:
                 marked = with_stretch(rows, ledger)["stretch"]
                 table = table.append_column(pa.field("stretch", pa.int32(), nullable=False), pa.array(marked))
@@ -143,13 +145,7 @@ class Selection:
         """Reads everything as one Arrow table."""
         pa = library("pyarrow", "reading tables")
         tables = list(self.chunks())
-        try:
-            return pa.concat_tables(tables) if tables else self._schema().empty_table()
-        except pa.ArrowInvalid:
-            raise ReadError(
-                f"{', '.join(self.topics)}: exact decimals of several instruments have other types; take decimals='float' or "
-                "'mantissa', or one instrument"
-            ) from None
+        return pa.concat_tables(tables) if tables else self._schema().empty_table()
 
     def to_polars(self) -> "polars.DataFrame":
         """Reads everything as a polars frame."""
@@ -202,7 +198,7 @@ class Selection:
         named = name or self._kind.name
         connection.register("_tickmesh_rows", reader)
         quoted = named.replace('"', '""')
-        connection.execute(f'create or replace temp table "{quoted}" as select * from _tickmesh_rows')
+        connection.execute(f'create or replace temp table "{quoted}" as select * from _tickmesh_rows').fetchall()
         connection.unregister("_tickmesh_rows")
         return named
 

@@ -1,9 +1,10 @@
 """SQL over what was recorded: DuckDB, with the tables that a query names read into it when it names them."""
 
 import atexit
+import json
 import tempfile
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tickmesh.research.libraries import library
 from tickmesh.research.topics import TABLES, Topics
@@ -34,23 +35,36 @@ def query(
     """
     engine = library("duckdb", "SQL")
     connection = engine.connect(config={"temp_directory": _spill_folder()})
-    try:
-        named = connection.get_table_names(text)
-    except engine.Error as error:
-        raise ReadError(_sentence(error)) from None
-    for name in sorted(named & TABLES.keys()):
+    for name in sorted(_tables_named(connection, text) & TABLES.keys()):
         kind = TABLES[name]
         of_processes = name in ("health", "alerts", "runs", "commands", "refusals", "balances")
         topics.select(kind, None if of_processes else instruments, start, end).to_duckdb(connection, name)
     try:
-        relation: duckdb.DuckDBPyRelation | None = connection.sql(text)
-        if relation is None:
-            raise ReadError("the query gives no rows; it should be a select, like: select count(*) from trades")
+        relation: duckdb.DuckDBPyRelation = connection.sql(text)
         relation.columns  # noqa: B018  binds it
         return relation
     except engine.Error as error:
         raise ReadError(_sentence(error)) from None
 
 
-def _sentence(error: Exception) -> str:
+def _tables_named(connection: "duckdb.DuckDBPyConnection", text: str) -> set[str]:
+    """The names of the tables in a query, by its syntax: binding it needs their columns. Raises ReadError for no select."""
+    ((serialized,),) = connection.execute("select json_serialize_sql(?::varchar)", [text]).fetchall()
+    tree = json.loads(serialized)
+    if tree.get("error"):
+        raise ReadError(_sentence(f"{tree['error_message']}. A query is a select, like: select count(*) from trades"))
+    found: set[str] = set()
+    left: list[Any] = [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            if node.get("type") == "BASE_TABLE":
+                found.add(str(node["table_name"]).lower())
+            left += node.values()
+        elif isinstance(node, list):
+            left += node
+    return found
+
+
+def _sentence(error: object) -> str:
     return f"{str(error).strip()}\nThe tables are {', '.join(TABLES)}"

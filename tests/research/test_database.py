@@ -16,7 +16,9 @@ import pytest
 
 import tickmesh as tm
 from tests.support.research_scene import DAYS, OTHER, SUBJECT, export, recorded
+from tests.support.stored import Market, write_log
 from tickmesh.bus.config import load
+from tickmesh.bus.wire import Event
 from tickmesh.research.database import Database
 from tickmesh.research.topics import TABLES, Topics
 from tickmesh.storage.query import bars, reader
@@ -100,6 +102,8 @@ def test_several_instruments_come_one_after_the_other_or_in_order_of_seq(db):
     assert apart["instrument"].unique().tolist() == ["BTCUSDT", "ETHUSDT"] and len(apart) == len(merged) == 120
     assert (np.diff(apart["seq"]) < 0).any() and (np.diff(merged["seq"]) > 0).all()
     assert merged.equals(apart.sort_values("seq", ignore_index=True))
+    mantissas = db.trades(decimals="mantissa", merge=True).to_pandas()
+    assert (mantissas["price_ticks"] * 10.0 ** mantissas["price_exponent"] - merged["price"]).abs().max() < 1e-9
     prices = merged.groupby("venue")["price"].mean()  # of other exponents
     assert 61_000 < prices["binance"] < 62_000 and 300 < prices["binance_usdm"] < 310
     rows = db.trades(merge=True).to_numpy()
@@ -183,6 +187,32 @@ def test_bars_are_those_of_the_bars_command(db, root):
     assert both.columns[:3] == ["time", "venue", "instrument"] and both["instrument"].n_unique() == 2
     with pytest.raises(ReadError, match="is an export, which has ticks and no bars"):
         tm.open(root / "float").bars("BTCUSDT")
+
+
+def test_books_are_those_of_the_arrays_in_decimals(db, root):
+    """The made-up changes have no snapshot before them: a snapshot is given, in a place of its own."""
+    with pytest.raises(ReadError, match="are 3 instruments; a book is of one"):
+        db.books("*")
+    with pytest.raises(ReadError, match='say every="1s" too'):
+        db.books(SUBJECT, start="1h")
+    with pytest.raises(ReadError, match="is an export, which has ticks and no books"):
+        tm.open(root / "float").books(SUBJECT)
+    assert db.books(SUBJECT).attrs["valid"] is False and not len(db.books(SUBJECT)), "changes without a snapshot are no book"
+
+
+def test_a_book_has_the_exponents_of_its_moment(tmp_path):
+    market = Market()
+    raws = [market.instrument((-2, -5)), market.depth([(100, 5, 1), (102, 7, -1), (99, 1, 1)], 1, snapshot=True)]
+    raws += [market.trade(), market.instrument((-3, -5)), market.depth([(1000, 0, 1), (1010, 3, 1)], 2), market.trade()]
+    (tmp_path / "mesh.toml").write_text("")
+    write_log(load(tmp_path).log_dir, raws)
+    db = tm.open(tmp_path)
+    before = db.books("BTCUSDT", at=Event(raws[2]).seq_ns)
+    assert before.values.tolist() == [["bid", 1.0, 5e-5], ["bid", 0.99, 1e-5], ["ask", 1.02, 7e-5]]
+    assert before.attrs["valid"] and before.attrs["last_update_id"] == 1
+    samples = db.books("BTCUSDT", every="1ms", levels=1)
+    assert samples["bid_price_1"].tolist()[0] == 1.0 and samples["seq"].is_monotonic_increasing
+    assert samples.columns.tolist() == ["seq", "valid", "bid_price_1", "bid_quantity_1", "ask_price_1", "ask_quantity_1"]
 
 
 def test_sql_sees_every_table_and_only_what_was_asked_for(db, root):

@@ -81,7 +81,7 @@ def test_sql_answers_as_table_csv_and_json(root):
         (["head", "trades"], None),
         (["info", "trdae.BTCUSDT"], "no topic; it should be kind.subject"),
         (["sql", "select * from tradez"], "The tables are definitions, trades"),
-        (["sql", "create table x (i int)"], "it should be a select"),
+        (["sql", "create table x (i int)"], "Only SELECT.* A query is a select"),
         (["ls", "--at", "data"], "holds the data of sim: open data/sim"),
         (["head", "trade.BTCUSDT", "--start", "soon"], "'soon' is no time"),
     ],
