@@ -66,7 +66,7 @@ def empty_book(width: int = WIDTH, capacity: int = CAPACITY) -> BookArrays:
 
 
 def grown(book: BookArrays, levels: int) -> BookArrays:
-    """The same book with room for `levels` more on each side, in spills of at least twice the size."""
+    """Copies a book into arrays with room for `levels` more on each side, in spills of at least twice the size."""
     most = int((book.sides["near"] + book.sides["far"]).max())
     more = max(2 * book.far_keys.shape[1], most + levels)
     keys, lots = np.zeros((2, more), "i8"), np.zeros((2, more), "i8")
@@ -216,7 +216,7 @@ def clear(book: BookArrays) -> None:
 
 
 @njit(nogil=True, cache=True)
-def has_room(book: BookArrays, levels: Any) -> bool:
+def has_room(book: BookArrays, levels: Any) -> Any:
     """Whether the spills have room for `levels` more on either side, whatever they are."""
     most = max(book.sides[0].near + book.sides[0].far, book.sides[1].near + book.sides[1].far)
     return most + levels <= book.far_keys.shape[1]
