@@ -184,9 +184,8 @@ class Working:
                 take_reprice(parent, view)
                 parent.repricing = True
             self._cancel(subject, instrument, decision.cancel, event)
-            if parent.shadow:  # nothing else will come that says that it is gone
-                return self._work(subject, instrument, trader, parent, event)
-        elif decision.place is not None:
+            return self._work(subject, instrument, trader, parent, event)  # of its other orders nothing has been said
+        if decision.place is not None:
             terms = self._terms(subject, trader, parent, self._ordering.expiry_ns(event), now_ns)
             parent.paused = self._ordering.order(trader, instrument, event, decision.place, parent, terms)
             self.pending.add(subject)  # a parent of another strategy may have been netted

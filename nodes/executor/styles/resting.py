@@ -77,5 +77,5 @@ def patient(parent: Parent, view: View) -> Advice:
     if view.now_ns < end_ns:
         said = post_only(parent, view)
         return said._replace(wait=said.wait.no_later(end_ns))
-    resting = tuple(order for order in view.children if order.resting)
+    resting = tuple(one for one in view.children if one.resting and not one.cancels and one.cancel_ns > view.now_ns)
     return Advice(cancel=resting, then="take") if resting else take(parent, view)

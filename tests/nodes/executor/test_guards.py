@@ -65,6 +65,16 @@ def test_a_wide_spread_is_earned_by_what_rests_but_nothing_new_is_ordered():
     assert scene.refused == {"spread": 1}
 
 
+def test_a_wide_spread_holds_nothing_while_a_cancel_is_under_way():
+    """Whether its style is asked then must not matter: nothing waits but for the venue's word."""
+    scene = Scene("patient", patience_ms=1000, spread_max_bp=50)
+    (order,) = scene.signal()
+    scene.accept(order)
+    assert is_cancel(scene.see(scene.tape.clock(1000)), order)
+    scene.see(scene.tape.quote(**WIDE), scene.tape.gap(1, 2, GapState.repaired))
+    assert scene.refused == {} and len(scene.intents) == 2
+
+
 def test_guards_can_be_switched_off():
     scene = Scene("post_only", gap_pause=False)
     assert len(scene.see(scene.tape.gap(5, 9, GapState.open)) + scene.signal()) == 1

@@ -169,6 +169,17 @@ def test_what_a_slice_leaves_the_next_does_too():
     assert (scene.ended()["why"], scene.ended()["filled_lots"]) == (b"deadline", LOT)
 
 
+def test_all_orders_of_a_parent_that_the_book_has_left_follow_at_once():
+    scene = Scene("twap", lots=4 * LOT, horizon_ms=2000, slices=2, slice_style="post_only")
+    (first,) = scene.signal()
+    scene.accept(first)
+    (second,) = scene.see(scene.tape.clock(1000))
+    scene.accept(second)
+    cancels = scene.see(scene.tape.quote(bid=ASK, ask=ASK + TICK))
+    assert {one["target_id"] for one in cancels} == {first["client_order_id"], second["client_order_id"]}
+    assert scene.see(scene.tape.quote(bid=ASK, ask=ASK + TICK)) == []
+
+
 def test_pov_does_its_share_of_what_is_traded():
     scene = Scene("pov", lots=3 * LOT, participation=0.1, slice_style="market", slices=6)
     scene.see(scene.tape.instrument(min_quantity=LOT // 4))
