@@ -60,7 +60,8 @@ REAL = """
 [session]                         # who speaks to the venue
 key_file = "key.toml"             # mode 0600: api_key, and secret (HMAC) or private_key (Ed25519); "": from the environment
 
-# Which strategies, and in which way: [[strategies]], docs/strategies.md
+# Which strategies, and in which way: [[strategies]], docs/strategies.md. Without [[models]] two examples trade, which earn
+# nothing and pay fees: put your own in their place, or nothing is sent with [[strategies]] state = "shadow" (docs/trading.md).
 """
 PAPER = """
 # Models, the executor and [[strategies]] are as in mode sim; the first instrument is traded (docs/trading.md).
