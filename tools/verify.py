@@ -89,8 +89,8 @@ def _against(config: Config, captures: list[Path], findings: Findings, shown: Sh
     facts = LogFacts()
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
-    events = chain(archive.read(config.archive_dir, upto, findings), beyond)
-    stored = against_capture.gather_stored(_followed(events, shown), facts)
+    events = _followed(chain(archive.read(config.archive_dir, upto, findings), beyond), shown)
+    stored = against_capture.gather_stored(events, facts)
     try:
         captured = capture.read_captures(captures, facts)
     except OSError as error:
@@ -119,8 +119,8 @@ def _against_ledger(config: Config, folders: list[Path], settled: bool, findings
     beyond = log.read(config.log_dir, findings, after=upto)
     orders, traded = account.StoredAccount(), trading.StoredTrading()
     worked, facts = parents.StoredParents(), limit_facts.LimitFacts(_limits(config))
-    events = chain(archive.read(config.archive_dir, upto, findings), beyond)
-    stored = eras.gather_stored(facts.watch(worked.watch(traded.watch(orders.watch(_followed(events, shown))))))
+    events = _followed(chain(archive.read(config.archive_dir, upto, findings), beyond), shown)
+    stored = eras.gather_stored(facts.watch(worked.watch(traded.watch(orders.watch(events)))))
     truth = exchange_ledger.read_contents(folders[0], findings)
     pairs = eras.pair_eras(truth, stored, findings)
     against_ledger.compare(truth, pairs, findings, begun_ms, config.feed.depth_limit)

@@ -75,7 +75,7 @@ def traded(tmp_path_factory):
     nodes = ("sequencer", "exchange", "feed-1", "session", "executor")
     with trading_mesh(root, settings(SYMBOLS, ["binance.*"]), nodes, base="") as mesh:
         signals = Signals(mesh, SUBJECTS, 30)
-        until(lambda: traded_on_all(mesh, 0) and len(mesh.events(Kind.fill)) > 10, "fills on all three")
+        until(lambda: traded_on_all(mesh, 0), "fills on all three")
         for name in ("executor", "session"):  # the sweep of orders has the rest: tests/tools/chaos/test_chaos_orders.py
             mesh.kill(name)
         mesh.start("session", "executor")

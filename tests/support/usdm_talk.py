@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 
-from tests.support.exchange_clients import Rest, listening, signed
+from tests.support.exchange_clients import SPOT_AND_USDM, Rest, listening, signed
 from tickmesh.nodes.exchange.market.fees import Fees
 from tickmesh.nodes.exchange.market.instruments import USDM, spec
 from tickmesh.nodes.exchange.market.market import Market
@@ -15,16 +15,7 @@ from tickmesh.nodes.exchange.orders.margin_desk import MarginDesk
 from tickmesh.nodes.exchange.protocol import UNIT, Params
 
 BASE = "/binance_usdm"
-TOML = """
-[[instruments]]
-symbol = "BTCUSDT"
-[[instruments]]
-symbol = "BTCUSDT"
-venue = "binance_usdm"
-[[instruments]]
-symbol = "ETHUSDT"
-venue = "binance_usdm"
-[exchange]
+TOML = f"""{SPOT_AND_USDM}[exchange]
 trades_per_s = 50
 quotes_per_s = 100
 lines = 0

@@ -82,6 +82,22 @@ def order_view(order: OwnOrder) -> JsonObject:
     }
 
 
+def _state(order: OwnOrder) -> JsonObject:
+    """What the replies to a new order and to a cancel say alike of the order."""
+    return {
+        "price": decimal_text(order.price),
+        "origQty": decimal_text(order.quantity),
+        "executedQty": decimal_text(order.filled),
+        "origQuoteOrderQty": decimal_text(order.quote_quantity),
+        "cummulativeQuoteQty": decimal_text(order.filled_quote),
+        "status": order.status,
+        "timeInForce": order.time_in_force,
+        "type": order.type,
+        "side": SIDE[order.side],
+        **shown_prices(order),
+    }
+
+
 def placed_view(
     order: OwnOrder, trades: Sequence[OwnTrade], response_type: str, prevented: Sequence[OwnPrevented] = ()
 ) -> JsonObject:
@@ -96,16 +112,7 @@ def placed_view(
     if response_type == "ACK":
         return view
     view |= {
-        "price": decimal_text(order.price),
-        "origQty": decimal_text(order.quantity),
-        "executedQty": decimal_text(order.filled),
-        "origQuoteOrderQty": decimal_text(order.quote_quantity),
-        "cummulativeQuoteQty": decimal_text(order.filled_quote),
-        "status": order.status,
-        "timeInForce": order.time_in_force,
-        "type": order.type,
-        "side": SIDE[order.side],
-        **shown_prices(order),
+        **_state(order),
         "workingTime": working_time(order),
         "selfTradePreventionMode": order.prevention,
         **conditional(order),
@@ -201,16 +208,7 @@ def canceled_view(order: OwnOrder, cancel_id: str) -> JsonObject:
         "orderListId": order.list_id,
         "clientOrderId": cancel_id,
         "transactTime": order.update_time,
-        "price": decimal_text(order.price),
-        "origQty": decimal_text(order.quantity),
-        "executedQty": decimal_text(order.filled),
-        "origQuoteOrderQty": decimal_text(order.quote_quantity),
-        "cummulativeQuoteQty": decimal_text(order.filled_quote),
-        "status": order.status,
-        "timeInForce": order.time_in_force,
-        "type": order.type,
-        "side": SIDE[order.side],
-        **shown_prices(order),
+        **_state(order),
         "selfTradePreventionMode": order.prevention,
         **conditional(order),
     }

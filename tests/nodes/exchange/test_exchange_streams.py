@@ -89,8 +89,7 @@ def test_the_server_pings_and_cuts_off_whoever_never_answers(tmp_path):
 # ---- restarts
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_ids_orders_and_balances_go_on_after_the_exchange_was_killed(tmp_path, number):
+def test_ids_orders_and_balances_go_on_after_the_exchange_was_killed_and_then_stopped(tmp_path):
     configure(tmp_path, "[exchange]\ntrades_per_s = 100\nquotes_per_s = 300\n")
 
     async def before(where: dict) -> dict:
@@ -131,9 +130,11 @@ def test_ids_orders_and_balances_go_on_after_the_exchange_was_killed(tmp_path, n
 
     process = Process(tmp_path)
     was = asyncio.run(before(process.where))
-    process.end(number)
-    again = Process(tmp_path)
-    assert again.where["rest"] == process.where["rest"], "a restart is found where it was"
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        process.end(number)
+        again = Process(tmp_path)
+        assert again.where["rest"] == process.where["rest"], "a restart is found where it was"
+        process = again
     asyncio.run(after(again.where, was))
     again.end(signal.SIGTERM)
     assert again.child.returncode == 0
