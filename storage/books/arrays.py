@@ -16,7 +16,7 @@ from tickmesh.bus.kernel_cache import go_on_without_room
 from tickmesh.bus.schema import DEPTH, Flag, Kind
 
 go_on_without_room()
-WIDTH = 1 << 15  # cells of a window: 256 KiB a side, which a second-level cache holds
+WIDTH = 1 << 17  # cells of a window: 1 MiB a side: at steps of a cent 1,300 dollars
 CAPACITY = 1 << 12  # levels of a spill to begin with; it grows
 STEP_MOST = 10**12
 PRICE_LIMIT = 1 << 61  # a price mantissa is less than this in size, so that no sum here overflows
@@ -66,7 +66,7 @@ def empty_book(width: int = WIDTH, capacity: int = CAPACITY) -> BookArrays:
 
 
 def grown(book: BookArrays, levels: int) -> BookArrays:
-    """The same book with room for `levels` more on each side, in spills of at least twice the size."""
+    """Copies a book into arrays with room for `levels` more on each side, in spills of at least twice the size."""
     most = int((book.sides["near"] + book.sides["far"]).max())
     more = max(2 * book.far_keys.shape[1], most + levels)
     keys, lots = np.zeros((2, more), "i8"), np.zeros((2, more), "i8")
@@ -216,7 +216,7 @@ def clear(book: BookArrays) -> None:
 
 
 @njit(nogil=True, cache=True)
-def has_room(book: BookArrays, levels: Any) -> bool:
+def has_room(book: BookArrays, levels: Any) -> Any:
     """Whether the spills have room for `levels` more on either side, whatever they are."""
     most = max(book.sides[0].near + book.sides[0].far, book.sides[1].near + book.sides[1].far)
     return most + levels <= book.far_keys.shape[1]

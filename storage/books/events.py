@@ -17,6 +17,7 @@ from tickmesh.storage.archive.reader import ArchiveReader, File
 from tickmesh.storage.books.arrays import EVENT, check_prices
 from tickmesh.storage.hdf5.columns import TableReader, from_bytes
 from tickmesh.storage.query import reader
+from tickmesh.storage.query.known import check_known
 from tickmesh.storage.query.times import ReadError
 
 EVENTS_MAX = 1 << 16  # events of a chunk
@@ -55,7 +56,7 @@ def book_events(
         if end_ns is not None and int(chunk.events["seq_ns"][-1]) >= end_ns:
             return
     if not known:
-        reader.check_known(config, Kind.depth, subject)
+        check_known(config, Kind.depth, subject)
 
 
 def _checked(chunk: BookEvents, subject: str) -> BookEvents:

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
-from numba.core.errors import NumbaError
 
 from tickmesh.bus.config import Config
 from tickmesh.storage.books.arrays import apply, apply_all, empty_book, grown, has_room, levels_of, sample
 from tickmesh.storage.books.events import book_events
 from tickmesh.storage.query.durations import Every, nanoseconds
+from tickmesh.storage.query.own_functions import FAILURES, failure
 from tickmesh.storage.query.times import ReadError, Time, to_ns
 
 LEVELS_ALLOWED = 10_000  # of a sample, on each side
@@ -44,12 +44,14 @@ class BookImage(NamedTuple):
     @property
     def bids(self) -> np.ndarray:
         """The bids, best first: (n,) schema.DEPTH."""
-        return self.levels[self.levels["side"] == 1]
+        out: np.ndarray = self.levels[self.levels["side"] == 1]
+        return out
 
     @property
     def asks(self) -> np.ndarray:
         """The asks, best first: (n,) schema.DEPTH."""
-        return self.levels[self.levels["side"] == -1]
+        out: np.ndarray = self.levels[self.levels["side"] == -1]
+        return out
 
 
 def book_at(config: Config, subject: str, at: Time = None, seq: int | None = None) -> BookImage:
@@ -169,19 +171,12 @@ def stream(
         while row < len(events):
             try:
                 row, written = run(book, events, levels, row, max(start_ns or 1, 1), state, rows)
-            except NumbaError as error:
-                raise ReadError(f"{_name(kernel)} does not compile: {str(error).strip().splitlines()[-1]}") from error
-            except (ArithmeticError, IndexError, ValueError, RuntimeError) as error:
-                seq = int(book.head["seq"][0])
-                raise ReadError(f"{_name(kernel)} raised {type(error).__name__} at seq {seq} of {subject}: {error}") from error
+            except FAILURES as error:
+                raise failure(kernel, error, f"{subject} at seq {book.head['seq'][0]}") from error
             if written:
                 yield rows[:written].copy()
             if row < len(events) and not has_room(book, events[row]["count"]):
                 book = grown(book, int(events["count"][row]))
-
-
-def _name(kernel: Kernel) -> str:
-    return str(getattr(kernel, "__name__", kernel))
 
 
 @lru_cache(COMPILED_MAX)
@@ -204,4 +199,4 @@ def compiled(kernel: Kernel) -> Callable[..., tuple[int, int]]:
             row += 1
         return row, n
 
-    return run  # type: ignore[no-any-return]
+    return run

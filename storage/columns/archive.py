@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tickmesh.bus.schema import DTYPES, Kind
-from tickmesh.storage.archive.file import ArchiveError, ArchiveFile, ArchiveGone, subject_of
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFile, ArchiveGone, folder_of, subject_of
 from tickmesh.storage.archive.reader import ArchiveReader, File, in_order
 from tickmesh.storage.columns.span import ROW, ColumnSpan, SubjectColumns, with_streams
 from tickmesh.storage.hdf5.columns import TableReader
@@ -49,10 +49,11 @@ class KindCursor:
 
 
 class ArchiveColumns:
-    """Reads the columns of `kinds`, and the events of `objects`, from an archive."""
+    """Reads the columns of `kinds`, and the events of `objects`, from an archive; of one `subject` only its own files."""
 
-    def __init__(self, folder: Path, kinds: Iterable[Kind], objects: Iterable[Kind] = ()):
+    def __init__(self, folder: Path, kinds: Iterable[Kind], objects: Iterable[Kind] = (), subject: str | None = None):
         self.reader = ArchiveReader(folder)
+        self.folders = None if subject is None else {folder_of(Kind.trade, subject)}
         self.kinds, self.objects = tuple(kinds), tuple(objects)
 
     def spans(self, after: int = 0, until: int | None = None) -> Iterator[ColumnSpan]:
@@ -62,7 +63,7 @@ class ArchiveColumns:
         position = after
         while True:
             try:
-                for files in self.reader.cuts(position, until):
+                for files in self.reader.cuts(position, until, self.folders):
                     for span in self._cut(files, position, until):
                         yield span
                         position = span.last
@@ -73,11 +74,14 @@ class ArchiveColumns:
 
     def _cut(self, files: list[File], after: int, until: int | None) -> Iterator[ColumnSpan]:
         """Of one cut or one day."""
+        if not files:
+            return
         first, last = max(files[0].first, after + 1), min(files[0].last, files[0].last if until is None else until)
         with contextlib.ExitStack() as stack:
             opened = [stack.enter_context(ArchiveFile(file.path)) for file in files]
             try:
-                self.reader.check_whole(files, sum(one.reader(kind).events for one in opened for kind in one.kinds))
+                if self.folders is None:
+                    self.reader.check_whole(files, sum(one.reader(kind).events for one in opened for kind in one.kinds))
                 cursors: dict[str, list[KindCursor]] = {}
                 for file, one in zip(files, opened):
                     if found := [KindCursor(one.reader(kind), after) for kind in one.kinds if kind in self.kinds]:

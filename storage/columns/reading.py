@@ -13,18 +13,20 @@ from tickmesh.storage.query.reader import check_one_mesh, missing
 
 
 def spans(
-    config: Config, kinds: Iterable[Kind], objects: Iterable[Kind] = (), after: int = 0, until: int | None = None
-) -> Iterator[ColumnSpan]:
+    config: Config, kinds: Iterable[Kind], objects: Iterable[Kind] = (), after: int = 0, until: int | None = None,
+    subject: str | None = None,
+) -> Iterator[ColumnSpan]:  # fmt: skip
     """Reads the events with after < seq ≤ until up to this moment: `kinds` as columns, `objects` as events, each once.
 
-    Raises ReadError when neither archive nor log has a number in between or they are not of one mesh, ArchiveError or
-    LogError when files are damaged.
+    `subject`: of the archive only the files of that instrument are read, and spans need not follow one another there. Raises
+    ReadError when neither archive nor log has a number in between or they are not of one mesh, ArchiveError or LogError when
+    files are damaged.
     """
     kinds, objects, position = tuple(kinds), tuple(objects), after
     while until is None or position < until:
         mark = read_watermark(config.archive_dir)
         if mark.archived_seq > position:
-            archive = ArchiveColumns(config.archive_dir, kinds, objects)
+            archive = ArchiveColumns(config.archive_dir, kinds, objects, subject)
             yield from archive.spans(position, until)
             position = archive.reader.archived_seq
             continue

@@ -65,7 +65,7 @@ def stored(config: Config, archived: int, seal: bool, released: int = 0) -> Conf
     write_log(config.log_dir, RAWS, segment_bytes=1 << 13)
     writer = ArchiveWriter(config.archive_dir)
     if archived:
-        writer.archive_log(LogReader(config.log_dir), archived, 60)
+        writer.archive_log(LogReader(config.log_dir), archived, 300)
     sealer = Sealer(writer)
     while seal and (day := sealer.due()) is not None:
         sealer.seal(day)
@@ -174,15 +174,16 @@ def divides(state, book, changes, out, n):
 
 
 def misnames(state, book, changes, out, n):
-    return book.nothing
+    out[n].nothing = 1
+    return n + 1
 
 
 @pytest.mark.parametrize(
     "kernel, sentence",
     [
-        (peeks, "peeks raised ValueError at seq .*: it gave another number than"),
-        (divides, "divides raised ZeroDivisionError at seq"),
-        (misnames, "misnames does not compile: "),
+        (peeks, "peeks raised ValueError for binance.BTCUSDT at seq .*: it gave another number than"),
+        (divides, "divides raised ZeroDivisionError for binance.BTCUSDT at seq"),
+        (misnames, "misnames does not compile: it uses the field 'nothing'"),
     ],
 )
 def test_what_a_kernel_does_wrong_is_a_sentence(mesh, kernel, sentence):
