@@ -16,7 +16,7 @@ from tickmesh.bus.kernel_cache import go_on_without_room
 from tickmesh.bus.schema import DEPTH, Flag, Kind
 
 go_on_without_room()
-WIDTH = 1 << 15  # cells of a window: 256 KiB a side, which a second-level cache holds
+WIDTH = 1 << 17  # cells of a window: 1 MiB a side: at steps of a cent 1,300 dollars
 CAPACITY = 1 << 12  # levels of a spill to begin with; it grows
 STEP_MOST = 10**12
 PRICE_LIMIT = 1 << 61  # a price mantissa is less than this in size, so that no sum here overflows

@@ -44,12 +44,14 @@ class BookImage(NamedTuple):
     @property
     def bids(self) -> np.ndarray:
         """The bids, best first: (n,) schema.DEPTH."""
-        return self.levels[self.levels["side"] == 1]
+        out: np.ndarray = self.levels[self.levels["side"] == 1]
+        return out
 
     @property
     def asks(self) -> np.ndarray:
         """The asks, best first: (n,) schema.DEPTH."""
-        return self.levels[self.levels["side"] == -1]
+        out: np.ndarray = self.levels[self.levels["side"] == -1]
+        return out
 
 
 def book_at(config: Config, subject: str, at: Time = None, seq: int | None = None) -> BookImage:
@@ -197,4 +199,4 @@ def compiled(kernel: Kernel) -> Callable[..., tuple[int, int]]:
             row += 1
         return row, n
 
-    return run  # type: ignore[no-any-return]
+    return run

@@ -40,7 +40,7 @@ def test_ls_lists_what_there_is(root):
 def test_info_says_what_is_known_of_a_topic(root):
     known = json.loads(ok(root, "info", "trade.BTCUSDT", "--json").stdout)
     assert known["topics"] == [f"trade.{SUBJECT}"] and known["rows"] == 90 and known["days"] == list(DAYS)
-    assert known["first"]["seq_ns"] == "2024-08-09T00:00:00.003000007" and known["first"]["seq"] < known["last"]["seq"]
+    assert known["first"]["seq_ns"] == "2024-08-09T00:00:00.002000007" and known["first"]["seq"] < known["last"]["seq"]
     assert known["definitions"] == [{"from_seq": 0, "price_exponent": -2, "quantity_exponent": -5}]
     assert known["coverage"]["lacking"] > 0 and 0 < known["coverage"]["proven_ids"] < 1
     shown = ok(root, "info", "trade.BTCUSDT").stdout
@@ -70,7 +70,7 @@ def test_sql_answers_as_table_csv_and_json(root):
     of_a_day = ok(root, "sql", query, "--csv", "--start", DAYS[1], "--end", DAYS[2]).stdout
     assert of_a_day == "instrument,n\nBTCUSDT,30\nETHUSDT,10\n"
     times = json.loads(ok(root, "sql", "select min(seq_ns) from trades", "--json").stdout)["rows"]
-    assert times == [["2024-08-09T00:00:00.003000007"]], "no nanosecond is lost"
+    assert times == [["2024-08-09T00:00:00.002000007"]], "no nanosecond is lost"
     assert re.search(r"BTCUSDT\s+90", ok(root, "sql", query, "--instruments", "BTCUSDT", "--at", "data/sim").stdout)
 
 
