@@ -26,7 +26,6 @@ STOP_S = 5.0  # what the session may take to stop
 LOOKED_AT = (
     "orders_checked", "fills_checked", "balances_checked", "requests_checked", "lives_checked", "windows_checked",
     "limits_checked", "limits_in_all_checked", "strategies_checked", "parents_checked", "children_checked", "amends_checked",
-    "closings_checked",
 )  # fmt: skip
 
 NONE_LEFT = ("intents_without_end", "orders_working", "parents_not_compared")  # counts that are no faults elsewhere

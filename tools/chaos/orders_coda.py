@@ -93,7 +93,6 @@ SCENES = (
         ),
         ("strategy_switched", "kill_switch"),
     ),
-    Scene("all positions are closed by hand", (Strike(0.0, command=("flatten", "--all")),), ("flattened",)),
     Scene("the sequencer dies while all publish", (Strike(0.5, kill=("sequencer",)),), ("outbox_read",)),
     # The venue's clock jumps, which stamps the ledger, too: by itself, or nobody could say who was connected when.
     Scene("the venue's clock is ahead", (Strike(0.0, fault={"kind": "clock", "length_s": 1.5, "offset_ms": 3000}),)),

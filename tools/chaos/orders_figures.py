@@ -22,7 +22,7 @@ COUNTED: dict[str, tuple[str, str]] = {
 SEEN = (
     "found_by_query", "found_absent", "fill_by_query", "expired_unsent", "cancelled_unsent", "cancelled_again",
     "checkpoint", "session_checkpoint", "kill_switch", "strategy_switched", "limit_tightened", "cancelled_at_stop",
-    "flattened", "amended", "repriced",
+    "amended", "repriced",
 )  # fmt: skip
 PATHS = (*COUNTED, *SEEN)
 
@@ -40,7 +40,6 @@ class OrderFigures:
         self.open: dict[str, int] = {}
         self._most: dict[tuple[str, int, str], int] = {}
         self._cancels: Counter[bytes] = Counter()
-        self._closing: set[bytes] = set()  # orders of no parent, which close a position
         self._quantity: dict[bytes, int] = {}
         self._unknown: set[bytes] = set()
         self._resumed: set[tuple[str, int]] = set()
@@ -60,7 +59,6 @@ class OrderFigures:
         elif event.kind == Kind.fill:
             self.fills[event.subject] += event.count
             self.paths["fill_by_query"] += sum(record["origin"] == b"reconcile" for record in event.records)
-            self.paths["flattened"] += sum(bytes(record["client_order_id"]) in self._closing for record in event.records)
         elif event.kind == Kind.intent:
             for record in event.records:
                 self._intent(record)
@@ -77,8 +75,6 @@ class OrderFigures:
             self.paths["cancelled_again"] += self._cancels[target] == 2
         elif record["action"] == Action.NEW:
             self.open[record["client_order_id"].decode()] = Status.PendingNew
-            if not record["parent_seq"]:
-                self._closing.add(bytes(record["client_order_id"]))
 
     def _parent(self, record: np.void) -> None:
         name = f"parent {record['strategy'].decode()} {record['parent_seq']}"

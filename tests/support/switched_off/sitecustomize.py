@@ -127,11 +127,6 @@ def strategy(module: ModuleType) -> None:
     put(module.TradingControl, "_switch", lambda *_args: None)
 
 
-def flatten(module: ModuleType) -> None:
-    """Nor to a person who has positions closed."""
-    put(module.TradingControl, "_flatten", lambda *_args: None)
-
-
 def limit(module: ModuleType) -> None:
     """Nor to a limit's being tightened."""
     put(module.TradingControl, "_tighten", lambda *_args: None)
@@ -186,7 +181,6 @@ PATHS = {
     "stop": (f"{SESSION}.stopping", stop),
     "kill_switch": ("tickmesh.nodes.executor.control", kill_switch),
     "strategy": ("tickmesh.nodes.executor.control", strategy),
-    "flatten": ("tickmesh.nodes.executor.control", flatten),
     "limit": ("tickmesh.nodes.executor.control", limit),
     "amend": ("tickmesh.nodes.executor.orders", amend),
     "reprice": ("tickmesh.nodes.executor.styles.resting", reprice),

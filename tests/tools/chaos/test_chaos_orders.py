@@ -131,7 +131,7 @@ NOTICED = {
     "expiry": "expired_unsent", "cancel_waiting": "cancelled_unsent", "cancel_again": "cancelled_again",
     "strays": "strays_cancelled", "stop": "cancelled_at_stop", "strategy": "strategy_switched", "amend": "amended",
     "reprice": "repriced", "reconcile": "were answered", "repeated": "twice", "kill_switch": "after the kill switch",
-    "limit": "position_notional is 180", "flatten": "flattened",
+    "limit": "position_notional is 180",
 }  # fmt: skip
 
 

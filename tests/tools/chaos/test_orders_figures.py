@@ -10,7 +10,7 @@ from tickmesh.nodes.executor.parents import Parent, parent_record
 from tickmesh.tools.chaos.orders_figures import OrderFigures
 
 BTC = "binance.BTCUSDT"
-UPDATE, INTENT, FILL = record_struct(Kind.update), record_struct(Kind.intent), record_struct(Kind.fill)
+UPDATE = record_struct(Kind.update)
 
 
 def parent(style: str, state: ParentState, filled: int = 0, reprices: int = 0, shadow: bool = False):
@@ -58,19 +58,6 @@ def test_that_a_strategy_is_switched_shows_in_parents_that_are_only_tried():
 def test_a_limit_that_is_lifted_is_none_that_is_tightened():
     said = [packed(Kind.command, "operator", command="limit", scope="maker", limit="x", value=value) for value in ("5", "")]
     assert OrderFigures().read(said).paths["limit_tightened"] == 1
-
-
-def test_a_position_was_closed_when_an_order_of_no_parent_is_filled():
-    intents = [
-        decode(encode(Kind.intent, BTC, INTENT.pack(name, b"", 1, -1, 2, 1, 0, 5, 0, b"maker", parent_seq), cause_seq=1))
-        for name, parent_seq in ((b"child", 7), (b"closes", 0))
-    ]
-    fills = [
-        decode(encode(Kind.fill, BTC, FILL.pack(name, -1, 0, 5, number, 100, 5, 0, b"USDT", 0, b"stream")))
-        for number, name in enumerate((b"child", b"closes"))
-    ]
-    assert OrderFigures().read([*intents, fills[0]]).paths["flattened"] == 0
-    assert OrderFigures().read([*intents, *fills]).paths["flattened"] == 1
 
 
 def test_counters_of_a_process_are_counted_once_and_begin_anew_with_the_next_one():
