@@ -53,10 +53,6 @@ def refused(root, *words: str) -> str:
     return done.stderr
 
 
-def alerts(root, what: str) -> list:
-    return [said for said in (event.map() for event in run.events(root, Kind.alert)) if said["what"] == what]
-
-
 def made(root, venue):
     """A folder of a mesh that is to trade at the venue, so far without a key."""
     root.mkdir()
@@ -76,9 +72,9 @@ def give_keys(root) -> None:
         (root / name).chmod(0o600)
 
 
-@pytest.fixture(scope="module")
-def venue(tmp_path_factory):
-    with StandIn(tmp_path_factory.mktemp("venue"), SUBJECTS) as stand_in:
+@pytest.fixture
+def venue(tmp_path):
+    with StandIn(tmp_path / "venue", SUBJECTS) as stand_in:
         yield stand_in
 
 
@@ -127,20 +123,3 @@ def through_kills(root) -> None:
         killer.kill(name, PATIENCE_S)
         at = run.events(root)[-1].seq
         run.until(lambda at=at: filled_at_both(root, at), f"orders are filled after {name} was killed", PATIENCE_S)
-
-
-def test_a_key_that_may_withdraw_is_not_used(deep, venue):
-    venue.end()
-    settings = venue.folder / "mesh.toml"
-    settings.write_text(settings.read_text() + "key_withdraws = true\n")
-    venue.begin()
-    before = orders_at(venue)
-    root = made(deep / "live", venue)
-    give_keys(root)
-    try:
-        run.ok(root, "mesh", "up", "--confirm", BOTH)
-        run.until(lambda: len(alerts(root, "key_not_used")) >= len(SUBJECTS), "it is said of both", PATIENCE_S)
-        assert all("may withdraw" in said["why"] for said in alerts(root, "key_not_used"))
-        assert orders_at(venue) == before and not run.events(root, Kind.fill)
-    finally:
-        run.command(root, "mesh", "down")
