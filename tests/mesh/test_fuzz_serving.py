@@ -29,7 +29,7 @@ from tickmesh.nodes.exchange.server.files import CaptureFiles
 SECONDS = float(os.environ.get("TICKMESH_FUZZ_S") or 0)
 SEED = int(os.environ.get("TICKMESH_FUZZ_SEED") or 0)
 ROUND = 40  # examples of one seed
-ROUNDS = 4  # where no time is given
+ROUNDS = 3  # where no time is given
 EXAMPLE_S_MAX = 20.0
 BASE_LINES = 3000
 REAL = ("hftbacktest/spot/btcusdt_20240808.gz", "hftbt_playground/raw/spot/nexousdt_20240723.dat.gz", "hard/h1_hole100.gz")
