@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tickmesh.research.selection import Selection
     from tickmesh.storage.query.durations import Every
+    from tickmesh.storage.query.resampling import Rule, Size
 
 
 class Database(Topics):
@@ -72,6 +73,27 @@ class Database(Topics):
         config = self._config("bars")
         subjects = resolve(self.instruments, instruments, self.place)
         return BarSelection(config, subjects, BarTerms(every, start, end, source, fill, gaps, off_book))
+
+    def resample(
+        self, instruments: Instruments, rule: "Rule", size: "Size", start: Time = None, end: Time = None
+    ) -> "pandas.DataFrame":
+        """Bars by activity, by the log's time: `db.resample("BTCUSDT", "ticks", 100)`, one after the other of several.
+
+        `rule`: "time" ("100ms" …), "ticks", "volume", "notional", "…_imbalance" (storage/query/resampling.py has the columns).
+        """
+        import pandas
+
+        from tickmesh.storage.query.resampling import frame
+
+        config = self._config("bars")
+        frames = []
+        for subject in resolve(self.instruments, instruments, self.place):
+            venue, _, instrument = subject.partition(".")
+            own = frame(config, subject, rule, size, start, end)
+            own.insert(0, "venue", venue)
+            own.insert(1, "instrument", instrument)
+            frames.append(own)
+        return frames[0] if len(frames) == 1 else pandas.concat(frames)
 
     def books(
         self, instrument: str, at: Time = None, every: "Every | None" = None, start: Time = None, end: Time = None,

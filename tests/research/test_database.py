@@ -183,6 +183,9 @@ def test_bars_are_those_of_the_bars_command(db, root):
     frame = db.bars("BTCUSDT", "1h", DAYS[0], DAYS[1]).to_pandas()
     truth = bars.frame(load(root), SUBJECT, "1h", DAYS[0], DAYS[1])
     pd.testing.assert_frame_equal(frame.drop(columns=["venue", "instrument"]), truth)
+    by_ticks = db.resample(["BTCUSDT", OTHER], "ticks", 10)
+    assert by_ticks.groupby("instrument")["count"].sum().to_dict() == {"BTCUSDT": 90, "ETHUSDT": 30}
+    assert by_ticks["count"].max() == 10
     both = db.bars(["BTCUSDT", OTHER], "1d").to_polars()
     assert both.columns[:3] == ["time", "venue", "instrument"] and both["instrument"].n_unique() == 2
     with pytest.raises(ReadError, match="is an export, which has ticks and no bars"):
