@@ -10,8 +10,9 @@ from tickmesh.storage.query.times import ReadError
 
 def install_sentence(library: str, extra: str, purpose: str) -> str:
     """The sentence about a library that is not installed, with the command that installs it into this environment."""
-    lines = (line.partition(";") for line in requires("tickmesh") or ())
-    wanted = next((range_.strip() for range_, _, of in lines if range_.startswith(library) and extra in of), library)
+    ranges = [line.partition(";") for line in requires("tickmesh") or () if line.startswith(library)]
+    ranges.sort(key=lambda one: extra not in one[2])  # an installation may be older than the extra: then another one's range
+    wanted = ranges[0][0].strip() if ranges else library
     return (
         f"{purpose} needs {library}, which the mesh itself does not and which is not installed. This installs it:\n"
         f"  {sys.executable} -m pip install '{wanted}'"
