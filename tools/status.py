@@ -37,8 +37,8 @@ Process = Mapping[str, Any]  # as supervisord describes it: name, state, statena
 OVER_SHOWN = 5  # troubles that are over; those that go on are all shown
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
 TRADING = (
-    "instruments", "positions", "strategies", "kill_switch", "tightened", "unlisted_orders", "fees", "profit", "fills",
-    "open_orders", "signals", "intents", "cancels", "refused",
+    "instruments", "positions", "strategies", "kill_switch", "tightened", "unlisted_orders", "fees", "fundings", "profit",
+    "fills", "open_orders", "signals", "intents", "cancels", "refused",
 )  # fmt: skip
 SEEN_BY_SESSION = ("foreign", "adopted", "contradictions", "unknowns", "clock_skew_ms")
 HOUR_NS = 3600 * SECOND

@@ -9,6 +9,7 @@ from tests.support.command_run import mesh_here
 from tests.support.stored import START, Market, write_log
 from tickmesh.bus.config import Config
 from tickmesh.bus.settings import Mesh
+from tickmesh.storage.query import times
 from tickmesh.tools import arguments
 
 SECOND_NS = 1_000_000_000
@@ -40,7 +41,8 @@ def test_a_table_of_the_last_bars(root):
 
 
 def test_times_are_those_of_tap(root, monkeypatch):
-    monkeypatch.setattr(arguments, "now_ns", lambda: START + 100 * 60 * SECOND_NS)
+    for module in (arguments, times):
+        monkeypatch.setattr(module, "now_ns", lambda: START + 100 * 60 * SECOND_NS)
     for span in (("1h", "30m"), ("2024-08-09T00:40", "01:10:00"), ("00:40:00", "2024-08-09T03:10+02:00")):
         done = mesh(root, "binance.BTCUSDT", "--start", span[0], "--end", span[1])
         assert "30 bars from 2024-08-09 00:40:00 to 2024-08-09 01:09:00" in done.stdout, done

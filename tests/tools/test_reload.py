@@ -113,7 +113,10 @@ def test_only_what_changed_is_touched_and_it_is_announced_first(mesh):
 def test_a_wrong_line_stops_nothing(mesh):
     before = pids(mesh)
     for wrong, sentence in (
-        ("[executor]\nsignal_treshold = 1", "unknown field `signal_treshold`; allowed there: enabled, "),
+        (
+            "[executor]\nsignal_treshold = 1",
+            "`signal_treshold` (did you mean `signal_threshold`?); allowed there: enabled, ",
+        ),
         ("executor = [", "not TOML"),
         ('[[instruments]]\nsymbol = "X"\nvenue = "krakn"', "instruments.venue = 'krakn' is impossible; allowed: binance, "),
         ('source = "other"', "source cannot change while the mesh is up: `mesh down`, then `mesh up`"),

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from tickmesh.tools.judge.account import FINAL, OPEN
+from tickmesh.tools.judge.account import ASKED_MS, FINAL, OPEN
 from tickmesh.tools.judge.exchange_ledger import LedgerContents, subject_of
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.log import Event
@@ -141,6 +141,9 @@ def compare(
         _fault(findings, "parent_doubled", f"{_name(key)} began or ended twice")
     events = ledger.order_events()
     strays = _strays(events, stored)
+    earlier = _earlier(ledger, stored) & known
+    findings.count("parents_not_compared", len(earlier))
+    known -= earlier
     _ends(stored, findings, absent_ms)
     _children(stored, findings, asked_ms)
     _fills(events, stored, known, strays, targets, findings)
@@ -150,6 +153,12 @@ def compare(
 def _strays(events: Iterable[OrderEvent], stored: StoredParents) -> set[OrderKey]:
     """Orders that stood at the venue, and the log has as rejected: the venue had said so, or that it does not know them."""
     return {key for event in events if event.what == "NEW" for key in [_key(event)] if stored.over.get(key) == REJECTED}
+
+
+def _earlier(ledger: LedgerContents, stored: StoredParents) -> set[ParentKey]:
+    """Parents with a child of before this ledger's first row: what was filled of it then is in another ledger, or in none."""
+    first_ms = ledger.first_ms + (0 if ledger.complete else ASKED_MS)
+    return {child.parent for child in stored.children.values() if child.intended_ms < first_ms}
 
 
 def _ends(stored: StoredParents, findings: Findings, absent_ms: float) -> None:

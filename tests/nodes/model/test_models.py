@@ -359,7 +359,7 @@ def test_the_example_in_the_docs_runs(tmp_path):
     project = tmp_path / "project"
     for folder in ("bus", "storage", "nodes", "tests", "tickmesh"):
         shutil.copytree(PROJECT / folder, project / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    source = (PROJECT / "docs/research.md").read_text().split("```python\n")[1].split("```")[0]
+    source = (PROJECT / "docs/research.md").read_text().partition("\n## Write one\n")[2].split("```python\n")[1].split("```")[0]
     (project / "nodes/models/spread.py").write_text(source)
     script = SCRIPT.replace("book_imbalance", "spread").replace(
         "quote(1, 900, 100), quote(50, 100, 900)", "quote(1, 5, 5, ask=110), quote(2000, 5, 5, ask=101)"

@@ -28,9 +28,8 @@ from tickmesh.bus.schema import DTYPES, Kind
 from tickmesh.storage.archive.prune import prune, read_exported
 from tickmesh.storage.archive.seal import Sealer
 from tickmesh.storage.archive.writer import ArchiveWriter
-from tickmesh.storage.query import coverage, reader
+from tickmesh.storage.query import coverage, reader, times
 from tickmesh.storage.query.arrow import ADDED
-from tickmesh.tools import arguments
 
 SUBJECT = "binance.BTCUSDT"
 DAYS = ("2024-08-09", "2024-08-10", "2024-08-11")
@@ -184,7 +183,7 @@ def test_finished_days_are_skipped_and_the_open_one_waits_for_partial(tmp_path):
 
 @pytest.mark.parametrize("span", [(DAYS[1], DAYS[2]), ("2d", "24h")], ids=["days", "so long ago"])
 def test_a_chosen_span_and_topics(tmp_path, monkeypatch, span):
-    monkeypatch.setattr(arguments, "now_ns", lambda: int(np.datetime64(DAYS[1], "ns").astype("i8")) + 2 * DAY)
+    monkeypatch.setattr(times, "now_ns", lambda: int(np.datetime64(DAYS[1], "ns").astype("i8")) + 2 * DAY)
     stored(tmp_path)
     said = mesh(tmp_path, "--start", span[0], "--end", span[1], "--topic", "trade.binance", "--topic", "gap", "--to", "out")
     assert topics_in(tmp_path / "out") == {f"trade/binance/{s}/{DAYS[1]}.parquet" for s in ("BTCUSDT", "ETHUSDT")} | {

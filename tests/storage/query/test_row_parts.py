@@ -82,4 +82,4 @@ def test_memory_is_bounded_by_a_part_and_not_by_the_period(tmp_path):
             tracemalloc.stop()
             archive_rows.PART_ROWS = before
 
-    assert peak(2_000) < peak(60_000) / 4
+    assert peak(2_000) < peak(60_000) / 2

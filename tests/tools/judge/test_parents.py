@@ -50,6 +50,7 @@ class History:
     """One parent that wants 0.03: an order for 0.03 is reduced to 0.02 of which 0.01 is filled, another one for 0.02 fills."""
 
     def __init__(self) -> None:
+        self.first_ms = 1  # of the ledger
         self.reports = [
             report(11, ONE, "NEW", "NEW", "0.03"),
             report(11, ONE, "REPLACED", "NEW", "0.02", renamed=ONE),
@@ -74,7 +75,7 @@ class History:
         findings, stored, contents = Findings(), parents.StoredParents(), LedgerContents()
         for _ in stored.watch(sorted(self.log, key=lambda one: one.seq)):
             pass
-        for number, (kind, time_ms, *values) in enumerate([["head", 1, 2, "synthetic", {}, 0], *self.reports], 1):
+        for number, (kind, time_ms, *values) in enumerate([["head", self.first_ms, 2, "synthetic", {}, 0], *self.reports], 1):
             contents.take([number, kind, time_ms, *values])
         parents.compare(contents, stored, targets, findings, 12_000, 24_000)
         return findings
@@ -158,6 +159,14 @@ def test_an_order_that_the_venue_had_denied_counts_in_no_parent():
     del history.log[2], history.reports[1]
     history.log[-2] = parent(20, 2, 0.03, 0.02, 2)
     assert history.judge().ok, history.judge().sentences
+
+
+def test_a_parent_of_before_the_ledger_is_counted_and_not_judged():
+    """Its fills were at another exchange: this one's folder was removed, or copied."""
+    history = History()
+    history.reports, history.first_ms = [], 14_000  # before it the first of its orders was intended, and had fills
+    counted = history.judge()
+    assert counted.ok and counted.counts["parents_not_compared"] == 1 and not counted.counts["parents_checked"]
 
 
 def test_parents_of_an_executor_with_other_settings_are_counted_and_not_judged():
