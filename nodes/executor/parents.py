@@ -28,6 +28,7 @@ class Parent(msgspec.Struct):
     children: list[str] = []  # client ids of those that may still change what is filled, oldest first
     placed: int = 0
     reprices: int = 0
+    netted_lots: int = 0  # that it wanted no more, because another strategy wished the opposite
     filled_lots: int = 0
     value: int = 0  # Σ price × quantity of its fills
     fee_cost: int = 0
@@ -59,6 +60,7 @@ class Parent(msgspec.Struct):
     def net(self, lots: int) -> None:
         """Another strategy wishes the opposite of so much: of both wishes that is gone."""
         self.wanted_lots -= lots
+        self.netted_lots += lots
         if self.wanted_lots <= self.filled_lots:
             self.end("netted")
 
@@ -75,10 +77,12 @@ class Parent(msgspec.Struct):
 
 def parent_record(strategy: str, parent: Parent, state: ParentState, quote: Quote) -> bytes:
     """The record that says that a parent has begun, or ended and why."""
-    why = parent.why if state == ParentState.ended else ""
+    why, wanted_lots = parent.why, parent.wanted_lots
+    if state == ParentState.begun:  # before anything was netted, for an order may have left before that
+        why, wanted_lots = "", parent.wanted_lots + parent.netted_lots
     return PARENT.pack(
         strategy.encode(), parent.style.encode(), why.encode(), parent.seq, state, parent.side, parent.shadow,
         parent.begun_ns, parent.deadline_ns, parent.bid_ticks, parent.ask_ticks, quote.bid_ticks, quote.ask_ticks,
-        parent.wanted_lots, parent.filled_lots, *split(parent.value), *split(parent.fee_cost), *split(parent.shortfall),
+        wanted_lots, parent.filled_lots, *split(parent.value), *split(parent.fee_cost), *split(parent.shortfall),
         parent.placed, parent.reprices,
     )  # fmt: skip

@@ -165,7 +165,7 @@ def check_orders(mesh, filled: list[dict]) -> None:
     rows = {one["client_order_id"]: one for one in ok(mesh, "orders", "--last", "100000")["orders"]}
     asked = [e.records[0] for e in mesh.events(Kind.intent) if e.records["action"][0] == 1]
     assert {name: row["parent_seq"] for name, row in rows.items()} == {
-        one["client_order_id"].decode(): one["parent_seq"] for one in asked
+        one["client_order_id"].decode(): int(one["parent_seq"]) or None for one in asked
     }
     for name, row in rows.items():
         mine = [one for one in filled if one["client_order_id"] == name]

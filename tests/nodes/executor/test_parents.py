@@ -59,6 +59,15 @@ def test_shortfall_is_exact_to_the_last_unit(side, bid, spread, fills):
     assert money(record, "shortfall") == parent.shortfall and money(record, "value") == sum(p * lots for p, lots, _ in fills)
 
 
+def test_what_is_netted_at_once_is_in_the_record_of_the_beginning():
+    """An order may have left before another strategy's wish took from it, all in one event."""
+    parent = Parent(1, "post_only", 1, 5, 5, 0, 10, 11, 0, 1)
+    parent.net(5)
+    states = (ParentState.begun, ParentState.ended)
+    begun, ended = (np.frombuffer(parent_record("s", parent, one, Quote(0, 0, 0, 0)), PARENT)[0] for one in states)
+    assert (begun["wanted_lots"], begun["why"], ended["wanted_lots"], ended["why"]) == (5, b"", 0, b"netted")
+
+
 @given(st.integers(-(1 << 127), (1 << 127) - 1))
 def test_wide_numbers_come_back(value):
     assert joined(*split(value)) == value
