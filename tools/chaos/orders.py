@@ -22,6 +22,7 @@ SETTLE_S = 60.0  # for what is Unknown, orders beyond their time, and the execut
 LOOK_S = 0.2
 QUIET_S = 2.5  # so long nothing is open and nothing was filled before the sweep's mesh is stopped
 STOP_S = 5.0  # what the session may take to stop
+STOPS = 5  # so often at most, until one found an order to cancel
 # What the judge must have looked at: a verdict about nothing is none.
 LOOKED_AT = (
     "orders_checked", "fills_checked", "balances_checked", "requests_checked", "lives_checked", "windows_checked",
@@ -49,7 +50,7 @@ def _run(mesh: SweepMesh, strikes: list[Strike], seed: int, venues: Sequence[str
             mesh.strike(strikes, lambda one: step(describe(one), 1))
             mesh.end_faults()
             _play(mesh, scenes, step)
-            stopped_s = _stop_and_start(mesh, (HOST,) if mesh.guests else sessions_of(venues), step)
+            stopped_s = _stop_while_it_trades(mesh, (HOST,) if mesh.guests else sessions_of(venues), step)
             step("settling", 0)
             if left := _settle(mesh):
                 wrong.append(
@@ -143,9 +144,25 @@ class GrowingFigures:
         return [name for name in paths if not used[name]]
 
 
-def _stop_and_start(mesh: SweepMesh, sessions: Sequence[str], step: Callable[[str, int], None]) -> float:
-    """Stops each session in order while it trades, and starts it again; gives the seconds that the slowest stop took."""
-    step("stop the sessions", 0)
+def _stop_while_it_trades(mesh: SweepMesh, sessions: Sequence[str], step: Callable[[str, int], None]) -> float:
+    """Stops all sessions, and starts them again, when an order is open; gives the seconds that the slowest stop took.
+
+    Again where nothing was left to be cancelled at that moment: an order may fill before the stop arrives.
+    """
+    log, slowest_s = GrowingFigures(mesh), 0.0
+    for _ in range(STOPS):
+        deadline = time.monotonic() + SHOWN_S
+        while not log.read().open and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+        step("stop the sessions", 0)
+        slowest_s = max(slowest_s, _stop_and_start(mesh, sessions))
+        if not log.unused(("cancelled_at_stop",)):
+            break
+    return slowest_s
+
+
+def _stop_and_start(mesh: SweepMesh, sessions: Sequence[str]) -> float:
+    """Stops each session in order, and starts it again; gives the seconds that the slowest stop took."""
 
     def stop(name: str) -> float:
         before, begun = mesh.ready_pid(name), time.monotonic()
