@@ -72,7 +72,7 @@ def test_killed_at_every_step_it_loses_nothing(run):
     for word, part in STEPS[run].items():
         assert any(part in site for site in report["sites"]), f"{word} was never seen: {sorted(report['sites'])}"
     assert report["killed"] + report["missed"] == report["trials"] >= len(report["sites"])
-    assert report["missed"] <= report["trials"] // 4, "a step that did not come again proves nothing"
+    assert report["missed"] <= report["trials"] // 5, "a step that did not come again proves nothing"
 
 
 @pytest.mark.parametrize("run", STEPS)
