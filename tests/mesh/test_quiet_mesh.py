@@ -11,7 +11,8 @@ from tickmesh.bus.schema import Kind, Reason
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(120)]
 
-CHANGE = {"type": "l2update", "product_id": "BTC-USD", "changes": [["buy", "99.00", "1"]]}
+# What the snapshot has as well: a connection that is made beside it has missed nothing, whichever of them is heard first.
+CHANGE = {"type": "l2update", "product_id": "BTC-USD", "changes": [["sell", "101.00", "2.5"]]}
 RENEWALS = 6  # connections of two lines: each was renewed twice for its silence
 
 

@@ -15,6 +15,7 @@ NEW, AMEND = 1, 3  # actions of an intent
 BEGUN, ENDED = 1, 2  # states of a parent
 REJECTED = 7  # status of an update
 WIDE = 1 << 64
+ENDING_MS = 2_000.0  # for so long an executor may be busy ending a parent whose time is over: its child has to be cancelled first
 AMENDED = ("REPLACED", "AMENDMENT")  # how either venue calls it
 NAMES = (
     "parent_open", "parent_doubled", "parent_unknown", "parent_exceeded", "parent_different", "parent_late", "child_different",
@@ -63,12 +64,15 @@ class StoredParents:
         self.unjudged: set[ParentKey] = set()  # begun by other settings than those that had to end them
         self.settings_changed = False
         self.last_ms = 0.0
+        self.executor_ms = 0.0  # when the executor was last heard
         self._identity: dict[str, object] = {}
 
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
         """Takes events, and passes them on."""
         for event in events:
             self.last_ms = event.seq_ns / 1e6
+            if event.producer.startswith("executor"):
+                self.executor_ms = self.last_ms
             if event.kind == "parent":
                 self._parent(event)
             elif event.kind == "intent":
@@ -162,10 +166,16 @@ def _earlier(ledger: LedgerContents, stored: StoredParents) -> set[ParentKey]:
 
 
 def _ends(stored: StoredParents, findings: Findings, absent_ms: float) -> None:
-    """Every parent that began has an end, once its time is over and nothing of its children is under way."""
-    for key, begun in stored.begun.items():
-        if key not in stored.ended and key not in stored.unjudged and stored.last_ms - begun.deadline_ms > absent_ms:
+    """Every parent that began has an end, once its time is over and nothing of its children is under way.
+
+    Only an executor can end it: one that was stopped before says nothing of it, and nothing is said of that parent.
+    """
+    for key in stored.begun.keys() - stored.ended.keys() - stored.unjudged:
+        begun = stored.begun[key]
+        if stored.executor_ms - begun.deadline_ms > max(absent_ms, ENDING_MS):
             _fault(findings, "parent_open", f"{_name(key)} ({begun.style}) has no end")
+        elif stored.last_ms - begun.deadline_ms > absent_ms:
+            findings.count("parents_not_compared")
 
 
 def _children(stored: StoredParents, findings: Findings, asked_ms: float) -> None:

@@ -51,6 +51,7 @@ class History:
 
     def __init__(self) -> None:
         self.first_ms = 1  # of the ledger
+        self.executor_s = 60  # when the executor said how it is for the last time
         self.reports = [
             report(11, ONE, "NEW", "NEW", "0.03"),
             report(11, ONE, "REPLACED", "NEW", "0.02", renamed=ONE),
@@ -73,7 +74,8 @@ class History:
 
     def judge(self, targets: tuple[str, ...] = ()) -> Findings:
         findings, stored, contents = Findings(), parents.StoredParents(), LedgerContents()
-        for _ in stored.watch(sorted(self.log, key=lambda one: one.seq)):
+        told = event("health", [], self.executor_s)
+        for _ in stored.watch(sorted([*self.log, told], key=lambda one: one.seq)):
             pass
         for number, (kind, time_ms, *values) in enumerate([["head", self.first_ms, 2, "synthetic", {}, 0], *self.reports], 1):
             contents.take([number, kind, time_ms, *values])
@@ -187,3 +189,14 @@ def test_a_parent_may_be_open_as_long_as_its_children_may_be(deadline_s, faults)
     history.log[1] = parent(11, 1, 0.03, deadline_s=deadline_s)
     del history.log[7]
     assert history.judge().counts["parent_open"] == faults
+
+
+@pytest.mark.parametrize(("executor_s", "faults"), [(60, 1), (31, 0)])
+def test_a_parent_that_nobody_was_there_to_end_is_counted_and_not_judged(executor_s, faults):
+    """Its time was over at 30 s; an executor that was stopped before could not end it."""
+    history = History()
+    del history.log[7]
+    history.executor_s = executor_s
+    findings = history.judge()
+    assert findings.counts["parent_open"] == faults
+    assert findings.counts["parents_not_compared"] == 1 - faults
