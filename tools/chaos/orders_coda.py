@@ -81,7 +81,12 @@ SCENES = (
         ("adopted", "outbox_tail"),
     ),
     Scene(
-        "all who trade die", (Strike(0.0, kill=("executor", "model-flow", "session")),), ("checkpoint", "session_checkpoint")
+        "all who trade die, and a person has every position closed: who comes back does it",
+        (
+            Strike(0.0, kill=("executor", "model-flow", "session")),
+            Strike(0.1, command=("flatten", "--all", "--why", "the sweep")),
+        ),
+        ("checkpoint", "session_checkpoint", "positions_closed"),
     ),
     Scene(
         "a strategy is only tried, and the kill switch is on",

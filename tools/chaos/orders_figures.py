@@ -22,7 +22,7 @@ COUNTED: dict[str, tuple[str, str]] = {
 SEEN = (
     "found_by_query", "found_absent", "fill_by_query", "expired_unsent", "cancelled_unsent", "cancelled_again",
     "checkpoint", "session_checkpoint", "kill_switch", "strategy_switched", "limit_tightened", "cancelled_at_stop",
-    "amended", "repriced",
+    "amended", "repriced", "positions_closed",
 )  # fmt: skip
 PATHS = (*COUNTED, *SEEN)
 
@@ -42,6 +42,7 @@ class OrderFigures:
         self._cancels: Counter[bytes] = Counter()
         self._quantity: dict[bytes, int] = {}
         self._unknown: set[bytes] = set()
+        self._closing: set[bytes] = set()  # orders of no parent: they close a position
         self._resumed: set[tuple[str, int]] = set()
         self._stopping = False
 
@@ -75,6 +76,8 @@ class OrderFigures:
             self.paths["cancelled_again"] += self._cancels[target] == 2
         elif record["action"] == Action.NEW:
             self.open[record["client_order_id"].decode()] = Status.PendingNew
+            if not record["parent_seq"]:
+                self._closing.add(bytes(record["client_order_id"]))
 
     def _parent(self, record: np.void) -> None:
         name = f"parent {record['strategy'].decode()} {record['parent_seq']}"
@@ -97,6 +100,7 @@ class OrderFigures:
         self.paths["found_by_query"] += found and status not in (Status.Rejected, Status.Unknown)
         self.paths["amended"] += int(record["quantity_lots"]) < self._quantity.get(name, 0)
         self._quantity[name] = int(record["quantity_lots"])
+        self.paths["positions_closed"] += status == Status.Filled and name in self._closing
         self.paths["expired_unsent"] += status == Status.Expired and reason.startswith(b"the intent expired")
         self.paths["cancelled_unsent"] += reason.startswith(b"cancelled before it was sent")
         self.paths["cancelled_at_stop"] += self._stopping and status == Status.Canceled

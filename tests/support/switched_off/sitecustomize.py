@@ -122,6 +122,11 @@ def kill_switch(module: ModuleType) -> None:
     put(module.TradingControl, "_kill", lambda *_args: None)
 
 
+def flatten(module: ModuleType) -> None:
+    """Nor to a person who has positions closed."""
+    put(module.TradingControl, "_flatten", lambda *_args: None)
+
+
 def strategy(module: ModuleType) -> None:
     """Nor to a strategy's being switched."""
     put(module.TradingControl, "_switch", lambda *_args: None)
@@ -180,6 +185,7 @@ PATHS = {
     "strays": (f"{SESSION}.sending", strays),
     "stop": (f"{SESSION}.stopping", stop),
     "kill_switch": ("tickmesh.nodes.executor.control", kill_switch),
+    "flatten": ("tickmesh.nodes.executor.control", flatten),
     "strategy": ("tickmesh.nodes.executor.control", strategy),
     "limit": ("tickmesh.nodes.executor.control", limit),
     "amend": ("tickmesh.nodes.executor.orders", amend),

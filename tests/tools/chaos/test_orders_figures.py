@@ -1,9 +1,10 @@
 """What the sweep of orders counts as the use of a recovery path, as a style that traded, and as not over yet."""
 
 import msgpack
+import numpy as np
 
 from tickmesh.bus.layout import record_struct
-from tickmesh.bus.schema import Kind, ParentState, Status
+from tickmesh.bus.schema import DTYPES, Action, Kind, ParentState, Status
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.executor.drafts import Quote
 from tickmesh.nodes.executor.parents import Parent, parent_record
@@ -22,6 +23,13 @@ def parent(style: str, state: ParentState, filled: int = 0, reprices: int = 0, s
 def update(name: str, status: Status, lots: int):
     """An event of an order's update."""
     return decode(encode(Kind.update, BTC, UPDATE.pack(name.encode(), 5, status, 1, 1, 1, 0, 100, lots, 0, 0, b"stream", b"")))
+
+
+def intent(name: str, parent_seq: int):
+    """An event of an intent to send an order; without a parent it closes a position."""
+    record = np.zeros(1, DTYPES[Kind.intent])
+    record["client_order_id"], record["action"], record["parent_seq"] = name.encode(), Action.NEW, parent_seq
+    return decode(encode(Kind.intent, BTC, record.tobytes()))
 
 
 def packed(kind: Kind, subject: str, **content):
@@ -53,6 +61,13 @@ def test_that_a_strategy_is_switched_shows_in_parents_that_are_only_tried():
     figures = OrderFigures().read([packed(Kind.command, "operator", command="strategy", name="maker", state="shadow")])
     assert figures.paths["strategy_switched"] == 0, "it may not have been obeyed"
     assert figures.read([parent("pov", ParentState.begun, shadow=True)]).paths["strategy_switched"] == 1
+
+
+def test_a_position_is_closed_when_an_order_of_no_parent_is_filled():
+    said = [intent("a", 7), intent("b", 0), intent("c", 0), update("a", Status.Filled, 5), update("c", Status.Canceled, 5)]
+    figures = OrderFigures().read(said)
+    assert figures.paths["positions_closed"] == 0
+    assert figures.read([update("b", Status.Filled, 5)]).paths["positions_closed"] == 1
 
 
 def test_a_limit_that_is_lifted_is_none_that_is_tightened():
