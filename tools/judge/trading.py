@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from tickmesh.tools.judge.log import Event
+from tickmesh.tools.judge.venue_clock import VenueClock
 
 NEW = 1  # action of an intent
 STRATEGY = 9  # place of an intent's strategy among its fields, which older files have not
@@ -21,7 +22,7 @@ OrderKey = tuple[str, str]  # subject, client order id
 
 
 class QuietTime(NamedTuple):
-    """A stretch in which nothing may be sent. Times in ms of the log; `end_ms`: infinite where it lasts to the end."""
+    """A stretch in which nothing may be sent. Times in ms of the venue; `end_ms`: infinite where it lasts to the end."""
 
     begin_ms: float
     end_ms: float
@@ -52,7 +53,7 @@ class StrategyPositions(NamedTuple):
 
 
 class StoredTrading:
-    """The intents, lives of orders and orders to stop that a log has."""
+    """The intents, lives of orders and orders to stop that a log has. All times are by the venue's clock."""
 
     def __init__(self) -> None:
         self.strategy: dict[OrderKey, str] = {}  # of each intent to send an order
@@ -65,12 +66,14 @@ class StoredTrading:
         self.fills = 0
         self.positions: StrategyPositions | None = None
         self.last_ms = 0.0
+        self._clock = VenueClock()
         self._begun: dict[str, float] = {}  # windows that have begun and not ended, by what they are
 
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
         """Takes events, and passes them on."""
         for event in events:
-            self.last_ms = event.seq_ns / 1e6
+            self._clock.take(event)
+            self.last_ms = self._clock.ms(event.seq_ns)
             if event.kind == "intent":
                 self._intent(event)
             elif event.kind == "update":
@@ -92,30 +95,29 @@ class StoredTrading:
                 self.strategy[key] = record[STRATEGY].decode() if len(record) > STRATEGY else ""
                 if len(record) > PARENT and not record[PARENT]:
                     self.closing.add(key)
-                self.intended_ms[key] = event.seq_ns / 1e6
+                self.intended_ms[key] = self.last_ms
 
     def _update(self, event: Event) -> None:
         for name, _, status, _, _, _, _, _, quantity, *_ in event.records:
             key = event.subject, name.decode()
             if not quantity:  # the refusal of a cancel
                 continue
-            self.known_ms.setdefault(key, event.seq_ns / 1e6)
+            self.known_ms.setdefault(key, self.last_ms)
             if status in FINAL:
-                self.ended_ms.setdefault(key, event.seq_ns / 1e6)
+                self.ended_ms.setdefault(key, self.last_ms)
             elif status == PENDING_NEW:
-                self.placed.append(PendingOrder(key, event.sent_ns / 1e6))
+                self.placed.append(PendingOrder(key, self._clock.ms(event.sent_ns)))
 
     def _packed(self, event: Event) -> None:
         content = map_of(event.records)
-        now_ms = event.seq_ns / 1e6
         if event.kind == "command" and content.get("command") == "kill_switch":
-            self._mark("kill switch", bool(content.get("on")), now_ms)
+            self._mark("kill switch", bool(content.get("on")), self.last_ms)
         elif event.kind == "command" and content.get("command") == "strategy":
-            self._mark(f"{SWITCHED}{content.get('name')}", content.get("state") != "live", now_ms)
+            self._mark(f"{SWITCHED}{content.get('name')}", content.get("state") != "live", self.last_ms)
         elif event.kind == "alert" and content.get("what") == "session_stopping":
-            self._mark(f"{STOP}{event.producer}", True, event.sent_ns / 1e6)
+            self._mark(f"{STOP}{event.producer}", True, self._clock.ms(event.sent_ns))
         elif event.kind == "run":
-            self._mark(f"{STOP}{event.producer}", False, event.sent_ns / 1e6)
+            self._mark(f"{STOP}{event.producer}", False, self._clock.ms(event.sent_ns))
         elif event.kind == "health" and event.subject.startswith("executor") and "strategies" in content:
             self.positions = StrategyPositions(
                 {

@@ -104,6 +104,27 @@ def test_a_clean_history_is_found_clean_and_all_of_it_was_looked_at():
     assert not [name for name in counted if "not_compared" in name and counted[name]]
 
 
+def ahead(one: Event, seconds: float) -> Event:
+    """The event as a log has it whose time is so far ahead of the venue's."""
+    ns = int(seconds * 1e9)
+    return one._replace(seq_ns=one.seq_ns + ns, sent_ns=one.sent_ns + ns)
+
+
+@pytest.mark.parametrize(("known_ms", "faults"), [(2001, 0), (15_000, 1)])
+def test_a_log_that_is_ahead_of_the_venue_is_judged_by_the_venue_s_clock(known_ms, faults):
+    """A mesh whose machine slept is 40 s ahead of the venue; an order works there for 28 s, known to the log soon or late."""
+    history = History()
+    history.reports[1] = report(11, ONE, "TRADE", "FILLED", 30_000, lots="0.02")
+    history.log[3:6] = [
+        event("update", [(ONE.encode(), 0, status, 1, 1, 1, 0, 0, 5, 0)], seq, at_ms)
+        for seq, status, at_ms in ((3, 2, known_ms), (5, 4, 30_001))
+    ]
+    trades = [event("trade", [(number, 1, 1, 1, 0)], 100 + number, 1000 * number, producer="feed") for number in range(1, 61)]
+    history.log = [ahead(one, 40) for one in [*history.log, *trades]]
+    counts = history.judge().counts
+    assert counts["order_unknown"] == faults and counts["order_worked_on"] == counts["intent_open"] == 0
+
+
 def changed(history: History, damage: str) -> None:
     """Plants one fault."""
     three = f"t{LOG}-3-0"
