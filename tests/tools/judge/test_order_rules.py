@@ -104,6 +104,18 @@ def test_a_clean_history_is_found_clean_and_all_of_it_was_looked_at():
     assert not [name for name in counted if "not_compared" in name and counted[name]]
 
 
+def test_a_session_that_trades_over_rest_may_try_to_connect_meanwhile():
+    """It had asked over REST what a reconciliation asks; that its connection came to nothing is on no record."""
+    history = History()
+    opened = "opened /ws-api/v3"
+    history.asked[4:] = [
+        (4000, 2, opened, "", 200), (4100, 0, OPEN, "", 200), (4200, 0, HELD, "", 200), (4300, 3, opened, "", 200),
+        (4301, 3, SUBSCRIBE, "", 200), (5000, 0, "POST /api/v3/order", TWO, 200),
+    ]  # fmt: skip
+    findings = history.judge()
+    assert findings.ok and findings.counts["early_not_compared"] == 1, findings.sentences
+
+
 def ahead(one: Event, seconds: float) -> Event:
     """The event as a log has it whose time is so far ahead of the venue's."""
     ns = int(seconds * 1e9)
@@ -136,6 +148,8 @@ def changed(history: History, damage: str) -> None:
         history.asked[2] = (2100, 0, HELD, "", 200)
     elif damage == "sent though the open orders were refused":
         history.asked[1] = (1010, 0, OPEN, "", 429)
+    elif damage == "over REST after orders over a connection, unasked":
+        history.asked += [(6500, 2, "opened /ws-api/v3", "", 200), (7000, 0, "POST /api/v3/order", three, 200)]
     elif damage == "sent on USD-M before the balances":
         asked = ["binance_usdm.order.place", "GET /binance_usdm/fapi/v1/openOrders"]
         history.asked += [(7000, 0, asked[1], "", 200), (7001, 3, asked[0], three, 200)]
@@ -174,6 +188,7 @@ def changed(history: History, damage: str) -> None:
         ("sent though the open orders were refused", "sent_early"),
         ("sent on a new connection at once", "sent_early"),
         ("sent on USD-M before the balances", "sent_early"),
+        ("over REST after orders over a connection, unasked", "sent_early"),
         ("sent after the stop", "sent_after_stop"), ("sent after the kill switch", "sent_after_stop"),
         ("pending after the stop", "sent_after_stop"), ("unknown to the log", "order_unknown"),
         ("over in the log, and works on", "order_worked_on"), ("an intent without an end", "intent_open"),
