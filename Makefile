@@ -36,7 +36,7 @@ dev: $(DEV_STAMP)
 
 # What the mesh needs to run. Again only when the list of packages has changed; versions and hashes are those of requirements.lock.
 # Modules are compiled as they are imported: by one process, before a dozen do it at once, and also where PYTHONDONTWRITEBYTECODE
-# keeps others from it: what is not on disk each process compiles for itself, in three times the time that it takes to start.
+# keeps others from it: what is not on disk each process compiles for itself, in twice the time that it takes to start.
 $(STAMP): setup.cfg pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "tickmesh needs Python 3.11 or newer: none of python3, python3.11 … is; \
 	install one, or run make PYTHON=/path/to/python" >&2; exit 1; }
