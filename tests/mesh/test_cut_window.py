@@ -17,7 +17,7 @@ NEXO = ("hftbt_playground/raw/spot/nexousdt_20240723.dat.gz", "hftbt_playground/
 WINDOW_MS = 30_000
 JSON = {"Content-Type": "application/json"}
 TRADES_MIN = 5  # a window with so many trades is worth cutting
-SETTINGS = '[exchange]\nfaults = "faults.json"\n[executor]\nenabled = false\n'
+SETTINGS = run.MARKET_ALONE + '[exchange]\nfaults = "faults.json"\n'
 PATIENT = "[log]\nhold_ms = 30000\n"  # a line may be seconds behind the other on a busy machine, as no venue's would be
 
 

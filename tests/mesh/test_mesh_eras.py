@@ -12,7 +12,7 @@ from tickmesh.bus.schema import Flag, Kind
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
 
 SUBJECT, OTHER = "binance.BTCUSDT", "binance_usdm.BTCUSDT"
-SETTINGS = """[recorder]
+SETTINGS = f"""{run.MARKET_ALONE}[recorder]
 segment_s = 2
 [[instruments]]
 symbol = "BTCUSDT"
