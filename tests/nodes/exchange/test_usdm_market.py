@@ -213,7 +213,8 @@ def judged(seen, frames: list[bytes]) -> tuple[int, Findings]:
     assert set(truth.eras) == {"BTCUSDT", "binance_usdm.BTCUSDT", "binance_usdm.ETHUSDT"}
     kinds = [(kind, 0) for kind in against_capture.COMPARED]
     pair = eras.EraPair(BTC.subject, truth.newest_eras[BTC.subject], mine, kinds)
-    against_ledger.compare(truth, [pair], findings, float("inf"))
+    left_ms = max(value[2] for _, value in mine.trades) // 10**6  # what was printed after that is no loss
+    against_ledger.compare(truth, [pair], findings, left_ms)
     ids = [trade_id for trade_id, _ in mine.trades]
     return len(set(range(ids[0], ids[-1])) - set(ids)), findings
 
