@@ -26,15 +26,17 @@ SEED ?= 1
 FAST := tests/test_*.py tests/bus/test_wire.py tests/bus/test_layout.py tests/bus/test_config.py tests/nodes/sequencer tests/nodes/venues \
 	tests/nodes/executor tests/nodes/orders tests/nodes/backfill tests/nodes/model tests/storage/coverage \
 	tests/storage/bars/test_bars.py tests/storage/archive/test_archive.py
-.PHONY: help venv extras up down status test fast peers lock chaos bench style types clean
+.PHONY: help venv dev extras up down status test fast peers lock chaos bench style types clean
 
 help:
 	@sed -n 's/^# \(make.*\)/  \1/p' Makefile
 
 venv: $(STAMP)
+dev: $(DEV_STAMP)
 
 # What the mesh needs to run. Again only when the list of packages has changed; versions and hashes are those of requirements.lock.
-# Modules are compiled as they are imported: by one process, before a dozen do it at once. Those of tests and tools never are.
+# Modules are compiled as they are imported: by one process, before a dozen do it at once, and also where PYTHONDONTWRITEBYTECODE
+# keeps others from it: what is not on disk each process compiles for itself, in twice the time that it takes to start.
 $(STAMP): setup.cfg pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "tickmesh needs Python 3.11 or newer: none of python3, python3.11 … is; \
 	install one, or run make PYTHON=/path/to/python" >&2; exit 1; }
@@ -42,7 +44,7 @@ $(STAMP): setup.cfg pyproject.toml requirements.lock
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@$(PIP) --require-hashes -r requirements.lock
 	@$(PIP) --no-deps -e .
-	@.venv/bin/python -c "$(IMPORTS)" >/dev/null
+	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c "$(IMPORTS)" >/dev/null
 	@touch $@
 
 # What tests, benchmarks and checks need beside it.

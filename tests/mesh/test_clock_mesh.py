@@ -24,6 +24,7 @@ from tickmesh.bus.process import Context
 from tickmesh.bus.schema import INSTRUMENT, INTENT, QUOTE, SIGNAL, Action, Kind, OrderType, Status, TimeInForce
 from tickmesh.bus.sockets import Producer
 from tickmesh.bus.wire import encode
+from tickmesh.nodes.net.venue_clock import MEASURE_S
 from tickmesh.nodes.sentinel.node import Opinion
 from tickmesh.nodes.sentinel.processes import age_ns
 from tickmesh.nodes.sentinel.supervisord import ProcessStates
@@ -56,12 +57,12 @@ def test_the_log_s_time_whatever_the_wall_clock_does(make):
     mesh.faults.step(-HOUR)
     (slew,) = until(lambda: mesh.alerts("clock_slew"), "the slew is said")
     assert slew["level"] == "warning" and abs(slew["size_ns"] + HOUR) < SECOND
-    assert 0.9 < mesh.pace(1.0) < 1.1, "it stood still for an hour"
+    mesh.keeps_pace(1.0)  # it stood still for an hour
     mesh.kill("sequencer")
     at = mesh.last()
     mesh.start("sequencer")  # an hour behind the log: it goes on all the same
     until(lambda: mesh.events(Kind.clock, after=at), "it goes on")
-    assert 0.9 < mesh.pace(1.0) < 1.1
+    mesh.keeps_pace(1.0)
     before = len(mesh.alerts("clock_step"))
     mesh.faults.heal()
     until(lambda: mesh.alerts("clock_slew_end"), "all is well again")
@@ -69,17 +70,17 @@ def test_the_log_s_time_whatever_the_wall_clock_does(make):
     time.sleep(0.3)
     mesh.faults.step(-HOUR)
     mesh.faults.freeze()
-    assert 0.9 < mesh.pace(1.5) < 1.1
+    mesh.keeps_pace(1.5)
     assert len(mesh.alerts("clock_step")) == before
     mesh.faults.heal()
     at = mesh.last()
     mesh.faults.step(HOUR)
-    (step,) = until(lambda: mesh.alerts("clock_step", after=at), "the step is said", 3)
+    (step,) = until(lambda: mesh.alerts("clock_step", after=at), "the step is said")
     assert step["size_ns"] == pytest.approx(HOUR, abs=3 * SECOND)
     total = sum(int(event.records["correction_ns"][0]) for event in mesh.events(Kind.clock, after=at))
     assert total == pytest.approx(HOUR, abs=3 * SECOND)
     mesh.faults.suspend(2 * HOUR)
-    (asleep,) = until(lambda: mesh.alerts("clock_suspend"), "the suspend is said", 3)
+    (asleep,) = until(lambda: mesh.alerts("clock_suspend"), "the suspend is said")
     assert asleep["size_ns"] == pytest.approx(2 * HOUR, abs=SECOND // 1000)
     assert next(LogReader(mesh.config.log_dir).events(mesh.last() - 1)).seq_ns - time.time_ns() > 2.9 * HOUR
     health = until(lambda: [e.map() for e in mesh.events(Kind.health, after=at) if e.map()["clock_suspends"]], "health")[-1]
@@ -101,12 +102,12 @@ def test_receive_times_of_a_feed_that_starts_again_do_not_go_back(make):
     stamps = [event.recv_ns for event in sorted(said, key=lambda event: event.number)]
     assert stamps == sorted(stamps), "ids made of them would be below those that are known"
     hops = [event.seq_ns - event.recv_ns for event in mesh.events(Kind.quote, after=at)]
-    assert min(hops) > -SECOND and sorted(hops)[len(hops) // 2] < SECOND, "the hops are measured by one clock"
+    assert min(hops) > -SECOND and sorted(hops)[len(hops) // 2] < 60 * SECOND, "the hops are measured by one clock"
     mesh.judge()
 
 
 def test_an_order_s_time_ends_though_the_wall_clock_goes_back(make):
-    mesh = make('[executor]\norder_ttl_ms = 700\nstyles = ["limit"]\n')
+    mesh = make('[executor]\norder_ttl_ms = 700\nstale_ms = 60000\nstyles = ["limit"]\n')
     mesh.start("sequencer", "executor")
     with (
         contextlib.closing(Producer(mesh.config, "feed-1")) as feed,
@@ -122,10 +123,9 @@ def test_an_order_s_time_ends_though_the_wall_clock_goes_back(make):
         )
         until(lambda: mesh.events(Kind.quote), "a quote")
         model.publish([encode(Kind.signal, SUBJECT, np.array([(b"m", 0.9, np.nan, 0, bid)], SIGNAL), cause_seq=mesh.last())])
-        (new,) = until(lambda: mesh.events(Kind.intent, after=at), "an intent")
-        _, cancel = until(lambda: len(both := mesh.events(Kind.intent, after=at)) > 1 and both[:2], "its cancel", 5)
+        new, cancel = until(lambda: (both := mesh.events(Kind.intent, after=at))[1:] and both[:2], "an intent and its cancel")
         assert new.records["action"][0] == Action.NEW and cancel.records["action"][0] == Action.CANCEL
-        assert 0.7 <= (cancel.seq_ns - new.seq_ns) / SECOND < 2
+        assert 0.7 <= (cancel.seq_ns - new.seq_ns) / SECOND < 60, "by the log's time, not by a clock that is an hour behind"
         assert new.records["expires_ns"][0] > new.seq_ns
 
 
@@ -161,12 +161,12 @@ def test_a_session_follows_the_venue_s_clock(make):
         asked = urllib.request.Request(f"{rest}/tickmesh/v1/faults", terms, {"Content-Type": "application/json"})
         urllib.request.urlopen(asked, timeout=5).close()
         began = time.monotonic()
-        until(lambda: order() == (Status.New, 0), "it measures the venue's clock anew", 10)
-        assert time.monotonic() - began < 3
+        until(lambda: order() == (Status.New, 0), "it measures the venue's clock anew")
+        assert time.monotonic() - began < MEASURE_S / 2, "long before it would anyhow"
         mesh.faults.suspend(HOUR)  # ours says that an hour has passed, the venue's does not
         began = time.monotonic()
-        until(lambda: order() == (Status.New, 0), "likewise", 10)
-        assert time.monotonic() - began < 3
+        until(lambda: order() == (Status.New, 0), "likewise")
+        assert time.monotonic() - began < MEASURE_S / 2
         refused = {int(r["code"]) for e in mesh.events(Kind.update) for r in e.records if r["status"] == Status.Rejected}
         assert refused <= {-1021}
 

@@ -1,4 +1,4 @@
-"""Captures that are hard on purpose, each through a whole mesh: what its line in TICKMESH_DATA/hard/README.md says is true."""
+"""Captures that are hard on purpose, each through a mesh that records: its line in TICKMESH_DATA/hard/README.md is true."""
 
 import gzip
 import json
@@ -55,7 +55,7 @@ def logged(root) -> dict[tuple[str, str], list[int]]:
 
 def replay(make_root, path, settings: str = ""):
     """The mesh after the replay: (root, what `mesh up` said, what the file has)."""
-    root = make_root(settings)
+    root = make_root(run.MARKET_ALONE + settings)
     up = run.ok_json(root, "mesh", "up", "--capture", path, "--speed", "0", "--timeout", "100")
     run.until(lambda: run.replay_ended(root), lambda: f"the capture's end\n{run.logs(root)}", 30)
     return root, up, recorded(path)
@@ -179,7 +179,7 @@ def test_odd_lines_cost_only_themselves_and_a_replay_that_is_over_is_up(make_roo
     lines[1] = "9" * 13 + lines[1][13:]
     path = tmp_path / "odd.dat"
     path.write_bytes("".join(f"{text}\n" for text in lines).encode(errors="surrogateescape"))
-    root = make_root()
+    root = make_root(run.MARKET_ALONE)
     up = run.ok_json(root, "mesh", "up", "--capture", path, "--speed", "1", "--timeout", "100")
     assert sum(up["capture"]["not_served"].values()) == len(ODD) and set(up["rates"]) == {"trade", "quote", "depth"}
     assert up["capture"]["streams"]["btcusdt@depth"] == 3 and up["capture"]["unit"] == "ms"

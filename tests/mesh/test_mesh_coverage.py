@@ -78,7 +78,7 @@ def depth_of_both(root, after: int = 0) -> bool:
 
 def test_a_stop_a_killed_exchange_and_a_killed_mesh_leave_no_id_out(make_root):
     """Ids go on without a hole, so nothing reads as loss that was none: coverage and the judge agree, in both dialects."""
-    root = make_root(TWO_DIALECTS + QUICK)
+    root = make_root(run.MARKET_ALONE + TWO_DIALECTS + QUICK)
     run.ok(root, "mesh", "up")
     run.until(lambda: depth_of_both(root), "both books")
     run.ok(root, "mesh", "down")

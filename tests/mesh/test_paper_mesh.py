@@ -72,12 +72,17 @@ def on_the_market(root) -> None:
     """Every price that was paid was there: within the range of the venue's quotes around it. The log says what it is."""
     said = [event.map() for event in run.events(root, Kind.run)]
     assert {one["mode"] for one in said} == {"paper"}
+    paid = fills(root)  # a fill may be in the log before the quote that it was on
     for subject in SUBJECTS:
-        quotes = [event for event in run.events(root, Kind.quote) if event.subject == subject]
-        bids = [int(event.records["bid_ticks"].min()) for event in quotes]
-        asks = [int(event.records["ask_ticks"].max()) for event in quotes]
-        prices = [int(event.records["price_ticks"][0]) for event in fills(root) if event.subject == subject]
-        assert min(bids) <= min(prices) <= max(prices) <= max(asks)
+        prices = [int(event.records["price_ticks"][0]) for event in paid if event.subject == subject]
+
+        def were_there(subject=subject, prices=prices) -> bool:
+            quotes = [event for event in run.events(root, Kind.quote) if event.subject == subject]
+            bids = [int(event.records["bid_ticks"].min()) for event in quotes]
+            asks = [int(event.records["ask_ticks"].max()) for event in quotes]
+            return min(bids) <= min(prices) <= max(prices) <= max(asks)
+
+        run.until(were_there, f"{subject}: what was paid, {min(prices)} to {max(prices)}, is within what was quoted", 20)
     assert run.events(root, Kind.funding) == []
     assert "Mode paper" in run.command(root, "mesh", "status").stdout
 
@@ -87,9 +92,10 @@ def through_a_kill(root) -> None:
     at, pid = run.events(root)[-1].seq, exchange_pid(root)
     os.kill(pid, signal.SIGKILL)
     run.until(lambda: exchange_pid(root) != pid and filled_at_both(root, at), "it fills again", PATIENCE_S)
+    filled = fills(root)
     for subject in SUBJECTS:
-        ids = [int(event.records["trade_id"][0]) for event in fills(root) if event.subject == subject]
-        later = [int(event.records["trade_id"][0]) for event in fills(root, at) if event.subject == subject]
+        ids = [int(event.records["trade_id"][0]) for event in filled if event.subject == subject]
+        later = [int(event.records["trade_id"][0]) for event in filled if event.subject == subject and event.seq > at]
         assert len(set(ids)) == len(ids) and max(later) == max(ids) > ids[0]
 
 

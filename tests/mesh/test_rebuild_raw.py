@@ -15,7 +15,7 @@ FAULTS = """{"faults": [
     {"kind": "skip", "start_s": 4, "length_s": 1, "stream": "*@trade"},
     {"kind": "garbage", "start_s": 6, "length_s": 1, "probability": 0.1},
     {"kind": "skip", "start_s": 8, "length_s": 0.5, "stream": "*@depth*"}]}"""
-SETTINGS = '[feed]\nraw = true\n[exchange]\nfaults = "faults.json"\ntrades_per_s = 50\n[executor]\nenabled = false\n'
+SETTINGS = run.MARKET_ALONE + '[feed]\nraw = true\n[exchange]\nfaults = "faults.json"\ntrades_per_s = 50\n'
 
 
 def test_the_archive_is_made_again_from_raw_frames(make_root, tmp_path):

@@ -55,9 +55,8 @@ def test_what_is_stopped_is_restarted_and_told_of(make_root):
                     ("recorder", "heartbeat missing"), ("sequencer", "log still")}, told  # fmt: skip
 
     names = {entry.name for entry in processes(run.config_of(root))}
-    run.until(lambda: run.command(root, "mesh", "status").returncode == 0, lambda: run.command(root, "mesh", "status").stdout)
-    status = run.status(root)
-    assert status["verdict"] == "healthy" and status["reasons"] == []
+    status = run.until(lambda: (now := run.status(root))["verdict"] == "healthy" and now, lambda: f"{run.status(root)}")
+    assert status["reasons"] == []
     shown_alerts = {(a["target"], a["what"]): a for a in status["alerts"]}
     assert len(shown_alerts) == len(status["alerts"]), "each trouble is listed once"
     assert set(what) <= set(shown_alerts) and all(a["cleared"] for a in shown_alerts.values()), "and they are over"

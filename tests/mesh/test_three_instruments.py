@@ -44,10 +44,10 @@ def settings(symbols, traded) -> str:
     return SETTINGS.format(instruments=listed, traded=json.dumps(traded))
 
 
-def settled(mesh: NodeProcesses, fills: int) -> dict:
-    """The executor's newest health, once it knows so many fills and no order that is open; {} before."""
+def settled(mesh: NodeProcesses) -> dict:
+    """The executor's newest health, once it knows all fills of the log and no order that is open; {} before."""
     beat = mesh.newest("executor")
-    return beat if (beat["fills"], beat["open_orders"]) == (fills, 0) else {}
+    return beat if (beat["fills"], beat["open_orders"]) == (len(mesh.events(Kind.fill)), 0) else {}
 
 
 def traded_on_all(mesh: NodeProcesses, after: int) -> bool:
@@ -93,10 +93,7 @@ def traded(tmp_path_factory):
         until(lambda: any(e.subject == BTC for e in mesh.events(Kind.fill, after=at)), "what is listed is traded")
         signals.end()
         until(lambda: set(statuses(mesh).values()) <= FINAL, "no order is open")
-        fills = len(mesh.events(Kind.fill))
-        beat = until(
-            lambda: settled(mesh, fills), lambda: f"{fills} fills, no open order, by its health: {mesh.newest('executor')}"
-        )
+        beat = until(lambda: settled(mesh), lambda: f"all fills, no open order, by its health: {mesh.newest('executor')}")
         after = [e.subject for e in mesh.events(Kind.intent, after=at) if e.records["action"][0] == Action.NEW]
         for name in ("exchange", "executor", "session", "feed-1", "sequencer"):
             mesh.kill(name)

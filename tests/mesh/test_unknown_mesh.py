@@ -38,9 +38,9 @@ def test_a_symbol_that_the_venue_does_not_know_is_named_everywhere_and_taken_up_
     said = run.command(root, "mesh", "coverage", "--missing").stdout
     assert "Never heard, and nothing is known of it: binance.FOOUSDT." in said and "Nothing is missing." not in said
     run.until(lambda: status()[0]["never_heard"] == ["depth", "quote", "trade"], "its streams are known never to have spoken")
+    run.until(lambda: alerts(run.events(root))["unknown_instrument", "binance.FOOUSDT"] >= 2, "each line names it")
     events = run.events(root)
     named = alerts(events)
-    assert named["unknown_instrument", "binance.FOOUSDT"] == 2, "once a line"
     assert not [what for what, target in named if what in ("stale_stream", "never_heard") and "FOO" in target]
     beats = [e.map() for e in events if e.kind == Kind.health and e.subject.startswith("feed-")]
     assert beats and all(beat["renewals"] == beat["reconnects"] == 0 for beat in beats), "nothing was renewed for it"
@@ -53,6 +53,7 @@ def test_a_symbol_that_the_venue_does_not_know_is_named_everywhere_and_taken_up_
     run.until(lambda: heard <= {e.topic for e in run.events(root, Kind.trade, Kind.quote, Kind.depth)}, "it is taken up")
     run.until(lambda: alerts(run.events(root))["instrument_back", "binance.FOOUSDT"] == 2, "and that is said")
     run.until(lambda: status() == [], "nothing is named any more")
+    assert alerts(run.events(root))["unknown_instrument", "binance.FOOUSDT"] == 2, "once a line"
     pids = {e.map()["pid"] for e in run.events(root, Kind.run) if e.subject.startswith("feed-")}
     assert len(pids) == 2, "without a restart"
 
@@ -107,7 +108,7 @@ def test_a_product_that_coinbase_refuses_costs_the_others_nothing(tmp_path):
     settings = "[feed]\nstanding_s = [0.2, 1.0]\n"
     with Scripted(coinbase, coinbase_rest) as server:
         with Processes(tmp_path, "coinbase", server, [(BAD, -8, -8), (GOOD, -8, -8)], settings) as mesh:
-            mesh.until(lambda: len(mesh.events(Kind.trade)) > 60, "trades of the other one", 30)
+            mesh.until(lambda: len(mesh.events(Kind.trade)) > 60, "trades of the other one")
             mesh.until(lambda: alerts(mesh.events(Kind.alert))["unknown_instrument", f"coinbase.{BAD}"] == 2, "it is named")
         ids = [e.last_id for e in mesh.events(Kind.trade)]
         assert ids == list(range(ids[0], ids[0] + len(ids))), "no hole: nobody was cut"
@@ -140,7 +141,7 @@ def test_forty_instruments_cost_one_list_a_line(tmp_path):
             def defined():
                 return {(e.producer, e.subject) for e in mesh.events(Kind.instrument)}
 
-            mesh.until(lambda: len({subject for _, subject in defined()}) == 40, "all are defined")
+            mesh.until(lambda: len(defined()) == 2 * 40, "all are defined, by each line")
             mesh.until(lambda: Counter(server.asked)["/fapi/v1/depth"] > 40, "and their books are asked for")
             assert Counter(server.asked)["/fapi/v1/exchangeInfo"] == 2, "one list a line"
 
@@ -222,5 +223,5 @@ def test_a_venue_that_counts_by_the_second_is_asked_by_the_second(tmp_path):
     with Scripted(socket, rest) as server:
         with Processes(tmp_path, "kraken", server, [("BTC/USD", -1, -8)], "[feed]\nweight_share = 1.0\n", lines=1) as mesh:
             mesh.until(lambda: len(asked) >= 4, "four requests")
-    gaps = [after - one for one, after in zip(asked, asked[1:], strict=False)]
-    assert min(gaps) > 0.9 * 2, "half of the venue's second for each of two lines"
+    # In all, as this machine may be late to see one: a line that had the second to itself would ask three times in 3 s.
+    assert asked[3] - asked[0] > 4.5, "half of the venue's second for each of two lines"

@@ -73,12 +73,21 @@ class NodeProcesses:
         """A node's newest heartbeat; {} where there is none."""
         return (self.beats(name) or [{}])[-1]
 
-    def pace(self, seconds):
-        """What the log's time does in so many seconds, in seconds."""
+    def keeps_pace(self, seconds):
+        """Waits until the log's time has gone as ours has, to a tenth, over so many seconds or more, all from now on.
+
+        An event may be written or read late on a busy machine: the longer it takes, the less that weighs.
+        """
         before, began = self._newest()
         time.sleep(seconds)
-        after, ended = self._newest()
-        return (after - before) / SECOND / (ended - began)
+        paces = []
+
+        def as_ours():
+            after, ended = self._newest()
+            paces.append((after - before) / SECOND / (ended - began))
+            return 0.9 < paces[-1] < 1.1
+
+        until(as_ours, lambda: f"the log's time went at {paces} of ours", 20 * seconds)
 
     def _newest(self):
         """(seq_ns, our time) of the log's next event: one that is there may be a tenth of a second old."""

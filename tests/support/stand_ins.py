@@ -16,8 +16,8 @@ from tickmesh.tools import started_with, table
 
 UP = (ProcessStates.STARTING, ProcessStates.RUNNING)
 # Stands where nodes/__main__.py is: the sentinels are real, the others sleep. A file of its name in slow/ or bad/ makes one
-# slow to become ready and to end, or die. With idle/model-flow the sequencer hosts that one, and has it ready a second after
-# the process of its name has ended.
+# slow to become ready and to end, or die; one in held/ keeps it from ending as long as it is there. With idle/model-flow the
+# sequencer hosts that one, and has it ready a second after the process of its name has ended.
 STAND_IN = f"""
 import json, os, pathlib, runpy, signal, sys, time
 if sys.argv[1] == "sentinel":
@@ -30,7 +30,12 @@ name = "-".join(sys.argv[1:])
 if os.path.exists("bad/" + name):
     sys.exit(name + " has no such kernel")
 slow_s = 0.5 if os.path.exists("slow/" + name) else 0.0
-signal.signal(signal.SIGTERM, lambda *_: (time.sleep(slow_s), sys.exit(0)))
+def end(*_):
+    time.sleep(slow_s)
+    while os.path.exists("held/" + name):
+        time.sleep(0.02)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
 def ready(name, hosted):
     said = dict(pid=os.getpid(), ready_ns=time.time_ns(), wall_ns=time.time_ns(), hosted=hosted)
     pathlib.Path("run/ready").mkdir(exist_ok=True)
@@ -52,7 +57,7 @@ class StandIns:
         self.root = root
         self.log = root / "run/supervisord.log"
         self.client = Supervisord(root / "run")
-        for folder in ("slow", "bad", "idle"):
+        for folder in ("slow", "bad", "idle", "held"):
             (root / folder).mkdir()
         for package in ("tickmesh", "tickmesh/nodes"):
             (root / package).mkdir()

@@ -77,7 +77,8 @@ def standing_market(mesh):
 
     def stand_still():
         exchange.send_signal(signal.SIGSTOP)
-        time.sleep(0.3)  # what was on its way is in the log
+        at = mesh.last()  # two beats later the session has read what was on its way, and the executor what it said of it
+        until(lambda: all(mesh.beats(name, at)[1:] for name in ("session", "executor")), "what was on its way is in the log")
         if found := open_orders(mesh):
             return found
         exchange.send_signal(signal.SIGCONT)

@@ -42,7 +42,7 @@ def shared(tmp_path_factory):
 @pytest.fixture
 def mesh(shared, monkeypatch):
     """The same mesh for all of these tests, each of which changes something else and leaves the rest as it finds it."""
-    for path in (*shared.root.glob("slow/*"), *shared.root.glob("bad/*")):
+    for path in (*shared.root.glob("slow/*"), *shared.root.glob("bad/*"), *shared.root.glob("held/*")):
         path.unlink()
     monkeypatch.chdir(shared.root)
     monkeypatch.delenv("TICKMESH_ROOT", raising=False)
@@ -215,12 +215,14 @@ def test_what_does_not_come_up_is_named_with_its_last_line(mesh):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_second_reload_completes_one_that_was_interrupted(mesh, how):
-    (mesh.root / "slow/feed-binance-2").touch()
+    held = mesh.root / "held/feed-binance-2"
+    held.touch()
     set_up(mesh, feed=f"[feed]\nstale_s = {40 + how}.0")
     first = subprocess.Popen([mesh.root / ".venv/bin/mesh", "reload"], cwd=mesh.root, stdout=subprocess.DEVNULL)
     mesh.until(lambda: mesh.info("feed-binance-2")["state"] == ProcessStates.STOPPING, "it is being stopped")
     os.kill(first.pid, how)
     assert first.wait(20) in (130, -signal.SIGKILL)
+    held.unlink()
     mesh.until(lambda: mesh.info("feed-binance-2")["state"] == ProcessStates.STOPPED, "and nobody has started it again")
     if how is signal.SIGKILL:
         mesh.sections["feed"] = "[feed]\nstale_s = 42.0"  # it is wanted as it was before, and has been stopped all the same

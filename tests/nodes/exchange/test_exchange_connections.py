@@ -112,10 +112,10 @@ def test_a_connection_that_reaches_its_maximum_life_is_announced_serverShutdown_
                 "/ws-api/v3": lambda m: m["event"]["e"] if "subscriptionId" not in m else "",
             }
             for path, name in shapes.items():
+                asked = time.monotonic()
                 async with websockets.connect(ws + path) as socket:
-                    opened = time.monotonic()
                     message = await receive(socket)
-                    assert name(message) == "serverShutdown" and 0.5 < time.monotonic() - opened < 2.5, message
+                    assert name(message) == "serverShutdown" and time.monotonic() - asked > 0.9, message
                     with pytest.raises(websockets.ConnectionClosed):
                         await receive(socket)
 

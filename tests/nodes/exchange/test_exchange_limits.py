@@ -82,7 +82,7 @@ def test_429_then_418_over_rest_and_ws_api_with_retry_after(tmp_path):
     async def scene():
         async with venue(tmp_path, toml) as (rest, ws, _):
             left = 60 - time.time() % 60  # of this minute's window, and of these ten seconds: enough for all of it
-            await asyncio.sleep(left + 0.1 if left < 10 else 10.1 - time.time() % 10 if time.time() % 10 > 7 else 0)
+            await asyncio.sleep(left + 0.1 if left < 20 else 10.1 - time.time() % 10 if time.time() % 10 > 2 else 0)
             async with websockets.connect(ws + "/ws-api/v3") as socket:
                 call = WsApi(socket)
                 answer = await call("order.place", **limit("BUY", "50000"))

@@ -101,27 +101,31 @@ async def user_stream(ws: str):
 
 
 def test_user_events_late_repeated_or_silently_gone(tmp_path):
-    async def reports(socket, seconds: float) -> list[tuple]:
-        found = []
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while True:
-                    event = json.loads(await socket.recv())["event"]
-                    if event["e"] == "executionReport":
-                        found.append((event["c"], event["x"]))
+    async def reports(socket, last: tuple) -> list[tuple]:
+        """(client id, what) of all reports up to the one that is `last`."""
+        found: list[tuple] = []
+        async with asyncio.timeout(20):
+            while not found or found[-1] != last:
+                event = json.loads(await socket.recv())["event"]
+                if event["e"] == "executionReport":
+                    found.append((event["c"], event["x"]))
         return found
 
     async def body(rest, ws, ctx):
         async with user_stream(ws) as socket:
-            for kind, expected in (("skip", []), ("duplicate", [("o", "NEW")] * 2), ("delay", [])):
+            for kind, expected in (("skip", []), ("duplicate", [("o", "NEW")] * 2), ("delay", [("o", "NEW")])):
                 number = await command_fault(rest, kind=kind, stream="user", delay_ms=600)
-                _, order = await rest.order(**limit("BUY", "50000", newClientOrderId="o"))
-                assert await reports(socket, 0.4) == expected, kind
-                if kind == "delay":
-                    assert await reports(socket, 0.6) == [("o", "NEW")]
+                asked = time.monotonic()
+                await rest.order(**limit("BUY", "50000", newClientOrderId="o"))
+                late = await reports(socket, ("o", "NEW")) if kind == "delay" else []
+                assert kind != "delay" or time.monotonic() - asked > 0.55, "so late"
                 await end_fault(rest, number)
-                await rest.order("DELETE", symbol="BTCUSDT", orderId=order["orderId"])
-                assert [what for _, what in await reports(socket, 0.4)] == ["CANCELED"], "it ends when told"
+                await rest.order(**limit("BUY", "49000", newClientOrderId="end"))
+                assert late + await reports(socket, ("end", "NEW")) == [*expected, ("end", "NEW")], f"{kind} ends when told"
+                for name in ("o", "end"):
+                    await rest.order("DELETE", symbol="BTCUSDT", origClientOrderId=name, newClientOrderId=f"no-{name}")
+                over = [("no-o", "CANCELED"), ("no-end", "CANCELED")]
+                assert await reports(socket, over[-1]) == over
         whats = {row[6] for row in rows(tmp_path, "frame") if row[5] == "user"}
         assert whats == {"dropped", "repeated", "late"}
 

@@ -184,8 +184,9 @@ def test_one_symbol_at_two_venues_is_two_markets(seen):
                and event.subject == BTC.subject}  # fmt: skip
     again = {row[0]: row[:3] for event in seen.history for row in event.records.tolist()}
     away = {event.last_id for event in events_of(seen.starts[0]) if event.flags & Flag.OFF_BOOK}
-    printed = {trade_id: row for trade_id, row in printed.items() if trade_id not in away}
-    assert printed and printed.items() <= again.items(), "what was missed can be had over REST"
+    # One page of the history: how many were printed until its book had changed so often is this machine's load.
+    printed = {trade_id: row for trade_id, row in printed.items() if trade_id not in away and trade_id <= max(again)}
+    assert len(printed) > 5 and printed.items() <= again.items(), "what was missed can be had over REST"
     assert (seen.definition["tick_size"], seen.definition["lot_size"]) == (10**7, 10**5)  # 0.10 and 0.001, at 10^−8
     assert [(status, body["code"]) for status, body in seen.refused] == [(400, -4021), (400, -1121), (404, -1020), (404, -1020)]
 
@@ -212,7 +213,8 @@ def judged(seen, frames: list[bytes]) -> tuple[int, Findings]:
     assert set(truth.eras) == {"BTCUSDT", "binance_usdm.BTCUSDT", "binance_usdm.ETHUSDT"}
     kinds = [(kind, 0) for kind in against_capture.COMPARED]
     pair = eras.EraPair(BTC.subject, truth.newest_eras[BTC.subject], mine, kinds)
-    against_ledger.compare(truth, [pair], findings, float("inf"))
+    left_ms = max(value[2] for _, value in mine.trades) // 10**6  # what was printed after that is no loss
+    against_ledger.compare(truth, [pair], findings, left_ms)
     ids = [trade_id for trade_id, _ in mine.trades]
     return len(set(range(ids[0], ids[-1])) - set(ids)), findings
 
