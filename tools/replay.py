@@ -21,7 +21,7 @@ from tickmesh.tools import terminal
 from tickmesh.tools.arguments import place
 from tickmesh.tools.progress import progress
 from tickmesh.tools.replaying.checking import ReplayCheck
-from tickmesh.tools.replaying.recording import SOURCES, HeldEvents, Recording, StoredEvents, seq_at, watched
+from tickmesh.tools.replaying.recording import SOURCES, EventsInMemory, Recording, StoredEvents, seq_at, watched
 from tickmesh.tools.replaying.stretches import WHOLE, ReplayedPart
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def signals(config: Config, source: str = "all") -> "pandas.DataFrame":
 
 def compare(config: Config, events: Iterable[Event], batch: int = 4096) -> terminal.JsonObject:
     """Runs the steps over `events`, from seq 1 on, and compares what they publish with what they published live."""
-    return ReplayCheck(config, HeldEvents(list(events)), batch).run()
+    return ReplayCheck(config, EventsInMemory(list(events)), batch).run()
 
 
 def compare_stored(

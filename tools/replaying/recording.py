@@ -68,7 +68,7 @@ class StoredEvents:
         return max(log, read_watermark(self.config.archive_dir).archived_seq if self.source != "log" else 0)
 
 
-class HeldEvents:
+class EventsInMemory:
     """Events in memory, in order. It has no columns: steps take them in lists."""
 
     def __init__(self, events: Sequence[Event]):
