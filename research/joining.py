@@ -5,7 +5,7 @@ joined by `seq`, and times are only compared with it: where the two orders contr
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -81,17 +81,18 @@ def asof(left: Frame, right: Frame, columns: Sequence[str] = (), prefix: str = "
     one, other = _table(left), _table(right)
     for side, table in (("left", one), ("right", other)):
         _require(table, ["seq"], side)
-    wanted = list(columns) or [name for name in other.column_names if across or name not in INSTRUMENT]
-    _require(other, wanted, "right")
+    asked: list[str] = list(columns) or [name for name in other.column_names if across or name not in INSTRUMENT]
+    _require(other, asked, "right")
     place = _places(one, other, across)
-    wanted = ["seq", *(name for name in wanted if name != "seq")]
+    wanted = ["seq", *(name for name in asked if name != "seq")]
     pa = library("pyarrow", "joining")
     taken = other.select(wanted).take(pa.array(place, mask=place == NONE))
     for name in wanted:
         if f"{prefix}{name}" in one.column_names:
             raise ReadError(f"left has a column {prefix}{name} already; give another prefix")
         one = one.append_column(f"{prefix}{name}", taken.column(name))
-    return _as(one, left)
+    out: Frame = _as(one, left)
+    return out
 
 
 def check_no_lookahead(frame: Frame, seq: str = "seq") -> Frame:
@@ -225,12 +226,12 @@ def _table(frame: Any) -> "pa.Table":
     )
 
 
-def _as(table: "pa.Table", like: Frame) -> Frame:
+def _as(table: Any, like: Any) -> Any:
     """The table in the form of a frame; a pandas frame keeps its index."""
     if hasattr(like, "iloc"):
         frame = table.to_pandas()
-        frame.index = cast(Any, like).index
-        return cast(Frame, frame)
+        frame.index = like.index
+        return frame
     if hasattr(like, "lazy"):
-        return cast(Frame, library("polars", "a polars frame").from_arrow(table))
-    return cast(Frame, table)
+        return library("polars", "a polars frame").from_arrow(table)
+    return table

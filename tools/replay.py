@@ -21,7 +21,7 @@ from tickmesh.tools import terminal
 from tickmesh.tools.arguments import place
 from tickmesh.tools.progress import progress
 from tickmesh.tools.replaying.checking import ReplayCheck
-from tickmesh.tools.replaying.recording import SOURCES, EventsInMemory, Recording, StoredEvents, seq_at, watched
+from tickmesh.tools.replaying.recording import SOURCES, EventsInMemory, RecordedEvents, StoredEvents, seq_at, watched
 from tickmesh.tools.replaying.stretches import WHOLE, ReplayedPart
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def check_any(config: Config, recording: StoredEvents) -> int:
     return last
 
 
-def part_of(recording: Recording, start: str, end: str, last: int) -> ReplayedPart:
+def part_of(recording: RecordedEvents, start: str, end: str, last: int) -> ReplayedPart:
     """The part from `start` to before `end`, each a place as `arguments.place` reads it, or "". `last`: the newest seq.
 
     Raises Failure for a part without an event."""

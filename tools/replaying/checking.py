@@ -17,7 +17,7 @@ from tickmesh.storage.columns.span import ColumnSpan
 from tickmesh.tools import terminal
 from tickmesh.tools.replaying.divergence import Diverged, inputs, readable
 from tickmesh.tools.replaying.identities import EXECUTOR, Identity, StepMaker, changed, present, recorded
-from tickmesh.tools.replaying.recording import Recording, of_kinds
+from tickmesh.tools.replaying.recording import RecordedEvents, of_kinds
 from tickmesh.tools.replaying.steps import DERIVED, Faults, Published, kinds_of, run_on_columns, run_steps
 from tickmesh.tools.replaying.stretches import (
     BEFORE_ALL,
@@ -59,7 +59,7 @@ class ReplayCheck:
     """
 
     def __init__(
-        self, config: Config, recording: Recording, batch: int | None, part: ReplayedPart = WHOLE,
+        self, config: Config, recording: RecordedEvents, batch: int | None, part: ReplayedPart = WHOLE,
         only: Sequence[str] = (),
     ):  # fmt: skip
         self.config, self.recording, self.batch, self.part = config, recording, batch, part
@@ -249,8 +249,8 @@ def _verdict_of(found: list[Checked], has_spoken: bool) -> terminal.JsonObject:
         "live": sum(one.live for one in judged),
         "replayed": sum(one.replayed for one in judged),
         "equal": sum(one.equal for one in judged),
-        "unsaid": sum(one.unsaid for one in judged),
-        "unsaid_from": next((one.unsaid_from for one in judged if one.unsaid), 0),
+        "unsaid": sum(one.unpublished for one in judged),
+        "unsaid_from": next((one.unpublished_from for one in judged if one.unpublished), 0),
         "twice": sum(one.twice for one in judged),
         "other": sum(len(one.stretch.published) for one in found if one.judged is None),
         "same_code": not found or not found[-1].changes,
@@ -279,5 +279,5 @@ def _stretch(one: Checked) -> terminal.JsonObject:
         "live": len(one.stretch.published),
         "equal": judged.equal if judged else None,
         "equal_then": one.then.equal if one.then else None,
-        "unsaid": judged.unsaid if judged else None,
+        "unsaid": judged.unpublished if judged else None,
     }

@@ -15,7 +15,7 @@ from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.model import node as model
 from tickmesh.tools.event_text import content_of, time_text
 from tickmesh.tools.replaying.identities import EXECUTOR, Identity, StepMaker
-from tickmesh.tools.replaying.recording import Recording, rows_before
+from tickmesh.tools.replaying.recording import RecordedEvents, rows_before
 from tickmesh.tools.replaying.steps import Published, kinds_of, run_on_columns, run_steps
 from tickmesh.tools.replaying.stretches import Comparison, Difference
 from tickmesh.tools.terminal import JsonObject
@@ -37,7 +37,7 @@ class Diverged(NamedTuple):
     then: Comparison | None
 
 
-def inputs(config: Config, recording: Recording, batch: int | None, diverged: Diverged) -> JsonObject:
+def inputs(config: Config, recording: RecordedEvents, batch: int | None, diverged: Diverged) -> JsonObject:
     """What the two sides were made of, as `--json` prints it: the cause in words, the instrument's last rows before it, the
     state that the replay had then, field by field what was published and what the replay gives, and what ran then and now."""
     maker, difference = diverged.maker, diverged.difference
@@ -79,7 +79,9 @@ def _words(config: Config, event: Event) -> JsonObject:
     }
 
 
-def _state_before(recording: Recording, batch: int | None, maker: StepMaker, cause_seq: int, subject: str) -> JsonObject | None:
+def _state_before(
+    recording: RecordedEvents, batch: int | None, maker: StepMaker, cause_seq: int, subject: str
+) -> JsonObject | None:
     """The state of a fresh step after all that came before the cause: field → value. None: it serves no such instrument."""
     step = maker.make()
     nodes = {maker.node: step}

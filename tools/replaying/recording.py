@@ -11,7 +11,7 @@ from tickmesh.storage.columns.span import ColumnSpan
 SOURCES = ("all", "log", "archive")  # all: the archive, then the log
 
 
-class Recording(Protocol):
+class RecordedEvents(Protocol):
     """Events in order of `seq`, without a hole, that can be read again and again, those with after < seq ≤ until."""
 
     def events(self, after: int = 0, until: int | None = None) -> Iterator[Event]:
@@ -34,7 +34,7 @@ class StoredEvents:
         self.config, self.source = config, source
 
     def events(self, after: int = 0, until: int | None = None) -> Iterator[Event]:
-        """As `Recording.events`."""
+        """As `RecordedEvents.events`."""
         if self.source == "log":
             from tickmesh.bus.log import LogReader
 
@@ -49,7 +49,7 @@ class StoredEvents:
     def spans(
         self, columns: Iterable[Kind], objects: Iterable[Kind], after: int = 0, until: int | None = None
     ) -> Iterator[ColumnSpan]:
-        """As `Recording.spans`."""
+        """As `RecordedEvents.spans`."""
         from tickmesh.storage.columns import archive, log, reading
 
         if self.source == "log":
@@ -60,7 +60,7 @@ class StoredEvents:
 
     @property
     def last(self) -> int:
-        """As `Recording.last`."""
+        """As `RecordedEvents.last`."""
         from tickmesh.bus.log import LogReader
         from tickmesh.storage.archive.reader import read_watermark
 
@@ -75,7 +75,7 @@ class EventsInMemory:
         self._events = events
 
     def events(self, after: int = 0, until: int | None = None) -> Iterator[Event]:
-        """As `Recording.events`."""
+        """As `RecordedEvents.events`."""
         return (one for one in self._events if one.seq > after and (until is None or one.seq <= until))
 
     def spans(
@@ -91,17 +91,17 @@ class EventsInMemory:
 
     @property
     def last(self) -> int:
-        """As `Recording.last`."""
+        """As `RecordedEvents.last`."""
         return self._events[-1].seq if self._events else 0
 
 
-def of_kinds(recording: Recording, kinds: Iterable[Kind], after: int = 0, until: int | None = None) -> Iterator[Event]:
+def of_kinds(recording: RecordedEvents, kinds: Iterable[Kind], after: int = 0, until: int | None = None) -> Iterator[Event]:
     """Reads the events of some kinds alone, without looking at the others one by one."""
     for span in recording.spans((), kinds, after, until):
         yield from span.events
 
 
-def seq_at(recording: Recording, ns: int) -> int:
+def seq_at(recording: RecordedEvents, ns: int) -> int:
     """The last seq whose `seq_ns` is before `ns`; 0 if none. Some thirty events are read, wherever they lie."""
     low, high = 0, recording.last
     while low < high:
@@ -115,7 +115,7 @@ def seq_at(recording: Recording, ns: int) -> int:
 
 
 def rows_before(
-    recording: Recording, seq: int, subject: str, kinds: Collection[Kind], count: int, wide: int = 4096
+    recording: RecordedEvents, seq: int, subject: str, kinds: Collection[Kind], count: int, wide: int = 4096
 ) -> list[Event]:
     """The last `count` events of an instrument and of some kinds before `seq`, oldest first: read backwards, part by part."""
     found: list[Event] = []
@@ -128,15 +128,15 @@ def rows_before(
     return found[-count:]
 
 
-def watched(recording: Recording, report: Callable[[int], None]) -> Recording:
-    """The same recording; `report` is called with the seq that has been read, now and then."""
+def watched(recording: RecordedEvents, report: Callable[[int], None]) -> RecordedEvents:
+    """Gives the same recording; `report` is called with the seq that has been read, now and then."""
     return _Watched(recording, report)
 
 
 class _Watched:
     """A recording that says how far it has been read."""
 
-    def __init__(self, recording: Recording, report: Callable[[int], None]):
+    def __init__(self, recording: RecordedEvents, report: Callable[[int], None]):
         self._recording, self._report = recording, report
 
     def events(self, after: int = 0, until: int | None = None) -> Iterator[Event]:

@@ -16,7 +16,7 @@ from tickmesh.storage.query.reader import ReadError
 from tickmesh.tools import replay, terminal, topics
 from tickmesh.tools.event_text import time_text
 from tickmesh.tools.replaying.bus_folder import ReplayBus
-from tickmesh.tools.replaying.recording import Recording, StoredEvents, of_kinds
+from tickmesh.tools.replaying.recording import RecordedEvents, StoredEvents, of_kinds
 from tickmesh.tools.replaying.stretches import ReplayedPart
 
 SECOND = 1_000_000_000
@@ -88,7 +88,7 @@ class Replaying:
         self.numbers = Renumbering()
         self.events = self.rounds = 0
         self.late_ns_max = 0
-        self._said_at = 0.0
+        self._shown_at = 0.0
 
     def round(self, events: Iterator[Event], definitions: list[Event]) -> int:
         """Publishes events at their time, after what defines their instruments; gives how many there were. Raises LogFull."""
@@ -138,8 +138,8 @@ class Replaying:
     def _show(self, ns: int, late_ns: int) -> None:
         """Shows the time to listeners and the person, some twenty times a second at most."""
         at = time.monotonic()
-        if at - self._said_at >= LOOK_S:
-            self._said_at = at
+        if at - self._shown_at >= LOOK_S:
+            self._shown_at = at
             self.bus.show_time(ns)
             self._report(ns, late_ns / SECOND)
 
@@ -165,7 +165,7 @@ def publish(
 class ReplayedTopics:
     """The events of some topics in a part of a recording."""
 
-    def __init__(self, recording: Recording, part: ReplayedPart, chosen: topics.Choice, kinds: tuple[Kind, ...]):
+    def __init__(self, recording: RecordedEvents, part: ReplayedPart, chosen: topics.Choice, kinds: tuple[Kind, ...]):
         self._recording, self._part, self._chosen, self._kinds = recording, part, chosen, kinds
 
     def events(self) -> Iterator[Event]:

@@ -113,16 +113,16 @@ class Difference(NamedTuple):
 class Comparison(NamedTuple):
     """One stretch against one replay. Counts are of events whose cause is in the part.
 
-    `equal`: the same in cause_seq, k, kind, subject and every byte; `twice`: published more than once; `unsaid`: replayed ones
-    after the last live one, before the next stretch begins to answer; `unsaid_from`: the cause of the first of those, 0: none.
+    `equal`: the same in cause_seq, k, kind, subject and every byte; `twice`: published more than once; `unpublished`: replayed
+    ones after the last live one, before the next stretch begins to answer; `unpublished_from`: the cause of their first, or 0.
     """
 
     live: int
     replayed: int
     equal: int
     twice: int
-    unsaid: int
-    unsaid_from: int
+    unpublished: int
+    unpublished_from: int
     difference: Difference | None
 
     @property
@@ -145,8 +145,8 @@ def compare_stretch(stretch: Stretch, replayed: list[Published], following: Stre
         replayed=len(mine) + unsaid,
         equal=sum(key in mine and mine[key].content == one.content for key, one in theirs.items()),
         twice=len(stretch.published) - len(theirs),
-        unsaid=unsaid,
-        unsaid_from=replayed[middle].cause_seq if unsaid else 0,
+        unpublished=unsaid,
+        unpublished_from=replayed[middle].cause_seq if unsaid else 0,
         difference=different,
     )
 
