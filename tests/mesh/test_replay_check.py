@@ -90,7 +90,7 @@ def test_one_bit_of_a_stored_trade_is_found_with_its_inputs(mesh, tmp_path, monk
     assert first["code_then"] == first["code_now"] and first["changes"] == []
     assert first["parameters_then"] == first["parameters_now"] and first["parameters_now"]["fast_ms"] == 500.0
     state = first["state_before"]
-    assert state["time_ns"] <= decode(raws[seq - 1]).seq_ns and state["quantity_unit"] == 1e-8
+    assert state["time_ns"] == first["rows_before"][-1]["seq_ns"] and state["quantity_unit"] == 1e-8, "before the cause"
     show(result)
     shown = capsys.readouterr().out
     assert f"First divergence: model-flow at event {seq}" in shown and "≠ value" in shown and value["live_bits"] in shown

@@ -22,11 +22,11 @@ from tickmesh.tools.replaying.steps import DERIVED, Faults, Published, kinds_of,
 from tickmesh.tools.replaying.stretches import (
     BEFORE_ALL,
     WHOLE,
-    Comparison,
     Difference,
     LiveOutput,
     ReplayedPart,
     Stretch,
+    StretchComparison,
     compare_stretch,
     earliest,
 )
@@ -41,13 +41,13 @@ class Checked(NamedTuple):
     """
 
     stretch: Stretch
-    now: Comparison | None
-    then: Comparison | None
+    now: StretchComparison | None
+    then: StretchComparison | None
     why_not: str
     changes: list[str]
 
     @property
-    def judged(self) -> Comparison | None:
+    def judged(self) -> StretchComparison | None:
         """What the verdict rests on."""
         return self.now or self.then
 

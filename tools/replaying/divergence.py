@@ -17,7 +17,7 @@ from tickmesh.tools.event_text import content_of, time_text
 from tickmesh.tools.replaying.identities import EXECUTOR, Identity, StepMaker
 from tickmesh.tools.replaying.recording import RecordedEvents, rows_before
 from tickmesh.tools.replaying.steps import Published, kinds_of, run_on_columns, run_steps
-from tickmesh.tools.replaying.stretches import Comparison, Difference
+from tickmesh.tools.replaying.stretches import Difference, StretchComparison
 from tickmesh.tools.terminal import JsonObject
 
 ROWS = 8  # of the instrument, before the cause
@@ -34,7 +34,7 @@ class Diverged(NamedTuple):
     difference: Difference
     identity: Identity | None
     changes: list[str]
-    then: Comparison | None
+    then: StretchComparison | None
 
 
 def inputs(config: Config, recording: RecordedEvents, batch: int | None, diverged: Diverged) -> JsonObject:

@@ -14,7 +14,7 @@ def show(result: JsonObject) -> None:
         _line(f"compared is what events {result['from_seq']} to {result['to_seq'] or result['last_seq']} caused")
     for name, one in nodes.items():
         word = "FAILS" if "fault" in one else "the same" if one["ok"] else "DIFFERENT"
-        more = f", {one['unsaid']} after the last live one (from event {one['unsaid_from']} on)" if one["unsaid"] else ""
+        more = f", {one['unsaid']} more that were not published (from event {one['unsaid_from']} on)" if one["unsaid"] else ""
         more += f", {one['twice']} published twice" if one["twice"] else ""
         more += f", {one['other']} not compared" if one["other"] else ""
         _line(f"  {name:<12} {word}: {one['equal']} of {one['live']} live ones equal{more}")

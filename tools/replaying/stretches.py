@@ -110,7 +110,7 @@ class Difference(NamedTuple):
     replayed: Published | None
 
 
-class Comparison(NamedTuple):
+class StretchComparison(NamedTuple):
     """One stretch against one replay. Counts are of events whose cause is in the part.
 
     `equal`: the same in cause_seq, k, kind, subject and every byte; `twice`: published more than once; `unpublished`: replayed
@@ -131,7 +131,7 @@ class Comparison(NamedTuple):
         return self.difference is None and not self.twice
 
 
-def compare_stretch(stretch: Stretch, replayed: list[Published], following: Stretch | None) -> Comparison:
+def compare_stretch(stretch: Stretch, replayed: list[Published], following: Stretch | None) -> StretchComparison:
     """Sets a stretch beside what its step gave: all of the part, in order of (cause_seq, k). `following`: the next stretch."""
     keys = [one.key for one in replayed]
     begin, middle = bisect_right(keys, stretch.after), bisect_right(keys, max(stretch.last, stretch.after))
@@ -140,7 +140,7 @@ def compare_stretch(stretch: Stretch, replayed: list[Published], following: Stre
     theirs = {one.key: one for one in stretch.published}
     different = first_difference(mine, theirs)
     unsaid = max(end - middle, 0)
-    return Comparison(
+    return StretchComparison(
         live=len(stretch.published),
         replayed=len(mine) + unsaid,
         equal=sum(key in mine and mine[key].content == one.content for key, one in theirs.items()),
