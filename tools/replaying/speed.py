@@ -208,6 +208,8 @@ def _published(
                 replaying.linger()
             except KeyboardInterrupt:
                 interrupted = True
+        if not replaying.events and not interrupted:
+            raise terminal.Failure("no event of these topics was recorded in that part, so nothing was published")
         return {
             "events": bus.last, "rounds": replaying.rounds, "speed": speed, "folder": str(folder), "interrupted": interrupted,
             "late_s_max": replaying.late_ns_max / SECOND if speed else None,

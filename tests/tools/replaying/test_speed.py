@@ -133,6 +133,7 @@ def test_what_cannot_be_replayed_is_a_sentence(config, tmp_path):
         (["--speed", "1", "--into", str(full)], 1, "is not empty, and no replay made it"),
         (["--speed", "1", "--model", "flow"], 2, "--speed publishes and compares nothing"),
         (["--speed", "1", "trad.X"], 2, "there is no topic 'trad.X'"),
+        (["--speed", "1", "fill"], 1, "no event of these topics was recorded in that part"),
         (["--speed", "1", "--start", "301"], 1, "--start 301 is after the newest event, seq 300"),
         (["trade"], 2, "topics, --into and --loop are of --speed"),
     ):
