@@ -1,7 +1,7 @@
 """A selection: some topics over a span of time, of which nothing is read until it is asked for in some form."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import polars
     import pyarrow as pa
 
+    from tickmesh.research.joining import JoinedRows
     from tickmesh.storage.query.arrow import ExportColumns
 
 Decimals = Literal["float", "mantissa", "exact"]
@@ -158,6 +159,18 @@ class Selection:
         if self._kind in COVERED and self._terms.gaps != "ignore":
             frame.attrs["coverage"] = self.coverage
         return frame
+
+    def join_asof(
+        self, right: "Selection", columns: Sequence[str] = (), prefix: str = "", across: bool = False
+    ) -> "JoinedRows":
+        """Each row with the last one of `right` that was heard before it, by seq: it cannot look ahead (research/joining.py).
+
+        `db.trades("BTCUSDT").join_asof(db.quotes("BTCUSDT"), ["bid_price", "ask_price"]).to_pandas()`; columns of `right` have
+        its kind before their names (`quote_bid_price`), or `prefix`.
+        """
+        from tickmesh.research.joining import JoinedRows
+
+        return JoinedRows(self, right, columns, prefix, across)
 
     def to_numpy(self) -> np.ndarray:
         """Reads everything as it is stored: mantissas, codes, 0 for an unknown time; dtype `row_dtype(kind)`.

@@ -3,9 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tickmesh.research.joining import asof as asof
+    from tickmesh.research.joining import check_no_lookahead as check_no_lookahead
     from tickmesh.research.opening import open as open
 
-_FACADE = {"open": "tickmesh.research.opening"}  # imported when first asked for: the mesh's processes need none of it
+_FACADE = {  # imported when first asked for: the mesh's processes need none of it
+    "open": "tickmesh.research.opening",
+    "asof": "tickmesh.research.joining",
+    "check_no_lookahead": "tickmesh.research.joining",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,18 +18,48 @@ def add_to(commands: typer.Typer) -> None:
 
 
 def replay(
+    topic: Annotated[
+        list[str] | None, typer.Argument(help="With --speed: only these, as tap takes them.", show_default=False)
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Compare with what was published live; so without --speed.")] = False,
+    speed: Annotated[
+        float | None, typer.Option(min=0, help="Publish what was recorded on a bus again, so many times as fast; 0: at once.")
+    ] = None,
+    start: Annotated[str, typer.Option(help="From here on: a seq, a time (UTC), or so long ago (1h).")] = "",
+    end: Annotated[str, typer.Option(help="Up to here.")] = "",
     source: Annotated[str, typer.Option(help="all (archive, then log), log, or archive.")] = "all",
+    model: Annotated[list[str] | None, typer.Option(help="Check only this model (or executor); again for more.")] = None,
     batch: Annotated[
         int | None,
         typer.Option(help="Give models events in lists of so many, as live; without it columns. The result is the same."),
     ] = None,
+    into: Annotated[Path | None, typer.Option(help="With --speed: the folder of the bus; else run/replay.")] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="With --speed: again and again, until Ctrl-C.")] = False,
     json: Json = False,
 ) -> None:
-    """Run the models over what was recorded; they must publish what they published live, to the bit."""
-    from tickmesh.tools import replay as command
+    """Run models and executor over what was recorded; they must publish what they published live, to the bit.
 
-    result = command.replay(source, batch)
-    terminal.print_json(result) if json else command.show(result)
+    mesh replay --check                              everything; exit code 1 and the first divergence where it differs
+
+    mesh replay --check --start 2h --model flow      what the events of the last two hours caused, by one model
+
+    mesh replay --speed 10 trade quote               trades and quotes on a bus again, for tap --at run/replay
+    """
+    if speed is not None:
+        if check or model or batch is not None:
+            raise terminal.UsageFailure("--speed publishes and compares nothing; leave out --check, --model and --batch")
+        from tickmesh.tools.replaying import speed as publishing
+
+        published = publishing.publish(topic or [], speed, start, end, source, into, loop, json)
+        terminal.print_json(published) if json else publishing.show(published)
+        return
+    if topic or into is not None or loop:
+        raise terminal.UsageFailure("topics, --into and --loop are of --speed: a check reads what the models read")
+    from tickmesh.tools import replay as command
+    from tickmesh.tools.replaying.shown import show
+
+    result = command.replay(source, batch, start, end, model or [])
+    terminal.print_json(result) if json else show(result)
     if not result["ok"]:
         raise typer.Exit(1)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import partial
 from itertools import chain, islice
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from tickmesh.bus.clock import follow as follow_clock
@@ -53,6 +54,7 @@ def arguments() -> Arguments:
     add("--rate", action="store_true", help="events per second of each topic instead of the events")
     add("--from", dest="since", metavar="PLACE", default="", help="begin at this seq, time (UTC) or so long ago (30s, 5m, 1h)")
     add("--until", metavar="PLACE", default="", help="end there; now: at the end of what is recorded")
+    add("--at", metavar="FOLDER", default="", help="of the mesh or the replay (mesh replay --speed) in this folder")
     add("--local", action="store_true", help="times of this machine's zone instead of UTC")
     add("--json", action="store_true", help="one JSON object on a line for each event")
     add("--version", action="store_true", help="show the version and end")
@@ -72,7 +74,7 @@ def tap() -> int:
         print(terminal.version_text())
         return 0
     wanted, since, until = given.topics, given.since, given.until
-    config = load()
+    config = load(Path(given.at) if given.at else None)
     follow_clock(config.log_dir)
     history = bool(since or until)
     chosen, kinds = topics.resolve(config, wanted, history)
