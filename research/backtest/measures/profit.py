@@ -139,6 +139,6 @@ def _sum(result: BacktestResult, rows: list[ProfitRow], instrument: str, strateg
 
     position = sum(row.position or 0.0 for row in rows) if instrument else None
     return ProfitRow(
-        instrument, strategy, position, of("realised"), of("realised_fifo"), of("unrealised"), of("unrealised_fifo"), of("fees"),
-        of("net"), sum(row.fills for row in rows),
+        instrument, strategy, position, of("realised"), of("realised_fifo"), of("unrealised"), of("unrealised_fifo"),
+        of("fees"), of("net"), sum(row.fills for row in rows),
     )  # fmt: skip

@@ -80,9 +80,9 @@ def shortfall(result: BacktestResult, mids: Mapping[str, Mids], filled: np.ndarr
     in_bps = with_interval(
         ratio(float(total.sum()) * BPS, float(wanted.sum()), "nothing was wanted"), columns, ratio_of_sums, seed
     )
-    each = [Measure(float(one)) for one in costs.sum(axis=0)]
+    delay, waiting, spread, fees, opportunity = (Measure(float(one)) for one in costs.sum(axis=0))
     asked, cost = Measure(float(wanted.sum())), Measure(float(total.sum()))
-    return Shortfall(count, int(count - known.sum()), asked, *each, total=cost, total_bps=in_bps)
+    return Shortfall(count, int(count - known.sum()), asked, delay, waiting, spread, fees, opportunity, cost, in_bps)
 
 
 def _parts(result: BacktestResult, mids: Mapping[str, Mids], parent: np.ndarray, filled: np.ndarray, count: int) -> np.ndarray:
