@@ -13,7 +13,7 @@ from tickmesh.research.backtest.measures.equity import EquityCurve, equity_at_ch
 from tickmesh.research.backtest.measures.mids import Mids
 from tickmesh.research.backtest.report import BacktestReport, all_mids, plain
 from tickmesh.research.backtest.result import BacktestResult
-from tickmesh.research.backtest.sections import Section, sections, time_text
+from tickmesh.research.backtest.sections import ReportTable, sections, time_text
 
 INSTRUMENTS_MAX = 8  # that are drawn: a page stays small enough to be sent
 STYLE = """
@@ -68,7 +68,7 @@ def html(result: BacktestResult, report: BacktestReport) -> str:
     )
 
 
-def _section(section: Section) -> str:
+def _section(section: ReportTable) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in section.headers)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in section.rows)
     terms = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in section.terms)
@@ -130,6 +130,8 @@ def _instrument(result: BacktestResult, mids: Mapping[str, Mids], place: int) ->
     known = mids[name]
     inside = (known.time_ns >= result.start_ns) & (known.time_ns <= result.end_ns)
     at, mid = known.time_ns[inside].astype(np.float64), known.mid[inside]
+    if len(at):  # the last one stands until the end
+        at, mid = np.append(at, float(result.end_ns)), np.append(mid, mid[-1])
     frame = plots.frame_of(edges.astype(np.float64), [mid, own["price"]])
     drawn = [plots.steps(frame, at, mid, "price")] if len(at) else []
     shown = 0
@@ -147,13 +149,13 @@ def _instrument(result: BacktestResult, mids: Mapping[str, Mids], place: int) ->
 
 def _markouts(report: BacktestReport) -> Iterator[str]:
     series = {}
-    for curve in report.markouts:
+    for curve, aside in zip(report.markouts, (-0.05, 0.0, 0.05)):  # so that their intervals do not lie on each other
         points = []
         for place, point in enumerate(curve.points):
             mean = point.mean
             if mean.value is not None:
                 low, high = (mean.value if edge is None else edge for edge in (mean.low, mean.high))
-                points.append((float(place), mean.value, low, high))
+                points.append((place + aside, mean.value, low, high))
         if points:
             series[curve.of] = points
     if not series:

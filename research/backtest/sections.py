@@ -16,7 +16,7 @@ NOT_DEFINED = "not defined"
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportTable:
     """One table: cells as text; `terms` explains its figures; `reasons`: why cells are not defined, as "(1) …" in them."""
 
     title: str
@@ -49,10 +49,10 @@ class _Cells:
 
     def section(
         self, title: str, headers: Iterable[str], rows: Iterable[tuple[str, ...]], terms: Iterable[tuple[str, str]]
-    ) -> Section:
+    ) -> ReportTable:
         """The table of what was written since the last one."""
         reasons, self.reasons = tuple(self.reasons), []
-        return Section(title, tuple(headers), tuple(rows), tuple(terms), reasons)
+        return ReportTable(title, tuple(headers), tuple(rows), tuple(terms), reasons)
 
 
 def number(value: float) -> str:
@@ -78,7 +78,7 @@ def span_text(ns: float) -> str:
     return f"{ns / 1e9:.4g} s"
 
 
-def sections(report: BacktestReport) -> list[Section]:
+def sections(report: BacktestReport) -> list[ReportTable]:
     """All tables of a report, in order."""
     return [
         _profit(report),
@@ -92,7 +92,7 @@ def sections(report: BacktestReport) -> list[Section]:
     ]
 
 
-def _profit(report: BacktestReport) -> Section:
+def _profit(report: BacktestReport) -> ReportTable:
     cells = _Cells()
     rows = []
     for row in report.profit:
@@ -115,7 +115,7 @@ def _profit(report: BacktestReport) -> Section:
     return cells.section("Profit and loss", headers, rows, terms)
 
 
-def _performance(report: BacktestReport) -> Section:
+def _performance(report: BacktestReport) -> ReportTable:
     cells = _Cells()
     one = report.performance
     fall = one.drawdown
@@ -168,7 +168,7 @@ def _longest_text(fall: Drawdown) -> str:
     return span_text(fall.longest_ns) + (", not over at the end" if fall.longest_open else "")
 
 
-def _held(report: BacktestReport) -> Section:
+def _held(report: BacktestReport) -> ReportTable:
     cells = _Cells()
     held, dealt = report.exposure, report.turnover
     rows = (
@@ -189,7 +189,7 @@ def _held(report: BacktestReport) -> Section:
     return cells.section("Exposure and turnover", ("figure", "value"), rows, terms)
 
 
-def _trips(report: BacktestReport) -> Section:
+def _trips(report: BacktestReport) -> ReportTable:
     cells = _Cells()
     names = {"fifo": "first in, first out", "average": "flat to flat"}
     rows = []
@@ -209,7 +209,7 @@ def _trips(report: BacktestReport) -> Section:
     return cells.section("Round trips", headers, rows, terms)
 
 
-def _orders(report: BacktestReport) -> Section:
+def _orders(report: BacktestReport) -> ReportTable:
     cells = _Cells()
     rows = []
     for one in report.fill_rates:
@@ -235,7 +235,7 @@ def _orders(report: BacktestReport) -> Section:
     return cells.section("Orders and fills", headers, rows, terms)
 
 
-def _markouts(report: BacktestReport) -> Section:
+def _markouts(report: BacktestReport) -> ReportTable:
     cells = _Cells()
     rows = [row for curve in report.markouts for row in _markout_rows(cells, curve)]
     terms = (
@@ -263,7 +263,7 @@ def _markout_rows(cells: _Cells, curve: MarkoutCurve) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
-def _shortfall(report: BacktestReport) -> Section:
+def _shortfall(report: BacktestReport) -> ReportTable:
     cells = _Cells()
     one = report.shortfall
     wanted = one.wanted.value or 0.0
@@ -286,7 +286,7 @@ def _shortfall(report: BacktestReport) -> Section:
     return cells.section("Implementation shortfall", ("part", "cost", "bps of wanted"), rows, terms)
 
 
-def _capacity(report: BacktestReport) -> Section:
+def _capacity(report: BacktestReport) -> ReportTable:
     cells = _Cells()
     rows = []
     for one in report.capacity:
@@ -303,7 +303,7 @@ def _capacity(report: BacktestReport) -> Section:
     return cells.section("Capacity", headers, rows, terms)
 
 
-def compared(found: SideBySide) -> Section:
+def compared(found: SideBySide) -> ReportTable:
     """The table of backtests side by side."""
     cells = _Cells()
     rows = []

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tickmesh.research.backtest.report import BacktestReport
-from tickmesh.research.backtest.sections import Section, sections, time_text
+from tickmesh.research.backtest.sections import ReportTable, sections, time_text
 
 WARNING = "bold red"
 
@@ -29,7 +29,7 @@ def print_warnings(coverage: Sequence[str], console: Console) -> None:
         console.print(Text(f"Missing data: {sentence}", style=WARNING))
 
 
-def print_section(section: Section, console: Console) -> None:
+def print_section(section: ReportTable, console: Console) -> None:
     """Prints one table and why cells of it are not defined."""
     console.print()
     console.print(Text(section.title, style="bold"))

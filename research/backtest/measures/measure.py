@@ -17,7 +17,7 @@ class Measure:
     high: float | None = None
 
     def times(self, factor: float) -> "Measure":
-        """The same measure in another unit; `factor` is above 0."""
+        """Gives the measure in another unit; `factor` is above 0."""
         value, low, high = (None if one is None else one * factor for one in (self.value, self.low, self.high))
         return replace(self, value=value, low=low, high=high)
 
