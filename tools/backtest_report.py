@@ -9,16 +9,26 @@ from tickmesh.research.backtest.sections import compared
 from tickmesh.research.backtest.sensitivity import SideBySide, side_by_side
 from tickmesh.research.backtest.stored import ResultError, load
 from tickmesh.research.backtest.terminal_report import print_section, print_to, print_warnings
+from tickmesh.research.database import Database
+from tickmesh.tools.opened import reading
 from tickmesh.tools.progress import progress
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, out
 
 
 def backtest_report(
-    files: list[Path], interval_s: float | None, seed: int, trials: int | None, page: Path | None
+    files: list[Path],
+    interval_s: float | None = None,
+    seed: int = 1,
+    trials: int | None = None,
+    page: Path | None = None,
+    market: Path | None = None,
 ) -> BacktestReport | SideBySide:
-    """The report of one file, and its page where one is wanted; of several how they compare. Raises Failure with a sentence."""
-    if len(files) > 1 and page is not None:
-        raise UsageFailure("--html is of one backtest; give one FILE")
+    """The report of one file, and its page where one is wanted; of several how they compare. Raises Failure with a sentence.
+
+    `market`: where the market's trades are, for the capacity.
+    """
+    if len(files) > 1 and (page is not None or market is not None):
+        raise UsageFailure("--html and --market are of one backtest; give one FILE")
     if len(files) == 1 and trials is not None:
         raise UsageFailure("--trials is of a comparison; give the FILEs that were kept of them")
     if doubled := sorted({str(path) for path in files if files.count(path) > 1}):
@@ -29,7 +39,8 @@ def backtest_report(
         if len(files) > 1:
             return side_by_side(results, interval_ns, trials)
         (result,) = results.values()
-        report = summarize(result, interval_ns, seed)
+        volume = None if market is None else reading(market, lambda db: traded(db, result), ["pyarrow"])
+        report = summarize(result, interval_ns, seed, volume)
         if page is not None:
             write(result, report, page)
         return report
@@ -37,6 +48,20 @@ def backtest_report(
         raise Failure(str(error)) from None
     except OSError as error:
         raise Failure(f"{page} cannot be written: {error.strerror}") from None
+
+
+def traded(db: Database, result: BacktestResult) -> dict[str, float]:
+    """What the market traded on the book in the time of a backtest, in quote currency, of each instrument that was traded."""
+    from pyarrow import compute
+
+    volumes = {}
+    for subject in result.instruments:
+        total = 0.0
+        for table in db.trades(subject, result.start_ns, result.end_ns).chunks():
+            off_book = compute.match_substring(table["event_flags"], "OFF_BOOK")
+            total += compute.sum(table["notional"].filter(compute.invert(off_book))).as_py() or 0.0
+        volumes[subject] = total
+    return volumes
 
 
 def _loaded(files: list[Path]) -> dict[str, BacktestResult]:

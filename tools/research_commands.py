@@ -107,6 +107,9 @@ def backtest_report(
         int | None,
         typer.Option(min=2, help="How many were tried in all, for the deflated Sharpe ratio.", show_default="the FILEs"),
     ] = None,
+    market: Annotated[
+        Path | None, typer.Option(help="A mesh or data folder with the market's trades, for the capacity.", metavar="FOLDER")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Report a stored backtest: profit, risk, fills, markouts, shortfall, capacity (docs/backtest-report.md).
@@ -117,5 +120,5 @@ def backtest_report(
     """
     from tickmesh.tools import backtest_report as command
 
-    result = command.backtest_report(files, interval, seed, trials, html)
+    result = command.backtest_report(files, interval, seed, trials, html, market)
     terminal.print_json(command.as_json(result)) if json else command.show(result)

@@ -211,7 +211,7 @@ def _notes(
             "Sums take all instruments to be quoted in one currency: the setting quote_currency does not name them all."
         )
     if any(result.initial.get(name, 0.0) for name in dealt) and len(result.strategies) > 1:
-        notes.append("What was held at the start is nobody's, (initial): there are several strategies.")
+        notes.append("What was held at the start is nobody's, (none): there are several strategies.")
     if wrong := int((np.abs(filled - result.orders["filled"]) > 1e-9 * result.orders["quantity"]).sum()):
         notes.append(f"Of {wrong} orders the fills do not add up to `filled`; the fills are counted.")
     if still_open := int((result.orders["ended_ns"] == 0).sum()):

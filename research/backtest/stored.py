@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tickmesh.bus.schema import Status
 from tickmesh.research.backtest.result import FILL, ORDER, QUOTE_MARK, BacktestResult
 from tickmesh.storage.query.times import ReadError
 
@@ -130,10 +131,14 @@ def check(result: BacktestResult) -> None:
         raise ResultError(f"the backtest ends at {result.end_ns}, before its start {result.start_ns} (ns)")
     for name, rows, dtype in (("fills", result.fills, FILL), ("orders", result.orders, ORDER)):
         _check_rows(name, rows, dtype)
-        for column, of in (("instrument", result.instruments), ("strategy", result.strategies)):
-            _demand(name, rows, (rows[column] >= 0) & (rows[column] < len(of)), f"its {column} is one of 0 … {len(of) - 1}")
+        for column, of, least in (("instrument", result.instruments, 0), ("strategy", result.strategies, -1)):
+            known = (rows[column] >= least) & (rows[column] < len(of))
+            _demand(name, rows, known, f"its {column} is one of {least} … {len(of) - 1}")
         _demand(name, rows, np.abs(rows["side"]) == 1, "side is +1 or −1")
-        _demand(name, rows, (rows["quantity"] > 0.0) & np.isfinite(rows["quantity"]), "quantity is above 0")
+        whole = (rows["quantity"] > 0.0) & np.isfinite(rows["quantity"])
+        if name == "orders":  # one of an instrument that is not defined has no quantity, and is rejected
+            whole |= rows["status"] == Status.Rejected
+        _demand(name, rows, whole, "quantity is above 0")
     for subject, marks in result.marks.items():
         if subject not in result.instruments:
             raise ResultError(

@@ -5,8 +5,11 @@ import json
 
 import pytest
 
-from tests.support.backtest_scene import random_result
 from tests.support.command_run import mesh_here
+from tests.support.report_scene import quotes, random_result, result
+from tests.support.stored import Market, write_log
+from tickmesh.bus.config import load
+from tickmesh.bus.schema import Flag
 from tickmesh.research.backtest.report import as_dict, summarize
 from tickmesh.research.backtest.stored import save
 from tickmesh.tools.backtest_report import backtest_report
@@ -42,13 +45,39 @@ def test_what_cannot_be_reported_is_one_sentence(folder):
     done = mesh_here(folder, "backtest-report", "bad.npz")
     assert done.returncode == 1 and done.stderr.startswith("mesh: bad.npz is no result of a backtest"), done.stderr
     a, b = folder / "a.npz", folder / "b.npz"
-    with pytest.raises(UsageFailure, match="--html is of one backtest"):
-        backtest_report([a, b], None, 1, None, folder / "x.html")
+    with pytest.raises(UsageFailure, match="--html and --market are of one backtest"):
+        backtest_report([a, b], page=folder / "x.html")
     with pytest.raises(UsageFailure, match="--trials is of a comparison"):
-        backtest_report([a], None, 1, 5, None)
+        backtest_report([a], trials=5)
     with pytest.raises(UsageFailure, match="the same backtest twice is no trial more"):
-        backtest_report([a, b, a], None, 1, None, None)
+        backtest_report([a, b, a])
     with pytest.raises(Failure, match="take a longer one"):
-        backtest_report([a], 0.001, 1, None, None)
+        backtest_report([a], 0.001)
     with pytest.raises(Failure, match=r"page.html cannot be written: No such file or directory"):
-        backtest_report([a], None, 1, None, folder / "gone" / "page.html")
+        backtest_report([a], page=folder / "gone" / "page.html")
+
+
+def test_the_market_s_trades_on_the_book_give_the_capacity(root):
+    market = Market()
+    raws = [market.instrument((-2, -5))]
+    times = []
+    for number in range(30):
+        raws.append(market.trade(price=6_000_000 + number, flags=Flag.OFF_BOOK if number % 3 == 0 else 0))
+        times.append(market.seq_ns)
+    write_log(load(root).log_dir, raws)
+    first, last = 5, 25  # those of the backtest: the start is in it, the end not
+    made = result([(0, 1, 60_000.0, 0.5, 0.0)], marks={"binance.BTCUSDT": quotes([(0, 59_999, 60_001)])})
+    fills, orders, marks = made.fills.copy(), made.orders.copy(), made.marks["binance.BTCUSDT"].copy()
+    fills["time_ns"] = orders["sent_ns"] = orders["arrived_ns"] = orders["ended_ns"] = marks["time_ns"] = times[first]
+    made = dataclasses.replace(
+        made, fills=fills, orders=orders, marks={"binance.BTCUSDT": marks}, start_ns=times[first], end_ns=times[last]
+    )
+    save(made, root / "one.npz")
+    (found,) = backtest_report([root / "one.npz"], market=root).capacity
+    notional = sum((60_000 + number / 100) * 20 for number in range(first, last) if number % 3)
+    assert found.participation.value == pytest.approx(30_000 / notional)
+    save(dataclasses.replace(made, instruments=("binance.NOUSDT",), marks={}), root / "other.npz")
+    with pytest.raises(Failure, match="NOUSDT"):
+        backtest_report([root / "other.npz"], market=root)
+    with pytest.raises(Failure):
+        backtest_report([root / "one.npz"], market=root / "nowhere")

@@ -10,8 +10,8 @@ from tickmesh.research.backtest.measures.mids import Mids
 from tickmesh.research.backtest.measures.round_trips import Deal, MatchedDeals, first_in_first_out, flat_to_flat
 from tickmesh.research.backtest.result import BacktestResult
 
-NO_STRATEGY = -1  # what was held at the start, where it cannot be said whose it was
-INITIAL = "(initial)"
+NO_STRATEGY = -1  # of orders that no strategy has, and what was held at the start where it cannot be said whose it was
+NOBODY = "(none)"
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def initial_strategy(result: BacktestResult) -> int:
 
 
 def strategy_name(result: BacktestResult, strategy: int) -> str:
-    """The name of a strategy by its number."""
-    return result.strategies[strategy] if strategy != NO_STRATEGY else INITIAL
+    """The name of a strategy by its number; (none) of NO_STRATEGY."""
+    return result.strategies[strategy] if strategy != NO_STRATEGY else NOBODY
 
 
 def matched_books(result: BacktestResult, mids: Mapping[str, Mids]) -> list[MatchedBook]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.backtest_scene import SECOND, START, quotes, random_result, result
+from tests.support.report_scene import SECOND, START, quotes, random_result, result
 from tickmesh.research.backtest import page, plots
 from tickmesh.research.backtest.report import summarize
 from tickmesh.research.backtest.result import QUOTE_MARK

@@ -9,9 +9,9 @@ import statistics
 import pytest
 from rich.console import Console
 
-from tests.support import naive_backtest as naive
-from tests.support.backtest_scene import SECOND, START, order, quotes, random_result, result
+from tests.support import naive_report as naive
 from tests.support.places import PROJECT
+from tests.support.report_scene import SECOND, START, order, quotes, random_result, result
 from tickmesh.bus.schema import Status
 from tickmesh.research.backtest.report import as_dict, summarize
 from tickmesh.research.backtest.sections import number, sections, span_text, time_text
@@ -32,6 +32,10 @@ EDGES = {
     "one instrument without quotes": result([BUY, (2, 1, 9.0, 1.0, 0.0, 1)], marks=FLAT, instruments=(BTC, "okx.ETH-USDT")),
     "held and never dealt": result(marks=FLAT, initial={BTC: -2.0}),
     "all rejected": result(orders=[order(1, 1, 1, 1.0, 0.0, 100.0, ended=2, status=Status.Rejected)], marks=FLAT),
+    "rejected without a quantity": result(
+        orders=[order(1, 1, 1, float("nan"), 0.0, 100.0, ended=2, status=Status.Rejected, strategy=-1)], marks=FLAT
+    ),
+    "of no strategy": result([(1, 1, 100.0, 1.0, 0.0, 0, -1)], marks=FLAT),
     "no arrival mid": result([BUY], [order(1, 1, 1, 1.0, 1.0, float("nan"), ended=1, price=0.0)], FLAT),
     "settings that are no numbers": result(
         settings={"fee": float("nan"), "models": {"m": ("a", 1)}, "market_volume": {BTC: 1e6}}
@@ -144,7 +148,7 @@ def test_notes_say_what_a_reader_has_to_know():
     fills = [BUY, (2, 1, 9.0, 1.0, 0.0, 1)]
     marks = {name: FLAT[BTC] for name in pair}
     notes = summarize(result(fills, marks=marks, instruments=pair, strategies=("a", "b"), initial={BTC: 1.0})).notes
-    assert any("quote_currency" in note for note in notes) and any("is nobody's, (initial)" in note for note in notes)
+    assert any("quote_currency" in note for note in notes) and any("is nobody's, (none)" in note for note in notes)
     known = {"quote_currency": dict.fromkeys(pair, "USDT")}
     assert not any(
         "quote_currency" in note for note in summarize(result(fills, marks=marks, instruments=pair, settings=known)).notes

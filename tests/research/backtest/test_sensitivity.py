@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from tests.support.backtest_scene import SECOND, random_result, result
+from tests.support.report_scene import SECOND, random_result, result
 from tickmesh.research.backtest.measures import ratios
 from tickmesh.research.backtest.report import summarize
 from tickmesh.research.backtest.sections import compared

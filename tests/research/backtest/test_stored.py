@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.support.backtest_scene import START, order, quotes, random_result, result
+from tests.support.report_scene import START, order, quotes, random_result, result
 from tickmesh.research.backtest import stored
 from tickmesh.research.backtest.report import as_dict, summarize
 from tickmesh.research.backtest.stored import ResultError, check, load, save
@@ -115,7 +115,7 @@ def with_row(rows, **values):
     ("part", "values", "sentence"),
     [
         ("fills", {"instrument": 1}, "fills, row 1: .*its instrument is one of 0 … 0"),
-        ("fills", {"strategy": -1}, "its strategy is one of 0 … 0"),
+        ("fills", {"strategy": -2}, "its strategy is one of -1 … 0"),
         ("orders", {"instrument": 5}, "orders, row 1"),
         ("fills", {"side": 0}, "side is \\+1 or −1"),
         ("orders", {"side": 2}, "side is \\+1 or −1"),

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import naive_backtest as naive
-from tests.support.backtest_scene import SECOND, START, quotes, random_result, result
+from tests.support import naive_report as naive
+from tests.support.report_scene import SECOND, START, quotes, random_result, result
 from tickmesh.research.backtest.measures import activity, equity
 from tickmesh.research.backtest.report import all_mids
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import naive_backtest as naive
-from tests.support.backtest_scene import SECOND, order, quotes, random_result, result
+from tests.support import naive_report as naive
+from tests.support.report_scene import SECOND, order, quotes, random_result, result
 from tickmesh.bus.schema import Status
 from tickmesh.research.backtest.measures import orders
 from tickmesh.research.backtest.measures.capacity import capacity, volatility

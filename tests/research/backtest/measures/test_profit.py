@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import naive_backtest as naive
-from tests.support.backtest_scene import START, quotes, random_result, result
+from tests.support import naive_report as naive
+from tests.support.report_scene import START, quotes, random_result, result
 from tickmesh.research.backtest.measures.profit import matched_books, profit_rows
 from tickmesh.research.backtest.measures.round_trips import Deal, first_in_first_out, flat_to_flat
 from tickmesh.research.backtest.measures.trips import trip_figures
@@ -83,7 +83,7 @@ def test_what_was_held_at_the_start_counts_from_the_first_mid():
         [(10, -1, 110.0, 2.0, 0.5)], marks={BTC: quotes([(5, 99, 101)])}, initial={BTC: 2.0}, strategies=("a", "b")
     )
     assert {(row.strategy, row.position) for row in rows_of(several) if row.instrument and row.strategy} == {
-        ("(initial)", 2.0), ("a", -2.0),
+        ("(none)", 2.0), ("a", -2.0),
     }  # fmt: skip
 
 
