@@ -6,9 +6,10 @@ import statistics
 
 import pytest
 
+from tests.support.places import PROJECT
 from tests.support.report_scene import SECOND, random_result, result
 from tickmesh.research.backtest.measures import ratios
-from tickmesh.research.backtest.report import summarize
+from tickmesh.research.backtest.report import plain, summarize
 from tickmesh.research.backtest.sections import compared
 from tickmesh.research.backtest.sensitivity import side_by_side
 from tickmesh.research.backtest.stored import ResultError
@@ -29,6 +30,8 @@ def test_what_varies_is_named_and_compared_with_the_first():
     nets = [summarize(one, seed=None).in_all.net.value for one in MADE.values()]
     assert [row.net.value for row in found.rows] == nets
     assert [row.change.value for row in found.rows] == pytest.approx([net - nets[0] for net in nets])
+    page = (PROJECT / "docs/backtest-report.md").read_text()
+    assert not [key for key in {**plain(found), **plain(found.rows[0])} if f"`{key}`" not in page]
     section = compared(found)
     assert "latency.order_ms" in section.headers and all(len(row) == len(section.headers) for row in section.rows)
     assert section.title == "3 of 3 trials, by gains of 1 s"

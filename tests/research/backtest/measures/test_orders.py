@@ -11,6 +11,7 @@ from tests.support import naive_report as naive
 from tests.support.report_scene import SECOND, order, quotes, random_result, result
 from tickmesh.bus.schema import Status
 from tickmesh.research.backtest.measures import orders
+from tickmesh.research.backtest.measures.bootstrap import ratio_of_sums, with_interval
 from tickmesh.research.backtest.measures.capacity import capacity, volatility
 from tickmesh.research.backtest.measures.markouts import HORIZONS_NS, markout_curves
 from tickmesh.research.backtest.measures.measure import Measure
@@ -153,6 +154,20 @@ def test_overlapping_markouts_are_no_independent_ones():
     point = markout_curves(made, all_mids(made), 1)[0].points[1]
     moves = np.diff([100, *mids]) / 100 * 1e4
     assert (point.mean.high - point.mean.low) / 2 / 1.96 == pytest.approx(moves.std() / math.sqrt(20), rel=0.5)
+
+
+def test_a_block_has_at_least_the_fills_of_one_horizon():
+    """Prices so noisy that nothing of the overlap shows in them: the blocks are as long as the horizon all the same."""
+    rng = np.random.default_rng(6)
+    fills = [(float(second), 1, 100.0 + float(rng.normal()), 1.0, 0.0) for second in range(1, 150)]
+    made = result(fills, marks={BTC: quotes([(0, 99, 101)])}, seconds=180)
+    point = markout_curves(made, all_mids(made), 1)[0].points[4]
+    known = [(second, price) for second, _, price, _, _ in fills if second + 60 <= 180]
+    overlap = sum(sum(a <= b <= a + 60 for b, _ in known) for a, _ in known) / len(known)
+    columns = np.array([((100.0 - price) * 1e4, price) for _, price in known])
+    wanted, short = (with_interval(Measure(0.0), columns, ratio_of_sums, 1, length) for length in (overlap, 1.0))
+    assert (point.mean.low, point.mean.high) == pytest.approx((wanted.low, wanted.high), rel=1e-6)
+    assert (point.mean.low, point.mean.high) != pytest.approx((short.low, short.high), rel=1e-3)
 
 
 @settings(max_examples=25)
