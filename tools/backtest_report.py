@@ -41,13 +41,14 @@ def backtest_report(
         (result,) = results.values()
         volume = None if market is None else reading(market, lambda db: traded(db, result), ["pyarrow"])
         report = summarize(result, interval_ns, seed, volume)
-        if page is not None:
-            write(result, report, page)
-        return report
     except ResultError as error:
         raise Failure(str(error)) from None
-    except OSError as error:
-        raise Failure(f"{page} cannot be written: {error.strerror}") from None
+    if page is not None:
+        try:
+            write(result, report, page)
+        except OSError as error:
+            raise Failure(f"{page} cannot be written: {error.strerror}") from None
+    return report
 
 
 def traded(db: Database, result: BacktestResult) -> dict[str, float]:
