@@ -24,6 +24,7 @@ def add_to(commands: typer.Typer) -> None:
     commands.command()(info)
     commands.command()(head)
     commands.command()(sql)
+    commands.command()(backtest_report)
 
 
 def ls(
@@ -93,3 +94,31 @@ def sql(
     from tickmesh.tools import sql as command
 
     command.show(command.sql(query, instruments, start, end, at), csv, json)
+
+
+def backtest_report(
+    files: Annotated[list[Path], typer.Argument(help="Stored backtests; several are compared.", metavar="FILE...")],
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots that needs nothing else.")] = None,
+    interval: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds of the gains that ratios are made of.", show_default="as suits")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap's intervals.")] = 1,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=2, help="How many were tried in all, for the deflated Sharpe ratio.", show_default="the FILEs"),
+    ] = None,
+    market: Annotated[
+        Path | None, typer.Option(help="A mesh or data folder with the market's trades, for the capacity.", metavar="FOLDER")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Report a stored backtest: profit, risk, fills, markouts, shortfall, capacity (docs/backtest-report.md).
+
+    mesh backtest-report run/backtest.npz --html report.html
+
+    mesh backtest-report slow.npz fast.npz --trials 40
+    """
+    from tickmesh.tools import backtest_report as command
+
+    result = command.backtest_report(files, interval, seed, trials, html, market)
+    terminal.print_json(command.as_json(result)) if json else command.show(result)
