@@ -1,0 +1,1 @@
+"""A backtest: recorded data through models, the executor's own step and a simulated venue."""
