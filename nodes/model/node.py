@@ -5,6 +5,7 @@ checkpoint of other code or parameters is refused, and one without an instrument
 starts at the first event there is then.
 """
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +185,10 @@ class Step:
         self._events += events
         self._signals += len(signals)
         return signals
+
+    def wrap_kernel(self, wrap: Callable[[Callable[..., int]], Callable[..., int]]) -> None:
+        """Has `step_span` call `wrap(kernel)`, of the same arguments and answers, from now on."""
+        self._any_kernel, self._columns = wrap(self._any_kernel), None
 
     def encoded(self, signals: np.ndarray) -> list[bytearray]:
         """Encodes signals of `step_span` as the events that `step` gives."""
