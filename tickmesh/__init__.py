@@ -3,9 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tickmesh.research.backtest.running import backtest as backtest
     from tickmesh.research.opening import open as open
 
-_FACADE = {"open": "tickmesh.research.opening"}  # imported when first asked for: the mesh's processes need none of it
+_FACADE = {
+    "backtest": "tickmesh.research.backtest.running",
+    "open": "tickmesh.research.opening",
+}  # imported when first asked for: the mesh's processes need none of it
 
 
 def __getattr__(name: str) -> Any:

@@ -134,6 +134,7 @@ class BacktestCourse:
 
     def _pass(self, tape: MarketTape, begin: int, end: int, signals: list[PlacedSignal]) -> None:
         times, stops = np.ascontiguousarray(tape.market.rows["seq_ns"]), tape.stops
+        silences = np.flatnonzero(np.diff(times, prepend=self._last_row_ns) > SILENCE_NS)
         self.follower.begin_tape(tape, begin)
         at, next_signal, next_stop = begin, 0, int(np.searchsorted(stops, begin))
         while True:
@@ -145,7 +146,7 @@ class BacktestCourse:
                 stop = min(stop, int(stops[next_stop]) + 1)
             stop = max(stop, at)
             wake, until_ns = self.follower.next_wake(at, stop)
-            clock_ns = self._clock_ns(times, until_ns, at, end)
+            clock_ns = self._clock_ns(times, silences, until_ns, at, end)
             if clock_ns is not None and clock_ns < (arrival_ns or NEVER_NS):
                 before = int(np.searchsorted(times, clock_ns, "right"))
                 if before <= min(wake, stop):
@@ -188,14 +189,20 @@ class BacktestCourse:
                 self._arrive()
         self._heed(self.follower.see(end - 1))
 
-    def _clock_ns(self, times: np.ndarray, until_ns: int, at: int, end: int) -> int | None:
-        """When the sequencer would say what time it is to one who waits until then; None where an event comes before that."""
+    def _clock_ns(self, times: np.ndarray, silences: np.ndarray, until_ns: int, at: int, end: int) -> int | None:
+        """When the sequencer says what time it is to one who waits until then; None where it does not before the tape's end.
+
+        `silences`: rows before which it is silent for longer than SILENCE_NS.
+        """
         after = max(int(np.searchsorted(times, until_ns)), at)
-        if after >= end:
-            return None
-        before_ns = int(times[after - 1]) if after else self._last_row_ns
-        clock_ns = max(until_ns, max(before_ns, self.follower.now_ns) + SILENCE_NS)
-        return clock_ns if clock_ns < times[after] else None
+        for row in silences[np.searchsorted(silences, after) :].tolist():
+            if row >= end:
+                return None
+            before_ns = int(times[row - 1]) if row else self._last_row_ns
+            clock_ns = max(until_ns, max(before_ns, self.follower.now_ns) + SILENCE_NS)
+            if clock_ns < times[row]:
+                return clock_ns
+        return None
 
     def _signal(self, row: int, one: PlacedSignal) -> None:
         if row >= 0:

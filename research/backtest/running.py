@@ -64,10 +64,11 @@ def backtest(
     models = _models(config)
     executor = ExecutorStep(config, "")
     course = BacktestCourse(executor, models, subjects, names, terms, (begin_ns, end_ns))
+    last_ns = MeshSource(config).now()[1] if shown and end is None else end_ns
     kinds = {kind for model in models for kind in model.step.kinds}
     course.run(
         tapes(config, subjects, kinds, executor.reads, *span_ns),
-        lambda ns: shown(course.first_ns or begin_ns, ns, min(end_ns, max(ns, begin_ns))) if shown else None,
+        lambda ns: shown(course.first_ns or ns, ns, last_ns) if shown else None,
     )
     if not course.first_ns:
         raise ReadError(f"{', '.join(subjects)}: nothing is recorded from {start} to {end} that could be traded")

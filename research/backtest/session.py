@@ -134,7 +134,7 @@ class BacktestSession:
         kind, price = int(intent["order_type"]), int(intent["price_ticks"])
         if reason := _refusal(rules, kind, price, order.lots):
             self._end(order, Status.Rejected, now_ns)
-            self._report(order, now_ns, reason)
+            self._report(order, now_ns, self._answer_ns(now_ns), reason)
             return
         terms = int(intent["side"]), kind, int(intent["time_in_force"]), price, order.lots
         self.take_reports(self._venue.enter(order.number, order.slot, *terms), now_ns)
@@ -155,30 +155,36 @@ class BacktestSession:
                 order.lots = lots
             elif done:
                 self._end(order, Status.Canceled, now_ns)
-        if done and order is not None:
-            self._report(order, now_ns)
-        elif amends and order is not None:
-            self._report(order, now_ns, "the order cannot be reduced so", bytes(intent["client_order_id"]), Status.Rejected)
+        if order is not None and done:
+            self._report(order, now_ns, self._answer_ns(now_ns))
+        elif order is not None and amends:
+            why, name = "the order cannot be reduced so", bytes(intent["client_order_id"])
+            self._report(order, now_ns, self._answer_ns(now_ns), why, name, Status.Rejected)
 
     # From the venue
 
     def take_reports(self, reports: list[VenueReport], now_ns: int) -> None:
         """Takes what the venue says at a time; it is on its way to the log from then on."""
+        at_ns = self._answer_ns(now_ns) if reports else 0
         for one in reports:
             order = self._orders[one.order]
             if one.what == venue_kernel.ACCEPTED:
                 order.status = int(Status.New)
             elif one.what == venue_kernel.FILLED:
-                self._fill(order, one, now_ns)
+                self._fill(order, one, now_ns, at_ns)
             else:
                 rejected = one.what == venue_kernel.REJECTED
                 self._end(order, Status.Rejected if rejected else Status.Expired, now_ns)
-            self._report(order, now_ns)
+            self._report(order, now_ns, at_ns)
+
+    def _answer_ns(self, now_ns: int) -> int:
+        """When the log has what the venue says now."""
+        return self._arrival(1, now_ns, self._terms.latency.at(now_ns).response_s)
 
     def _end(self, order: BacktestOrder, status: Status, now_ns: int) -> None:
         order.status, order.ended_ns = int(status), now_ns
 
-    def _fill(self, order: BacktestOrder, one: VenueReport, now_ns: int) -> None:
+    def _fill(self, order: BacktestOrder, one: VenueReport, now_ns: int, at_ns: int) -> None:
         order.filled += one.lots
         order.status = int(Status.PartiallyFilled)
         if order.filled >= order.lots:
@@ -196,11 +202,12 @@ class BacktestSession:
         row["order_id"], row["trade_id"], row["venue_ns"] = order.number + 1, self._trades, now_ns
         row["price_ticks"], row["quantity_lots"] = one.price, one.lots
         row["fee"], row["fee_asset"] = round(fee * FEE_UNIT), self._fee_assets[order.slot]
-        self._back(Kind.fill, order, row, now_ns)
+        self._back(Kind.fill, order, row, now_ns, at_ns)
 
     def _report(
-        self, order: BacktestOrder, now_ns: int, reason: str = "", request: bytes = b"", status: Status | None = None
-    ) -> None:
+        self, order: BacktestOrder, now_ns: int, at_ns: int, reason: str = "", request: bytes = b"",
+        status: Status | None = None,
+    ) -> None:  # fmt: skip
         """Reports an order's state, or what became of a request about it."""
         intent, row = order.intent, np.zeros(1, DTYPES[Kind.update])
         for name in ("side", "order_type", "time_in_force", "price_ticks"):
@@ -208,10 +215,9 @@ class BacktestSession:
         row["client_order_id"], row["order_id"] = request or intent["client_order_id"], order.number + 1
         row["status"], row["quantity_lots"], row["filled_lots"] = status or order.status, order.lots, order.filled
         row["venue_ns"], row["reason"] = now_ns, reason.encode()[:80]
-        self._back(Kind.update, order, row, now_ns)
+        self._back(Kind.update, order, row, now_ns, at_ns)
 
-    def _back(self, kind: Kind, order: BacktestOrder, row: np.ndarray, now_ns: int) -> None:
-        at_ns = self._arrival(1, now_ns, self._terms.latency.at(now_ns).response_s)
+    def _back(self, kind: Kind, order: BacktestOrder, row: np.ndarray, now_ns: int, at_ns: int) -> None:
         event = encode(kind, self._subjects[order.slot], row, venue_ns=now_ns)
         self._push(Message(at_ns, self._count, None, order.slot, event))
 

@@ -16,7 +16,7 @@ from tickmesh.research.backtest.venue_kernel import (
     UNITS,
     VenueArrays,
 )
-from tickmesh.storage.books.arrays import BookArrays, empty_book, grown
+from tickmesh.storage.books.arrays import BookArrays, best, empty_book, grown
 
 MODELS = {
     "risk_averse": venue_kernel.RISK_AVERSE,
@@ -75,6 +75,19 @@ class ColumnVenue:
         """Our orders in the book: RESTING rows, with their places in the queues."""
         return self._venue.orders[: int(self._venue.counts[venue_kernel.OPEN])]
 
+    def touch(self, slot: int) -> tuple[int, int]:
+        """The best bid and ask in ticks, as orders meet them; 0 for a side that is empty or not known."""
+        quoted, head = self._venue.quoted[slot], self._venue.heads[slot]
+        if quoted["ahead"]:
+            return int(quoted["bid"]), int(quoted["ask"])
+        if not head["valid"]:
+            return 0, 0
+        book = self._book(slot)
+        return int(best(book, venue_kernel.BID)[0]), int(best(book, venue_kernel.ASK)[0])
+
+    def _book(self, slot: int) -> BookArrays:
+        return BookArrays(self._venue.heads[slot : slot + 1], *(one[slot] for one in self._venue[1:5]))
+
     def define(self, slot: int, lot_size: int, quantity_exponent: int) -> None:
         """Sets the least step of a fill, and what a quantity's mantissa is worth."""
         self._units[slot] = max(lot_size, 1), 10.0**quantity_exponent
@@ -123,11 +136,7 @@ class ColumnVenue:
 
     def _grow(self, levels: int) -> None:
         """Gives all books room for so many levels more."""
-        books = [
-            BookArrays(self._venue.heads[i : i + 1], *(one[i] for one in self._venue[1:5]))
-            for i in range(len(self._venue.heads))
-        ]
-        books = [grown(book, levels) for book in books]
+        books = [grown(self._book(slot), levels) for slot in range(len(self._venue.heads))]
         most = max(book.far_keys.shape[1] for book in books)
         heads, sides, lots, keys, quantities = _stacked([_widened(book, most) for book in books])
         self._venue = self._venue._replace(heads=heads, sides=sides, lots=lots, far_keys=keys, far_lots=quantities)

@@ -311,7 +311,8 @@ def pass_rows(
             book = book_of(venue, slot)
             if not has_room(book, row.count):
                 return r, 0
-            apply(book, row, levels)
+            if not apply(book, row, levels):
+                continue
             q = venue.quoted[slot]
             q.ahead = q.id > book.head[0].last_update_id or (not book.head[0].valid and q.bid + q.ask != 0)
             if venue.counts[OPEN]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tests.support.stored import Market, write_log
 from tickmesh.bus.config import Config
-from tickmesh.bus.schema import DTYPES, QUOTE, Kind
+from tickmesh.bus.schema import DTYPES, QUOTE, GapState, Kind
 from tickmesh.bus.settings import Instrument, Mesh
 from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings
 from tickmesh.bus.wire import encode
@@ -51,8 +51,19 @@ class RandomMarket:
             elif deed < 0.995:
                 self._quote(subject)
             else:
-                self.raws.append(self._market.gap(Kind.trade if deed < 0.998 else Kind.quote, subject))
+                self._gap(subject, Kind.trade if deed < 0.998 else Kind.quote)
         return self.raws
+
+    def _gap(self, subject: str, stream: Kind) -> None:
+        """A gap of trades is repaired some events later, as it mostly is."""
+        record = np.zeros(1, DTYPES[Kind.gap])
+        record["stream"], record["state"] = stream, GapState.open if stream == Kind.trade else GapState.unrecoverable
+        record["first_id"] = record["last_id"] = self._market.seq
+        self.raws.append(self._market.event(Kind.gap, subject, record, producer=b"sequencer"))
+        if stream == Kind.trade:
+            self.run(5)
+            record["state"] = GapState.repaired
+            self.raws.append(self._market.event(Kind.gap, subject, record, producer=b"sequencer"))
 
     def _step(self) -> int:
         return self._pick.choice((0, 1, 3, 20, 20, 90, 400)) * MS + self._pick.randrange(1000)

@@ -171,7 +171,7 @@ class NaiveVenue:
             if self.ahead() and self.quote[1][side][0] and (price - self.quote[1][side][0]) * side >= 0:
                 order["as_of"] = max(order["as_of"], self.quote[0])
             self.orders.append(order)
-            self.orders.sort(key=lambda one: (-one["side"], -one["side"] * one["price"], one["order"]))
+            self.orders.sort(key=lambda one: (one["side"], -one["side"] * one["price"], one["order"]))
 
     def cut(self, number, lots):
         """Takes off a resting order; gives what is left of it, −1: it is not there."""

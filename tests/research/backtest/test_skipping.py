@@ -27,7 +27,7 @@ WITHOUT_VOLUME = (replace(STRATEGIES[0], styles=("post_only", "patient", "limit"
 
 @pytest.mark.parametrize("seed, strategies, loss", [(1, STRATEGIES, "200"), (2, STRATEGIES, "200"), (3, WITHOUT_VOLUME, "")])
 def test_skipping_from_wake_up_to_wake_up_says_the_same_as_every_event(tmp_path, seed, strategies, loss):
-    config = scene(tmp_path, RandomMarket(seed).run(1500), strategies, {"daily_loss_max": loss})
+    config = scene(tmp_path, RandomMarket(seed).run(1000), strategies, {"daily_loss_max": loss})
     runs = []
     for every_event in (False, True):
         latency = SampledLatency([(0.0, 0.0), (3.0, 1.0), (40.0, 12.0), (200.0, 90.0)], seed)
