@@ -113,7 +113,8 @@ def their_events(hft, market: MarketRows) -> np.ndarray:
 
 def theirs(hft, market: MarketRows, queue: str) -> dict[int, OrderOutcome]:
     """Runs it at hftbacktest's venue with partial fills; what came of each order, by number: even ones buy."""
-    asset = hft.BacktestAsset().data([their_events(hft, market)]).linear_asset(1.0)
+    events = their_events(hft, market)  # it keeps the address of these alone, so they have to live as long as it
+    asset = hft.BacktestAsset().data([events]).linear_asset(1.0)
     asset = asset.constant_order_latency(ENTRY_NS, RESPONSE_NS).tick_size(TICK / UNIT).lot_size(LOT / UNIT)
     asset = asset.partial_fill_exchange().trading_value_fee_model(0.0, 0.0)
     models = {
@@ -122,6 +123,7 @@ def theirs(hft, market: MarketRows, queue: str) -> dict[int, OrderOutcome]:
         "probability_log": asset.log_prob_queue_model,
     }
     test = hft.HashMapMarketDepthBacktest([models[queue]()])
+    test.elapse(1)  # it knows no time before
     prices: dict[int, int] = {}
     for number, ns in enumerate(ticks(market)):
         test.elapse(ns - test.current_timestamp)
