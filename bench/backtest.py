@@ -29,7 +29,7 @@ def market() -> MarketRows:
     """The changes of bench/books.py at steps of TICK and LOT, and a trade at the touch after every second one."""
     events, levels = changes()
     levels["price_ticks"] *= TICK // 10
-    levels["quantity_lots"] *= LOT
+    levels["quantity_lots"] *= 10 * LOT
     depth = np.zeros(len(events), venue_kernel.MARKET_ROW)
     for name in ("last_id", "first", "count", "kind", "flags"):
         depth[name] = events[name]
@@ -37,7 +37,7 @@ def market() -> MarketRows:
     followed = events[2::2]
     trades = np.zeros(len(followed), TRADE)
     rng = np.random.default_rng(2)
-    trades["side"], trades["quantity_lots"] = rng.choice((-1, 1), len(trades)), rng.integers(1, 100, len(trades)) * LOT
+    trades["side"], trades["quantity_lots"] = rng.choice((-1, 1), len(trades)), 10 * LOT * rng.integers(1, 100, len(trades))
     trades["price_ticks"] = levels["price_ticks"][followed["first"]]
     rows = np.zeros(len(trades), venue_kernel.MARKET_ROW)
     rows["what"], rows["first"], rows["count"] = venue_kernel.TRADE, np.arange(len(trades)), 1

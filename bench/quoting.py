@@ -17,9 +17,11 @@ from tickmesh.research.backtest.venue import ColumnVenue, MarketRows
 from tickmesh.tools.simulation.usdm_capture import read_usdm_line
 
 UNIT = 10**8
-TICK, LOT = 10_000_000, 100_000  # 0.1 and 0.001 at 10^−8
+TICK, LOT = 10_000_000, 10_000  # 0.1 and 0.0001 at 10^−8
 EVERY_NS, ENTRY_NS, RESPONSE_NS = 500_000_000, 10_000_000, 10_000_000
-QUANTITY = 50 * LOT
+# The venue's lot is ten of ours, so that no trade takes exactly what is left: hftbacktest 2.4.4 keeps such an order in its book
+# and fails at the next event there (InvalidOrderStatus, which `elapse` gives as a code; whoever goes on is aborted).
+QUANTITY = 505 * LOT
 LIMIT_MAKER, GTC = 3, 1
 
 
@@ -126,7 +128,8 @@ def theirs(hft, market: MarketRows, queue: str) -> dict[int, OrderOutcome]:
     test.elapse(1)  # it knows no time before
     prices: dict[int, int] = {}
     for number, ns in enumerate(ticks(market)):
-        test.elapse(ns - test.current_timestamp)
+        code = test.elapse(ns - test.current_timestamp)
+        assert code == 0, f"hftbacktest's elapse gives {code}"
         depth, orders = test.depth(0), test.orders(0)
         bid, ask = depth.best_bid, depth.best_ask
         for order in (2 * number - 2, 2 * number - 1):

@@ -12,7 +12,7 @@ from tickmesh.nodes.executor.styles.interface import Trigger, any_quote
 from tickmesh.nodes.executor.working import Working
 
 
-class Waiting(NamedTuple):
+class Awaited(NamedTuple):
     """Until when, and of which instruments for what. Signals, reports of orders, gaps, definitions and commands count always.
 
     `time_ns`: with the first event that it reads at or after that time, of whatever instrument; 0: with the next one.
@@ -22,7 +22,7 @@ class Waiting(NamedTuple):
     triggers: Mapping[str, Trigger]
 
 
-def waiting(state: ExecutorState, working: Working, mark_ns: int, flattens: bool) -> Waiting:
+def waiting(state: ExecutorState, working: Working, mark_ns: int, flattens: bool) -> Awaited:
     """Gathers what waits: for the next mark, for cancels, styles, simulated orders, and positions that are to be closed."""
     time_ns = min(mark_ns, state.due[0][0]) if state.due else mark_ns
     if working.subjects and working.pending:
@@ -36,7 +36,7 @@ def waiting(state: ExecutorState, working: Working, mark_ns: int, flattens: bool
             own = own.either(_of_shadows(instrument))
         if own != Trigger():
             triggers[subject] = own
-    return Waiting(time_ns, triggers)
+    return Awaited(time_ns, triggers)
 
 
 def _of_shadows(instrument: InstrumentState) -> Trigger:

@@ -11,7 +11,7 @@ from tickmesh.bus.wire import Event, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor.node import Step
 from tickmesh.nodes.executor.styles.interface import Trigger
 from tickmesh.nodes.executor.trigger_kernel import TRADE, TRIGGER, first_fired
-from tickmesh.nodes.executor.waiting import Waiting
+from tickmesh.nodes.executor.waiting import Awaited
 from tickmesh.research.backtest.tape import MarketTape
 from tickmesh.research.backtest.venue_kernel import BOOK, QUOTE
 from tickmesh.storage.query.times import ReadError
@@ -164,6 +164,6 @@ class ExecutorFollower:
         return Event(event)
 
 
-def _until(wait: Waiting) -> int:
+def _until(wait: Awaited) -> int:
     """The time that it waits for at most."""
     return min([wait.time_ns, *(trigger.time_ns for trigger in wait.triggers.values())])
