@@ -6,7 +6,7 @@ from tickmesh.nodes.exchange.market.latency import InterpolatedLatency
 from tickmesh.storage.query import reader
 from tickmesh.storage.query.times import ReadError
 
-SECOND_NS = 1e9
+MS = 1e6
 
 
 def recorded_latency(config: Config, subjects: tuple[str, ...]) -> InterpolatedLatency:
@@ -28,7 +28,7 @@ def recorded_latency(config: Config, subjects: tuple[str, ...]) -> InterpolatedL
                 begun_ns = sent.pop(name)
                 whole = event.seq_ns - begun_ns
                 entry = min(max(int(record["venue_ns"]) - begun_ns, 0), whole)
-                rows.append((begun_ns, entry / SECOND_NS, (whole - entry) / SECOND_NS))
+                rows.append((begun_ns, entry / MS, (whole - entry) / MS))
     if not rows:
         raise ReadError(
             f"no order on {', '.join(subjects)} was recorded, so there is no latency to take; say one in ms, like 5 or 5,3"
