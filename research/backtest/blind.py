@@ -1,6 +1,7 @@
 """A kernel that cannot see what comes: it is given one event at a time, with the records of that event and no others."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,11 @@ from numba import njit
 
 from tickmesh.nodes.models.interface import DEPTH, QUOTE, SIGNALS_PER_ROW, TRADE
 
+COMPILED_MAX = 32  # kernels whose loops are kept
 Kernel = Callable[..., int]
 
 
+@lru_cache(COMPILED_MAX)
 def one_event_at_a_time(kernel: Kernel) -> Kernel:
     """Builds a kernel of the same arguments and answers that hands `kernel` each row alone, in arrays that end with it.
 

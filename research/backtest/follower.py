@@ -52,14 +52,14 @@ class ExecutorFollower:
         self._trades = [trades[rows["slot"][trades] == slot] for slot in slots]
 
     def next_wake(self, begin: int, end: int) -> tuple[int, int]:
-        """(the first of the tape's rows [begin, end) at which it has to be asked, or `end`; until when it waits at most)."""
+        """(the first of the tape's rows [begin, end) at which it has to be asked, or `end`; when something is due anyhow)."""
         wait = self._step.waiting()
         if self._every_event:
             rows = self._tape.market.rows["what"][begin:end] != BOOK
             wake = begin + int(np.argmax(rows)) if rows.any() else end
             return wake, _until(wait)
         triggers = np.zeros(len(wait.triggers) + 1, TRIGGER)
-        triggers[0] = (-1, *Trigger(time_ns=wait.time_ns))
+        triggers[0] = (-1, *Trigger(time_ns=min(wait.time_ns, wait.mark_ns)))
         volumes = np.zeros(len(self._subjects), "i8")
         for place, (subject, trigger) in enumerate(wait.triggers.items(), 1):
             slot = self._subjects.index(subject) if subject in self._subjects else -1
@@ -165,5 +165,5 @@ class ExecutorFollower:
 
 
 def _until(wait: Awaited) -> int:
-    """The time that it waits for at most."""
+    """When something is due, though nothing comes."""
     return min([wait.time_ns, *(trigger.time_ns for trigger in wait.triggers.values())])

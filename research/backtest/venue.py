@@ -71,6 +71,11 @@ class ColumnVenue:
         )  # fmt: skip
 
     @property
+    def arrays(self) -> VenueArrays:
+        """Books and orders as the functions of venue_kernel take them; others once a book or the table of orders has grown."""
+        return self._venue
+
+    @property
     def resting(self) -> np.ndarray:
         """Our orders in the book: RESTING rows, with their places in the queues."""
         return self._venue.orders[: int(self._venue.counts[venue_kernel.OPEN])]

@@ -27,7 +27,7 @@ from tickmesh.nodes.models.interface import QUOTE, Parameter
 
 KINDS = (Kind.quote, Kind.trade)
 HORIZON_NS = 0
-PARAMETERS = {"peeks": Parameter(0.0, 0.0, 1.0, "1: it looks at the next quote")}
+PARAMETERS = {"peeks": Parameter(0.0, 0.0, 2.0, "1: it looks at the next quote; 2: it fails at a trade")}
 STATE = np.dtype([("before", "<i8")])
 
 
@@ -37,6 +37,7 @@ def kernel(state, parameters, units, rows, count, quotes, trades, levels, out):
     for r in range(count):
         row = rows[r]
         if row.kind != QUOTE:
+            n += 1 // int(2.0 - parameters[0].peeks) * 0
             continue
         last = row.first + row.count - 1
         now = quotes[last].bid_ticks
@@ -70,6 +71,11 @@ name = "peeking"
 kernel = "glance"
 instruments = ["binance.*"]
 parameters = { peeks = 1.0 }
+[[models]]
+name = "failing"
+kernel = "glance"
+instruments = ["binance.*"]
+parameters = { peeks = 2.0 }
 
 [exchange]
 entry_ms = 5.0
@@ -89,6 +95,12 @@ name = "peeking"
 models = ["peeking"]
 instruments = ["binance.*"]
 order_quantity = "0.05"
+styles = ["market"]
+state = "off"
+[[strategies]]
+name = "failing"
+models = ["failing"]
+instruments = ["binance.*"]
 styles = ["market"]
 state = "off"
 """
@@ -157,10 +169,16 @@ def test_a_part_of_the_recording_is_traded_with_the_books_of_before(root):
     assert len(tm.backtest(root, end=middle).orders) < len(whole.orders)
 
 
+def test_a_model_that_fails_is_said_with_file_and_line(root):
+    done = mesh_here(root, "backtest", "--strategy", "failing")
+    line = next(n for n, text in enumerate(KERNEL.splitlines(), 1) if "1 // int" in text)
+    assert done.returncode == 1 and f"glance.py:{line}" in done.stderr.replace("\n", ""), done.stderr
+
+
 @pytest.mark.parametrize(
     "said, sentence",
     [
-        ({"strategies": ["none"]}, "there is no strategy 'none' in mesh.toml; there are honest, peeking"),
+        ({"strategies": ["none"]}, "there is no strategy 'none' in mesh.toml; there are honest, peeking, failing"),
         ({"queue": "fifo"}, "queue = 'fifo' is unknown; there are risk_averse"),
         ({"through": "half"}, "through = 'half' is unknown; there are shown, whole"),
         ({"fees": "cheap"}, "fees 'cheap' are none; allowed: spot"),
