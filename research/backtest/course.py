@@ -195,13 +195,14 @@ class BacktestCourse:
         `silences`: rows before which it is silent for longer than SILENCE_NS.
         """
         after = max(int(np.searchsorted(times, until_ns)), at)
-        for row in silences[np.searchsorted(silences, after) :].tolist():
-            if row >= end:
-                return None
+        place = int(np.searchsorted(silences, after))
+        while place < len(silences) and silences[place] < end:
+            row = int(silences[place])
             before_ns = int(times[row - 1]) if row else self._last_row_ns
             clock_ns = max(until_ns, max(before_ns, self.follower.now_ns) + SILENCE_NS)
             if clock_ns < times[row]:
                 return clock_ns
+            place += 1
         return None
 
     def _signal(self, row: int, one: PlacedSignal) -> None:
