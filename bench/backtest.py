@@ -36,6 +36,8 @@ def quote_ours(venue, rows, times, quotes, trades, levels, reports, clock_ns):
             end = np.searchsorted(times, moment, "right")
             while at < end:
                 at, count = pass_rows(venue, rows, at, end, quotes, trades, levels, reports)
+                if count == 0 and at < end:
+                    raise ValueError("a book has no room")
                 for i in range(count):
                     filled += reports[i].lots
             if moment == next_ns:
@@ -54,7 +56,7 @@ def our_run(market: MarketRows, terms: VenueTerms) -> Callable[[], int]:
     times, reports = np.ascontiguousarray(market.rows["seq_ns"]), np.zeros(4096, REPORT)
 
     def run() -> int:
-        venue = ColumnVenue(1, terms)
+        venue = ColumnVenue(1, terms, 1 << 16)
         venue.define(0, LOT, -8)
         return quote_ours(venue.arrays, market.rows, times, market.quotes, market.trades, market.levels, reports, CLOCK_NS)
 

@@ -16,7 +16,7 @@ from tickmesh.research.backtest.venue_kernel import (
     UNITS,
     VenueArrays,
 )
-from tickmesh.storage.books.arrays import BookArrays, best, empty_book, grown
+from tickmesh.storage.books.arrays import CAPACITY, BookArrays, best, empty_book, grown
 
 MODELS = {
     "risk_averse": venue_kernel.RISK_AVERSE,
@@ -52,8 +52,8 @@ class VenueReport(NamedTuple):
 class ColumnVenue:
     """Books and orders of some instruments, known by their number (slot)."""
 
-    def __init__(self, slots: int, terms: VenueTerms):
-        """`slots`: how many instruments there are."""
+    def __init__(self, slots: int, terms: VenueTerms, capacity: int = CAPACITY):
+        """`slots`: how many instruments there are; `capacity`: levels that a side has room for to begin with."""
         width = max(CELLS >> max(slots - 1, 0).bit_length(), CELLS_LEAST)
         self._units = np.zeros(slots, UNITS)
         self._units["lot"], self._units["unit"] = 1, 1.0
@@ -64,7 +64,7 @@ class ColumnVenue:
         self._market: MarketRows | None = None  # the one that is passing, and the most records that a trade of it has
         self._records = 1
         scratch = np.zeros((LEVELS, 2), "i8"), np.zeros(LEVELS, "i8"), np.zeros(LEVELS, "i8")
-        heads, sides, lots, far_keys, far_lots = _stacked([empty_book(width) for _ in range(slots)])
+        heads, sides, lots, far_keys, far_lots = _stacked([empty_book(width, capacity) for _ in range(slots)])
         self._venue = VenueArrays(
             heads, sides, lots, far_keys, far_lots, np.zeros(slots, QUOTED), self._units, rules,
             np.zeros(ORDERS, RESTING), np.zeros(LEVELS_TAKEN, TAKEN_LEVEL), np.zeros(2, "i8"), *scratch,

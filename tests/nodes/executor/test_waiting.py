@@ -25,10 +25,7 @@ def test_an_order_of_no_parent_is_cancelled_in_time():
     assert (wait.time_ns, dict(wait.triggers)) == (scene.tape.now_ns + TTL_NS, {})
 
 
-def test_whose_order_is_under_way_is_asked_at_the_next_event_and_then_waits_for_the_book():
-    scene = Scene("post_only")
-    scene.step.step([scene.tape.signal(1.0)])
-    assert scene.step.waiting().time_ns == 0
+def test_whose_order_rests_waits_for_a_better_price_than_its_own():
     scene = Scene("post_only")
     (intent,) = scene.signal()
     scene.accept(intent)

@@ -44,7 +44,8 @@ def market(seed: int, events: int = 120) -> list[tuple]:
             out.append(("quote", update + pick.randrange(-2, 3), bid, pick.randrange(1, 40), ask, pick.randrange(1, 40)))
         elif deed < 0.75:
             side = pick.choice((1, -1))
-            rows = [(MIDDLE + side * pick.randrange(0, 3), pick.randrange(1, 50), side) for _ in range(pick.randrange(1, 3))]
+            most = pick.choice((8, 8, 8, 50))  # small ones leave somebody before us, so that the queue model counts
+            rows = [(MIDDLE + side * pick.randrange(0, 3), pick.randrange(1, most), side) for _ in range(pick.randrange(1, 3))]
             out.append(("trade", rows))
         elif deed < 0.76:
             out.append(("gap",))
