@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 ALL = (
-    "bus", "signal_to_intent", "tick_to_order", "kill_switch", "decode", "kernels", "archive", "bars", "books", "exchange",
-    "capture",
+    "bus", "signal_to_intent", "tick_to_order", "kill_switch", "decode", "kernels", "archive", "bars", "books", "backtest",
+    "exchange", "capture",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tickmesh.research.backtest.running import backtest as backtest
     from tickmesh.research.joining import asof as asof
     from tickmesh.research.joining import check_no_lookahead as check_no_lookahead
     from tickmesh.research.opening import open as open
@@ -11,6 +12,7 @@ _FACADE = {  # imported when first asked for: the mesh's processes need none of 
     "open": "tickmesh.research.opening",
     "asof": "tickmesh.research.joining",
     "check_no_lookahead": "tickmesh.research.joining",
+    "backtest": "tickmesh.research.backtest.running",
 }
 
 

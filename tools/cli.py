@@ -5,7 +5,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from tickmesh.tools import account_commands, command_line, model_commands, research_commands, terminal, trading_commands
+from tickmesh.tools import (
+    account_commands,
+    backtest_command,
+    command_line,
+    model_commands,
+    research_commands,
+    terminal,
+    trading_commands,
+)
 
 commands = command_line.command_group("Runs, shows, checks and replays this folder's mesh.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -341,6 +349,7 @@ def export(
 
 
 research_commands.add_to(commands)
+backtest_command.add_to(commands)
 model_commands.add_to(commands)
 trading_commands.add_to(commands)
 account_commands.add_to(commands)

@@ -23,6 +23,7 @@ from tickmesh.nodes.executor.session_word import SessionWord
 from tickmesh.nodes.executor.signals import declared_range
 from tickmesh.nodes.executor.state import ExecutorState, InstrumentState, StrategyStatus
 from tickmesh.nodes.executor.traders import AccountLimits, Trader
+from tickmesh.nodes.executor.waiting import Awaited, waiting
 from tickmesh.nodes.executor.wishes import Wishes
 from tickmesh.nodes.executor.working import Working
 from tickmesh.nodes.orders.accounts import is_session
@@ -296,7 +297,16 @@ class Step:
             if subject in self.listed or instrument.involved:
                 self._followed[subject] = instrument
 
-    # For the runner
+    # For whoever has it run
+
+    @property
+    def reads(self) -> frozenset[int]:
+        """The kinds, as numbers, that it looks at with these settings."""
+        return self._reads
+
+    def waiting(self) -> Awaited:
+        """What it waits for now: of quotes and trades at which nothing of it fires only the newest need be given."""
+        return waiting(self.state, self._working, self._next_mark_ns, self._flattens)
 
     def counters(self) -> dict[str, object]:
         """Positions, profits and counts for people, by instrument and in all. Asked for once a second, not at every event.

@@ -21,13 +21,14 @@ _NOTHING = {kind: np.zeros(1, DTYPES[kind]) for kind in (Kind.quote, Kind.trade,
 
 class ColumnKernel:
     """One kernel, and the arrays of its calls. `kinds`: those that the model reads, gap and instrument among them; `left_out`:
-    flags of the events that it is not given."""
+    flags of the events that it is not given; `written`: as its author wrote it, to find a fault's line."""
 
     def __init__(
         self, kernel: Callable[..., int], parameters: Records, kinds: tuple[Kind, ...], left_out: int, name: bytes,
-        horizon_ns: int, limits: tuple[float, float], where: str,
+        horizon_ns: int, limits: tuple[float, float], where: str, written: Callable[..., int],
     ):  # fmt: skip
         self._kernel, self._parameters, self._kinds, self._left_out = kernel, parameters, kinds, left_out
+        self._written = written
         self._limits, self._where, self._refused = limits, where, RefusedSignals()
         self._least_most = np.array(limits)
         self._blank = np.zeros(1, CAUSED_SIGNAL)  # what all signals have
@@ -105,5 +106,5 @@ class ColumnKernel:
                 self._refused.add(refused, refusal(value, price, self._limits, self._where, int(seqs[row]), on))
         if bad >= 0:
             raise diagnosed(
-                self._kernel, self._kernel, arguments, before, seqs.tolist(), subject, self._where, error
+                self._written, self._kernel, arguments, before, seqs.tolist(), subject, self._where, error
             ) from error

@@ -5,6 +5,7 @@ checkpoint of other code or parameters is refused, and one without an instrument
 starts at the first event there is then.
 """
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ class Step:
             raise ConfigError(f"kernel name {model.kernel!r} has {len(self._name)} bytes; a signal has room for {KERNEL_BYTES}")
         self._code, self._versions = cache.code_hash(file, module.kernel), cache.versions()
         cache.forget_others(folder, self._code)
-        self._any_kernel = module.kernel
+        self._any_kernel = self._column_kernel = module.kernel
         self.where = f"{loading.short(str(file))}:{calls.line_of(module.kernel)}"
         self._limits = loading.value_range(module)
         self.publishes_past = model.publish_past
@@ -177,13 +178,17 @@ class Step:
             from tickmesh.nodes.model.columns import ColumnKernel  # compiled: only who has columns pays for it
 
             self._columns = ColumnKernel(
-                self._any_kernel, self._parameters, self.kinds, self._left_out, self._name, self._horizon_ns, self._limits,
-                self.where,
+                self._column_kernel, self._parameters, self.kinds, self._left_out, self._name, self._horizon_ns, self._limits,
+                self.where, self._any_kernel,
             )  # fmt: skip
         signals, events = self._columns.step(self.states, span, self.refused)
         self._events += events
         self._signals += len(signals)
         return signals
+
+    def wrap_kernel(self, wrap: Callable[[Callable[..., int]], Callable[..., int]]) -> None:
+        """Has `step_span` call `wrap(kernel)`, of the same arguments and answers, from now on."""
+        self._column_kernel, self._columns = wrap(self._any_kernel), None
 
     def encoded(self, signals: np.ndarray) -> list[bytearray]:
         """Encodes signals of `step_span` as the events that `step` gives."""

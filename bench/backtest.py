@@ -1,0 +1,131 @@
+"""A backtest's inner part: events a second through book, queue model and a strategy that cancels and quotes once a second.
+
+`python -m bench backtest`; beside hftbacktest, with its hash-map and its vector book, where that is installed (`make peers` has
+it in an environment of its own: `run/peers/bin/python -m bench backtest`). The data are a raw USD-M capture (TICKMESH_DATA); an
+event is a changed level or a trade. Strategies are compiled for both; ours is also driven from Python, as the executor is.
+"""
+
+import importlib
+import os
+import time
+from collections.abc import Callable
+from importlib import util
+from pathlib import Path
+
+import numpy as np
+from numba import njit
+
+from bench.floor import line, rounds
+from bench.quoting import ENTRY_NS, GTC, LIMIT_MAKER, LOT, QUANTITY, RESPONSE_NS, TICK, UNIT, capture_rows, ours, their_events
+from tickmesh.research.backtest.terms import VenueTerms
+from tickmesh.research.backtest.venue import ColumnVenue, MarketRows
+from tickmesh.research.backtest.venue_kernel import ASK, BID, REPORT, book_of, cut, enter, pass_rows
+from tickmesh.storage.books.arrays import best
+
+CLOCK_NS = 1_000_000_000
+CAPTURE = "hftbacktest/usdm/btcusdt_20240808.gz"
+
+
+@njit
+def quote_ours(venue, rows, times, quotes, trades, levels, reports, clock_ns):
+    """The strategy of bench/quoting.py, compiled; gives the lots that were filled."""
+    at, number, filled, next_ns = 0, 0, 0, times[0] + clock_ns
+    while next_ns < times[-1] - clock_ns:
+        prices = (0, 0)
+        for moment in (next_ns, next_ns + ENTRY_NS):
+            end = np.searchsorted(times, moment, "right")
+            while at < end:
+                at, count = pass_rows(venue, rows, at, end, quotes, trades, levels, reports)
+                if count == 0 and at < end:
+                    raise ValueError("a book has no room")
+                for i in range(count):
+                    filled += reports[i].lots
+            if moment == next_ns:
+                book = book_of(venue, 0)
+                prices = (best(book, BID)[0], best(book, ASK)[0])
+        for order, side, price in ((number, 1, prices[0]), (number + 1, -1, prices[1])):
+            cut(venue, order - 2, UNIT**2)
+            enter(venue, order, 0, side, LIMIT_MAKER, GTC, price, QUANTITY, reports)
+        number += 2
+        next_ns += clock_ns
+    return filled
+
+
+def our_run(market: MarketRows, terms: VenueTerms) -> Callable[[], int]:
+    """A run of ours, all of it compiled."""
+    times, reports = np.ascontiguousarray(market.rows["seq_ns"]), np.zeros(4096, REPORT)
+
+    def run() -> int:
+        venue = ColumnVenue(1, terms, 1 << 16)
+        venue.define(0, LOT, -8)
+        return quote_ours(venue.arrays, market.rows, times, market.quotes, market.trades, market.levels, reports, CLOCK_NS)
+
+    return run
+
+
+def their_run(hft, events: np.ndarray, kind: str) -> Callable[[], int]:
+    """A run of hftbacktest's, with its book `kind`; how many orders it sent."""
+
+    @njit
+    def quote(test, clock_ns, quantity):
+        number = 0
+        while test.elapse(clock_ns) == 0:
+            depth, orders = test.depth(0), test.orders(0)
+            for order in (number - 2, number - 1):
+                if order in orders and orders.get(order).cancellable:
+                    test.cancel(0, order, False)
+            test.submit_buy_order(0, number, depth.best_bid, quantity, hft.GTX, hft.LIMIT, False)
+            test.submit_sell_order(0, number + 1, depth.best_ask, quantity, hft.GTX, hft.LIMIT, False)
+            number += 2
+        return number
+
+    def run() -> int:
+        asset = hft.BacktestAsset().data([events]).linear_asset(1.0).constant_order_latency(ENTRY_NS, RESPONSE_NS)
+        asset = asset.tick_size(TICK / UNIT).lot_size(LOT / UNIT).partial_fill_exchange().trading_value_fee_model(0.0, 0.0)
+        test = getattr(hft, kind)([asset.power_prob_queue_model(3.0).roi_lb(20_000.0).roi_ub(120_000.0)])
+        sent = quote(test, CLOCK_NS, QUANTITY / UNIT)
+        test.close()
+        return sent
+
+    return run
+
+
+def shortest(work: Callable[[], int]) -> float:
+    """The seconds of processor time of the quickest of some runs, after one that compiles."""
+    assert work() > 0, "it does something"
+    seconds = []
+    for _ in range(rounds()):
+        start = time.process_time()
+        work()
+        seconds.append(time.process_time() - start)
+    return min(seconds)
+
+
+def main() -> dict[str, float] | None:
+    path = Path(os.environ.get("TICKMESH_DATA") or "../shared/data") / CAPTURE
+    if not path.is_file():
+        print(f"{path} is not there (TICKMESH_DATA)")
+        return None
+    market = capture_rows(path)
+    count = len(market.levels) + len(market.trades)
+    terms = VenueTerms("probability_power", "whole", impact=False)
+    ours_s = shortest(our_run(market, terms))
+    python_s = shortest(lambda: len(ours(market, terms, CLOCK_NS)))
+    figures = {"backtest_events_per_s": count / ours_s}
+    peers: list[tuple[str, float]] = []
+    if util.find_spec("hftbacktest"):
+        hft = importlib.import_module("hftbacktest")
+        events = their_events(hft, market)
+        for kind in ("HashMapMarketDepthBacktest", "ROIVectorMarketDepthBacktest"):
+            peers.append((f"hftbacktest, {kind.removesuffix('MarketDepthBacktest')}", shortest(their_run(hft, events, kind))))
+    for what, seconds in (("compiled strategy", ours_s), ("strategy in Python", python_s)):
+        own = f"{count / seconds / 1e6:.1f} M/s"
+        if not peers:
+            line(f"events through book and queue, {what}", own, "hftbacktest is not installed (make peers)")
+        for peer, peer_s in peers:
+            line(f"events through book and queue, {what}", own, f"{count / peer_s / 1e6:.1f} M/s, {peer}", peer_s / seconds)
+    return figures
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""The course of a backtest: market, venue, models' signals and the executor, in one order of time.
+
+Whatever happens at one time comes in this order: the log's events, the signals that they cause, what arrives at the venue or
+comes back from it. So an order that arrives at a time meets the book after every event up to then, and is filled by none of
+them: only by what comes later.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tickmesh.bus.schema import INSTRUMENT, Kind
+from tickmesh.bus.wire import Event, encode
+from tickmesh.nodes.executor.node import Step as ExecutorStep
+from tickmesh.nodes.model.node import Step as ModelStep
+from tickmesh.research.backtest.follower import LOG_ID, SILENCE_NS, ExecutorFollower
+from tickmesh.research.backtest.result import QUOTE_MARK
+from tickmesh.research.backtest.session import PRODUCER, BacktestSession
+from tickmesh.research.backtest.tape import MarketTape
+from tickmesh.research.backtest.terms import VenueTerms
+from tickmesh.research.backtest.venue import ColumnVenue
+from tickmesh.research.backtest.venue_kernel import QUOTE
+
+NEVER_NS = (1 << 63) - 1
+
+
+class NamedModel(NamedTuple):
+    """A model's step, and the process whose signals they are."""
+
+    process: str
+    step: ModelStep
+
+
+class PlacedSignal(NamedTuple):
+    """A signal of a tape: the row after which it comes, its cause, the model, itself ((1,) CAUSED_SIGNAL)."""
+
+    row: int
+    cause_seq: int
+    cause_ns: int
+    model: NamedModel
+    signal: np.ndarray
+
+
+class BacktestCourse:
+    """Runs over tapes in order. `said`: everything that the executor has said, if it is asked to keep that."""
+
+    def __init__(
+        self, executor: ExecutorStep, models: Sequence[NamedModel], subjects: tuple[str, ...], strategies: tuple[str, ...],
+        terms: VenueTerms, span_ns: tuple[int, int], every_event: bool = False,
+    ):  # fmt: skip
+        """`models`: in the order in which their signals of one cause come; `span_ns`: [start, end)."""
+        self._models, self._subjects = tuple(models), subjects
+        self._start_ns, self._end_ns = span_ns
+        self._venue = ColumnVenue(len(subjects), terms)
+        self.session = BacktestSession(self._venue, terms, subjects, strategies)
+        self.follower = ExecutorFollower(executor, subjects, every_event)
+        self.said: list[Event] = []
+        self.keeps_said = False
+        self.events = self.signals = 0
+        self.first_ns = self.last_ns = 0
+        self._begun = False
+        self._definitions: dict[int, np.void] = {}
+        self._marks: list[list[np.ndarray]] = [[] for _ in subjects]
+        self._last_row_ns = 0
+
+    def run(self, tapes: Iterable[MarketTape], shown: Callable[[int], object] = lambda ns: None) -> None:
+        """Runs to the end of the tapes, or of the span. `shown`: told how far it is, in log time, after each tape."""
+        for tape in tapes:
+            rows = tape.market.rows
+            begin, end = (int(np.searchsorted(rows["seq_ns"], ns)) for ns in (self._start_ns, self._end_ns))
+            signals = self._signals_of(tape, end)
+            self._pass_before(tape, begin)
+            if begin < end:
+                self._begin(int(rows["seq_ns"][begin]))
+                self._pass(tape, begin, end, signals)
+                self._note(tape, begin, end)
+            if len(rows):
+                self._last_row_ns = int(rows["seq_ns"][max(end, 1) - 1])
+                shown(self._last_row_ns)
+            if end < len(rows):
+                break
+        self._finish()
+
+    def marks(self) -> dict[str, np.ndarray]:
+        """The best quotes of each instrument, (n,) QUOTE_MARK, where they changed."""
+        out = {}
+        for slot, subject in enumerate(self._subjects):
+            marks = np.concatenate([np.zeros(0, QUOTE_MARK), *self._marks[slot]])
+            out[subject] = marks[_changes(marks)]
+        return out
+
+    # Before it begins
+
+    def _pass_before(self, tape: MarketTape, begin: int) -> None:
+        """What lies before the start only makes the books, and says what instruments are."""
+        self._venue.pass_rows(tape.market, 0, begin)
+        for row in tape.stops[tape.stops < begin].tolist():
+            self._note_definition(tape, row)
+
+    def _note_definition(self, tape: MarketTape, row: int) -> None:
+        one = tape.market.rows[row]
+        if one["kind"] != Kind.instrument:
+            return
+        record = tape.others[Kind.instrument][int(one["first"] + one["count"]) - 1]
+        self._definitions[int(one["slot"])] = record
+        self.session.define(int(one["slot"]), record)
+
+    def _begin(self, now_ns: int) -> None:
+        if self._begun:
+            return
+        self._begun, self.first_ns = True, now_ns
+        self._tell(encode(Kind.run, "sequencer", {"node": "sequencer", "log_id": LOG_ID}), "sequencer", now_ns)
+        for model in self._models:
+            self._tell(encode(Kind.run, model.process, model.step.identity() | {"node": model.process}), model.process, now_ns)
+        for slot, record in sorted(self._definitions.items()):
+            row = np.array([record], INSTRUMENT)
+            self._tell(encode(Kind.instrument, self._subjects[slot], row), "feed", now_ns)
+
+    def _signals_of(self, tape: MarketTape, end: int) -> list[PlacedSignal]:
+        """The signals of the span, in order of cause, then model, then k."""
+        found: list[PlacedSignal] = []
+        seqs = np.ascontiguousarray(tape.market.rows["seq"][:end])
+        for model in self._models:
+            signals = model.step.step_span(tape.span)
+            signals = signals[(signals["cause_ns"] >= self._start_ns) & (signals["cause_ns"] < self._end_ns)]
+            causes = signals["cause_seq"].astype("i8")
+            rows = (np.searchsorted(seqs, causes, "right") - 1).tolist()
+            for place, (row, cause, ns) in enumerate(zip(rows, causes.tolist(), signals["cause_ns"].tolist())):
+                found.append(PlacedSignal(row, cause, ns, model, signals[place : place + 1]))
+        return sorted(found, key=lambda one: one.cause_seq)
+
+    # The course
+
+    def _pass(self, tape: MarketTape, begin: int, end: int, signals: list[PlacedSignal]) -> None:
+        times, stops = np.ascontiguousarray(tape.market.rows["seq_ns"]), tape.stops
+        silences = np.flatnonzero(np.diff(times, prepend=self._last_row_ns) > SILENCE_NS)
+        self.follower.begin_tape(tape, begin)
+        at, next_signal, next_stop = begin, 0, int(np.searchsorted(stops, begin))
+        while True:
+            arrival_ns = self.session.next_ns
+            stop = end if arrival_ns is None else min(end, int(np.searchsorted(times, arrival_ns, "right")))
+            if next_signal < len(signals):
+                stop = min(stop, signals[next_signal].row + 1)
+            if next_stop < len(stops):
+                stop = min(stop, int(stops[next_stop]) + 1)
+            stop = max(stop, at)
+            wake, until_ns = self.follower.next_wake(at, stop)
+            clock_ns = self._clock_ns(times, silences, until_ns, at, end)
+            if clock_ns is not None and clock_ns < (arrival_ns or NEVER_NS):
+                before = int(np.searchsorted(times, clock_ns, "right"))
+                if before <= min(wake, stop):
+                    stop, wake, arrival_ns = before, before, clock_ns
+                else:
+                    clock_ns = None
+            else:
+                clock_ns = None
+            stop = min(stop, wake + 1)
+            reached, reports = self._venue.pass_rows(tape.market, at, stop)
+            if reports:
+                self.session.take_reports(reports, int(times[reached - 1]))
+            if reached < stop:
+                at = reached
+                continue
+            row, at = stop - 1, stop
+            is_stop = next_stop < len(stops) and row == stops[next_stop]
+            if is_stop:
+                self._note_definition(tape, row)
+                next_stop += 1
+            if row >= begin and (is_stop or row == wake):
+                self._heed(self.follower.see(row))
+            if next_signal < len(signals):
+                one = signals[next_signal]
+                if one.row < at and (arrival_ns is None or one.cause_ns <= arrival_ns):
+                    self._signal(at - 1, one)
+                    next_signal += 1
+                    continue
+            arrives = arrival_ns is not None and (at == end or times[at] > arrival_ns)
+            if not arrives:
+                if at == end:
+                    break
+                continue
+            if at == end and (arrival_ns or 0) > times[end - 1]:
+                break  # what comes first, this or an event, the next tape says
+            self._heed(self.follower.see(at - 1))
+            if clock_ns is not None:
+                self._heed(self.follower.tell_time(clock_ns))
+            else:
+                self._arrive()
+        self._heed(self.follower.see(end - 1))
+
+    def _clock_ns(self, times: np.ndarray, silences: np.ndarray, until_ns: int, at: int, end: int) -> int | None:
+        """When the sequencer says what time it is to one who waits until then; None where it does not before the tape's end.
+
+        `silences`: rows before which it is silent for longer than SILENCE_NS.
+        """
+        after = max(int(np.searchsorted(times, until_ns)), at)
+        place = int(np.searchsorted(silences, after))
+        while place < len(silences) and silences[place] < end:
+            row = int(silences[place])
+            before_ns = int(times[row - 1]) if row else self._last_row_ns
+            clock_ns = max(until_ns, max(before_ns, self.follower.now_ns) + SILENCE_NS)
+            if clock_ns < times[row]:
+                return clock_ns
+            place += 1
+        return None
+
+    def _signal(self, row: int, one: PlacedSignal) -> None:
+        if row >= 0:
+            self._heed(self.follower.see(row))
+        self.signals += 1
+        signal = one.signal.copy()
+        signal["cause_seq"] = self.follower.logged_seq(one.cause_seq)
+        (event,) = one.model.step.encoded(signal)
+        self._tell(event, one.model.process, one.cause_ns)
+
+    def _arrive(self) -> None:
+        at_ns, event = self.session.arrive()
+        if event is not None:
+            self._tell(event, PRODUCER, at_ns)
+
+    def _tell(self, event: bytearray, producer: str, now_ns: int) -> None:
+        self._heed(self.follower.tell(event, producer, now_ns))
+
+    def _heed(self, said: list[Event]) -> None:
+        self.session.take_said(said)
+        if self.keeps_said:
+            self.said += said
+
+    def _finish(self) -> None:
+        """What is under way when the market ends arrives, as long as the span goes on."""
+        self.last_ns = self._last_row_ns
+        while self._begun and (at_ns := self.session.next_ns) is not None and at_ns < self._end_ns:
+            self._arrive()
+
+    def _note(self, tape: MarketTape, begin: int, end: int) -> None:
+        rows = tape.market.rows[begin:end]
+        self.events += end - begin
+        for slot in range(len(self._subjects)):
+            own = rows[(rows["what"] == QUOTE) & (rows["slot"] == slot)]
+            quotes = tape.market.quotes[own["first"] + own["count"] - 1]
+            there = (quotes["bid_ticks"] > 0) & (quotes["ask_ticks"] > 0)
+            marks = np.zeros(int(there.sum()), QUOTE_MARK)
+            scale = 10.0 ** int(self._definitions[slot]["price_exponent"]) if slot in self._definitions else np.nan
+            marks["time_ns"] = own["seq_ns"][there]
+            marks["bid"], marks["ask"] = quotes["bid_ticks"][there] * scale, quotes["ask_ticks"][there] * scale
+            self._marks[slot].append(marks[_changes(marks)])
+
+
+def _changes(marks: np.ndarray) -> np.ndarray:
+    """Which rows have other best prices than the row before."""
+    keep = np.ones(len(marks), bool)
+    keep[1:] = (marks["bid"][1:] != marks["bid"][:-1]) | (marks["ask"][1:] != marks["ask"][:-1])
+    return keep

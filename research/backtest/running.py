@@ -1,0 +1,152 @@
+"""`tickmesh.backtest()`: recorded data through models, the executor's own step and a simulated venue."""
+
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from os import PathLike
+
+import msgspec
+
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings_trading import StrategySettings
+from tickmesh.nodes.exchange.market.latency import LatencyModel
+from tickmesh.nodes.executor.node import Step as ExecutorStep
+from tickmesh.nodes.model.node import Step as ModelStep
+from tickmesh.research.backtest.blind import one_event_at_a_time
+from tickmesh.research.backtest.course import NEVER_NS, BacktestCourse, NamedModel
+from tickmesh.research.backtest.recorded_latency import recorded_latency
+from tickmesh.research.backtest.result import BacktestResult
+from tickmesh.research.backtest.tape import tapes
+from tickmesh.research.backtest.terms import RECORDED, VenueTerms, fees_of, latency_of
+from tickmesh.research.opening import open as open_data
+from tickmesh.research.sources import MeshSource
+from tickmesh.storage.query.coverage import described, lacking
+from tickmesh.storage.query.gaps import touched
+from tickmesh.storage.query.times import ReadError, Time, to_ns
+
+COVERED_KINDS = (Kind.trade, Kind.quote, Kind.depth)
+INTERVALS_SHOWN = 3  # of one stream
+Shown = Callable[[int, int, int], object]  # (start, how far it is, end), ns of the log
+
+
+def backtest(
+    place: "str | PathLike[str] | Config | None" = None, start: Time = None, end: Time = None, strategies: Iterable[str] = (),
+    latency: str = "", queue: str = "", fees: str = "", through: str = "shown", impact: bool = True, seed: int = 1,
+    shown: Shown | None = None,
+) -> BacktestResult:  # fmt: skip
+    """Trades what was recorded from start ≤ seq_ns < end as mesh.toml says, at a simulated venue (docs/backtest.md).
+
+    place       a mesh's folder, the present one, or a Config
+    strategies  of these names, whatever their `state` is; else all but those that are off
+    latency     ms one way ("5"), entry and response ("5,3"), a file of measured ones, "recorded": those of the orders in the
+                recording; else those of [exchange]
+    queue       risk_averse, probability_power, probability_log; else that of [exchange]
+    fees        "spot", "free" …, or maker and taker in basis points ("2,5"); else those of [exchange]
+    through     what an order gets beyond whose price something trades: as much ("shown"), or all that it wants ("whole")
+    impact      what our orders take is gone until the level changes
+    seed        of what is drawn
+
+    Models see the whole recording up to each event, orders are made from `start` on, and positions begin at 0. Raises
+    ReadError with a sentence for what cannot be traded, and ModelFault for a model that fails.
+
+    `tickmesh.backtest(start="2024-08-09", end="2024-08-10", latency="5,3", queue="probability_power").fills`
+    """
+    config = _with_strategies(_config(place), tuple(strategies))
+    span_ns = to_ns(start), to_ns(end)
+    begin_ns, end_ns = (0 if span_ns[0] is None else span_ns[0]), (NEVER_NS if span_ns[1] is None else span_ns[1])
+    if begin_ns >= end_ns:
+        raise ReadError(f"the backtest is to start at {start} and to end at {end}; the end has to be after the start")
+    exchange, subjects = config.exchange, tuple(sorted(one.subject for one in config.traded))
+    way: LatencyModel
+    way = recorded_latency(config, subjects) if latency == RECORDED else latency_of(latency, exchange, seed)
+    terms = VenueTerms(queue or exchange.queue, through, impact, fees_of(fees, exchange), way).checked()
+    names = tuple(one.name for one in config.strategies_resolved)
+    models = _models(config)
+    executor = ExecutorStep(config, "")
+    course = BacktestCourse(executor, models, subjects, names, terms, (begin_ns, end_ns))
+    last_ns = MeshSource(config).now()[1] if shown and end is None else end_ns
+    kinds = {kind for model in models for kind in model.step.kinds}
+    course.run(
+        tapes(config, subjects, kinds, executor.reads, *span_ns),
+        lambda ns: shown(course.first_ns or ns, ns, last_ns) if shown else None,
+    )
+    if not course.first_ns:
+        raise ReadError(f"{', '.join(subjects)}: nothing is recorded from {start} to {end} that could be traded")
+    return BacktestResult(
+        subjects, names, course.first_ns, min(end_ns, course.last_ns + 1), course.session.fills(), course.session.orders(),
+        course.marks(), dict.fromkeys(subjects, 0.0), _settings(terms, latency, seed, models, executor, course),
+        tuple(_lacks(config, subjects, *span_ns)),
+    )  # fmt: skip
+
+
+def _config(place: "str | PathLike[str] | Config | None") -> Config:
+    if isinstance(place, Config):
+        return place
+    source = open_data(place).source
+    if not isinstance(source, MeshSource):
+        raise ReadError(f"{source.place} is an export; a backtest reads a mesh's archive and log")
+    return source.config
+
+
+def _with_strategies(config: Config, names: tuple[str, ...]) -> Config:
+    """The settings with those strategies that are to trade, live."""
+    known = {one.name: one for one in config.strategies}
+    for name in names:
+        if name not in known:
+            raise ReadError(f"there is no strategy {name!r} in mesh.toml; there are {', '.join(known)}")
+    chosen = [known[name] for name in names] if names else [one for one in known.values() if one.state != "off"]
+    live = tuple(msgspec.structs.replace(one, state="live") for one in chosen)
+    out = Config(msgspec.structs.replace(config.mesh, strategies=live), config.root)
+    if not out.traded:
+        raise ReadError("no strategy of mesh.toml trades an instrument of it; state them in [[strategies]] or [executor]")
+    for one in out.strategies_resolved:
+        if one.execution.venue_lag_max_ms:
+            raise ReadError(
+                f"strategy {one.name} has venue_lag_max_ms = {one.execution.venue_lag_max_ms:g}; columns do not have how late "
+                "data came, so a backtest needs it to be 0"
+            )
+    return out
+
+
+def _models(config: Config) -> tuple[NamedModel, ...]:
+    """The models whose signals a strategy acts on, in the order of their names; none of them sees what comes."""
+    wanted = [one for one in config.models if any(_acts_on(strategy, one.name) for strategy in config.strategies_resolved)]
+    if not wanted:
+        raise ReadError("no strategy of mesh.toml acts on a model of it; `models` of [[strategies]] has their names")
+    out = []
+    for one in sorted(wanted, key=lambda one: one.name):
+        step = ModelStep(config, one.name)
+        step.wrap_kernel(one_event_at_a_time)
+        out.append(NamedModel(f"model-{one.name}", step))
+    return tuple(out)
+
+
+def _acts_on(strategy: StrategySettings, model: str) -> bool:
+    return any(fnmatchcase(model, pattern) for pattern in strategy.models)
+
+
+def _settings(
+    terms: VenueTerms, latency: str, seed: int, models: tuple[NamedModel, ...], executor: ExecutorStep, course: BacktestCourse
+) -> dict[str, object]:
+    """What a person must know to repeat it."""
+    kernels = {model.process: {k: model.step.identity()[k] for k in ("kernel", "code", "parameters")} for model in models}
+    return {
+        "queue": terms.queue, "through": terms.through, "impact": terms.impact, "maker_fee_ppm": terms.fees.maker_ppm,
+        "taker_fee_ppm": terms.fees.taker_ppm, "latency": latency or "as [exchange] of mesh.toml says", "seed": seed,
+        "models": kernels, "executor": executor.identity(), "events": course.events, "signals": course.signals,
+        "wakes": course.follower.wakes,
+    }  # fmt: skip
+
+
+def _lacks(config: Config, subjects: tuple[str, ...], start_ns: int | None, end_ns: int | None) -> Iterable[str]:
+    """Sentences about what is missing, or cannot be proven, of each stream."""
+    for subject in subjects:
+        for kind in COVERED_KINDS:
+            lost = lacking(touched(config, kind, subject, start_ns, end_ns))
+            if len(lost):
+                said = [
+                    f"{one['begin'] or 'unknown'} to {one['end'] or 'now'} ({one['state']}: {one['reason']})"
+                    for one in described(lost[:INTERVALS_SHOWN])
+                ]
+                more = f", and {len(lost) - INTERVALS_SHOWN} more" if len(lost) > INTERVALS_SHOWN else ""
+                yield f"{kind.name}.{subject} is not complete: {', '.join(said)}{more}"

@@ -1,0 +1,201 @@
+"""`tickmesh.backtest()` over a made-up recording: what comes of it, what a peeking model gains, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tickmesh as tm
+from tests.support.backtest_scene import SUBJECTS, RandomMarket
+from tests.support.command_run import mesh_here
+from tests.support.stored import write_log
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind, Status
+from tickmesh.nodes.model.node import Step
+from tickmesh.research.backtest.blind import one_event_at_a_time
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.columns import reading
+from tickmesh.storage.query.times import ReadError
+
+KERNEL = """
+import numpy as np
+from numba import njit
+
+from tickmesh.bus.schema import Kind
+from tickmesh.nodes.models.interface import QUOTE, Parameter
+
+KINDS = (Kind.quote, Kind.trade)
+HORIZON_NS = 0
+PARAMETERS = {"peeks": Parameter(0.0, 0.0, 2.0, "1: it looks at the next quote; 2: it fails at a trade")}
+STATE = np.dtype([("before", "<i8")])
+
+
+@njit(cache=True)
+def kernel(state, parameters, units, rows, count, quotes, trades, levels, out):
+    n = 0
+    for r in range(count):
+        row = rows[r]
+        if row.kind != QUOTE:
+            n += 1 // int(2.0 - parameters[0].peeks) * 0
+            continue
+        last = row.first + row.count - 1
+        now = quotes[last].bid_ticks
+        then = state[0].before
+        if parameters[0].peeks == 1.0:
+            then, now = now, now
+            if last + 1 < len(quotes):
+                now = quotes[last + 1].bid_ticks
+            if r + 1 < count and then == now:
+                now += rows[r + 1].kind == QUOTE
+        state[0].before = quotes[last].bid_ticks
+        if then != 0 and now != then:
+            out[n].row, out[n].value, out[n].price, out[n].reference_ticks = r, 1.0 if now > then else -1.0, np.nan, now
+            n += 1
+    return n
+"""
+SETTINGS = """
+default_models = false
+
+[[instruments]]
+symbol = "BTCUSDT"
+[[instruments]]
+symbol = "ETHUSDT"
+
+[[models]]
+name = "honest"
+kernel = "glance"
+instruments = ["binance.*"]
+[[models]]
+name = "peeking"
+kernel = "glance"
+instruments = ["binance.*"]
+parameters = { peeks = 1.0 }
+[[models]]
+name = "failing"
+kernel = "glance"
+instruments = ["binance.*"]
+parameters = { peeks = 2.0 }
+
+[exchange]
+entry_ms = 5.0
+response_ms = 5.0
+queue = "probability_log"
+fees = "free"
+
+[[strategies]]
+name = "honest"
+models = ["honest"]
+instruments = ["binance.*"]
+order_quantity = "0.05"
+styles = ["post_only", "sweep"]
+execution = { slippage_max_bp = 5.0 }
+[[strategies]]
+name = "peeking"
+models = ["peeking"]
+instruments = ["binance.*"]
+order_quantity = "0.05"
+styles = ["market"]
+state = "off"
+[[strategies]]
+name = "failing"
+models = ["failing"]
+instruments = ["binance.*"]
+styles = ["market"]
+state = "off"
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A mesh's folder: 1,500 events, two thirds of them archived, and two models of one kernel, of which one peeks."""
+    folder = tmp_path_factory.mktemp("mesh")
+    (folder / "mesh.toml").write_text(SETTINGS)
+    (folder / "models").mkdir()
+    (folder / "models" / "glance.py").write_text(KERNEL)
+    config = load(folder)
+    raws = RandomMarket(7).run(1500)
+    write_log(config.log_dir, raws)
+    writer = ArchiveWriter(config.archive_dir)
+    writer.archive_log(LogReader(config.log_dir), 1000, 90)
+    writer.close()
+    return folder
+
+
+def test_it_trades_as_mesh_toml_says_and_the_same_each_time(root):
+    result = tm.backtest(root)
+    again = tm.backtest(root)
+    assert (result.instruments, result.strategies) == (SUBJECTS, ("honest",))
+    assert result.fills.tobytes() == again.fills.tobytes() and result.orders.tobytes() == again.orders.tobytes()
+    assert len(result.fills) > 20 and result.fills["maker"].any() and not result.fills["maker"].all()
+    assert (result.fills["fee"] == 0).all() and result.settings["queue"] == "probability_log"
+    orders = result.orders
+    assert (orders["arrived_ns"] - orders["sent_ns"] >= 5_000_000)[orders["arrived_ns"] > 0].all()
+    filled = np.zeros(len(orders))
+    np.add.at(filled, result.fills["order"], result.fills["quantity"])
+    assert np.allclose(filled, orders["filled"])
+    assert ((orders["status"] == Status.Filled) == np.isclose(orders["filled"], orders["quantity"])).all()
+    assert (result.fills["time_ns"] >= orders["arrived_ns"][result.fills["order"]]).all(), "nothing before it is there"
+    for mark in result.marks.values():
+        assert (np.diff(mark["time_ns"]) >= 0).all() and (mark["bid"] < mark["ask"]).all()
+    mids = orders["arrival_mid"]
+    assert np.isfinite(mids).all() and (abs(mids / 60_000 - 1) < 0.01).all()
+    assert any("quote.binance" in line and "is not complete" in line for line in result.coverage), "a gap was recorded"
+
+
+def test_a_model_that_peeks_gains_nothing(root):
+    config = load(root)
+    over_columns = sum(len(Step(config, "peeking").step_span(span)) for span in reading.spans(config, (Kind.quote,)))
+    assert over_columns > 100, "over columns it sees what comes"
+    result = tm.backtest(root, strategies=["peeking"])
+    assert result.settings["signals"] == 0 and len(result.orders) == 0
+
+
+def test_one_event_at_a_time_an_honest_model_says_what_it_says_over_columns(root):
+    config = load(root)
+    plain, blind = Step(config, "honest"), Step(config, "honest")
+    blind.wrap_kernel(one_event_at_a_time)
+    for span in reading.spans(config, plain.kinds):
+        assert plain.step_span(span).tobytes() == blind.step_span(span).tobytes()
+    assert plain.state_bytes() == blind.state_bytes() and plain.counters()["signals"] > 100
+
+
+def test_a_part_of_the_recording_is_traded_with_the_books_of_before(root):
+    whole = tm.backtest(root)
+    middle = int(whole.orders["sent_ns"][len(whole.orders) // 2])
+    part = tm.backtest(root, start=middle, end=whole.end_ns, latency="2,1", fees="2,5")
+    assert part.start_ns >= middle and len(part.fills) and (part.orders["sent_ns"] >= middle).all()
+    assert part.fills["fee"][part.fills["maker"]].sum() > 0 and part.settings["maker_fee_ppm"] == 200
+    assert len(tm.backtest(root, end=middle).orders) < len(whole.orders)
+
+
+def test_a_model_that_fails_is_said_with_file_and_line(root):
+    done = mesh_here(root, "backtest", "--strategy", "failing")
+    line = next(n for n, text in enumerate(KERNEL.splitlines(), 1) if "1 // int" in text)
+    assert done.returncode == 1 and f"glance.py:{line}" in done.stderr.replace("\n", ""), done.stderr
+
+
+@pytest.mark.parametrize(
+    "said, sentence",
+    [
+        ({"strategies": ["none"]}, "there is no strategy 'none' in mesh.toml; there are honest, peeking, failing"),
+        ({"queue": "fifo"}, "queue = 'fifo' is unknown; there are risk_averse"),
+        ({"through": "half"}, "through = 'half' is unknown; there are shown, whole"),
+        ({"fees": "cheap"}, "fees 'cheap' are none; allowed: spot"),
+        ({"latency": "nowhere.csv"}, "latency 'nowhere.csv' is none: allowed are ms like 5"),
+        ({"latency": "recorded"}, "no order on binance.BTCUSDT, binance.ETHUSDT was recorded"),
+        ({"start": "2024-08-10", "end": "2024-08-09"}, "the end has to be after the start"),
+        ({"start": "2030-01-01"}, "nothing is recorded from 2030-01-01 to None that could be traded"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(root, said, sentence):
+    with pytest.raises(ReadError, match=sentence.replace("(", r"\(")):
+        tm.backtest(root, **said)
+
+
+def test_the_command_says_first_what_is_missing(root):
+    done = mesh_here(root, "backtest", "--latency", "1", "--at", root)
+    assert done.returncode == 0, done.stderr
+    assert "is not complete" in done.stdout.splitlines()[0] and "honest" in done.stdout
+    refused = mesh_here(root, "backtest", "--queue", "fifo", "--json")
+    assert refused.returncode == 1 and "there are risk_averse" in refused.stderr

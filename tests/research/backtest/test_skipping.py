@@ -1,0 +1,43 @@
+"""From wake-up to wake-up the executor says what it says when it is given every event."""
+
+import pytest
+from msgspec.structs import replace
+
+from tests.support.backtest_scene import SUBJECTS, RandomMarket, RandomSignals, course, scene
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings_trading import ExecutionSettings, StrategySettings
+from tickmesh.nodes.exchange.market.fees import Fees
+from tickmesh.nodes.exchange.market.latency import SampledLatency
+from tickmesh.research.backtest.terms import VenueTerms
+
+BOUNDS = {"slippage_max_bp": 3.0, "patience_ms": 400, "lifetime_ms": 3000, "reprices_per_min": 60.0, "horizon_ms": 4000,
+    "slices": 4, "participation": 0.3, "spread_max_bp": 0.5}  # fmt: skip
+STRATEGIES = (
+    StrategySettings(name="a", order_quantity="0.03", position_max="0.2",
+        styles=("post_only", "patient", "sweep", "twap", "pov", "limit"), execution=ExecutionSettings(**BOUNDS)),
+    StrategySettings(name="b", order_quantity="0.06", position_max="0.2", styles=("twap", "pov"),
+        execution=ExecutionSettings(**BOUNDS | {"slice_style": "post_only", "improve_ticks": 1})),
+    StrategySettings(name="c", target_quantity="0.08", styles=("post_only", "patient", "market"),
+        execution=ExecutionSettings(**BOUNDS)),
+    StrategySettings(name="d", state="shadow", styles=("patient", "twap", "limit"), order_quantity="0.04",
+        execution=ExecutionSettings(**BOUNDS | {"slice_style": "sweep"})),
+)  # fmt: skip
+WITHOUT_VOLUME = (replace(STRATEGIES[0], styles=("post_only", "patient", "limit")), *STRATEGIES[2:])  # nobody asks for trades
+
+
+@pytest.mark.parametrize("seed, strategies, loss", [(1, STRATEGIES, "200"), (2, STRATEGIES, "200"), (3, WITHOUT_VOLUME, "")])
+def test_skipping_from_wake_up_to_wake_up_says_the_same_as_every_event(tmp_path, seed, strategies, loss):
+    config = scene(tmp_path, RandomMarket(seed).run(1000), strategies, {"daily_loss_max": loss})
+    runs = []
+    for every_event in (False, True):
+        latency = SampledLatency([(0.0, 0.0), (3.0, 1.0), (40.0, 12.0), (200.0, 90.0)], seed)
+        terms = VenueTerms("probability_power", fees=Fees(200, 500), latency=latency)
+        runs.append(course(config, terms, RandomSignals(seed, SUBJECTS), every_event))
+    skipped, stepped = runs
+    assert [bytes(event.raw) for event in skipped.said] == [bytes(event.raw) for event in stepped.said]
+    assert skipped.session.fills().tobytes() == stepped.session.fills().tobytes()
+    assert skipped.session.orders().tobytes() == stepped.session.orders().tobytes()
+    assert skipped.follower.wakes < 0.8 * stepped.follower.wakes
+    intents = sum(event.kind == Kind.intent for event in skipped.said)
+    fills = skipped.session.fills()
+    assert intents > 50 and fills["maker"].any() and not fills["maker"].all(), (intents, len(fills))

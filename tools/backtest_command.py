@@ -1,0 +1,45 @@
+"""`mesh backtest` as typer reads it; the work is in tools/backtest.py."""
+
+from typing import Annotated
+
+import typer
+
+from tickmesh.tools import terminal
+from tickmesh.tools.research_commands import At, End, Json, Start
+
+
+def add_to(commands: typer.Typer) -> None:
+    """Adds the command to a group."""
+    commands.command()(backtest)
+
+
+def backtest(
+    start: Start = None,
+    end: End = None,
+    strategy: Annotated[list[str] | None, typer.Option(help="Only this one, whatever its state is. Again for more.")] = None,
+    latency: Annotated[
+        str,
+        typer.Option(help="ms one way (5), there and back (5,3), a file of measured ones, or recorded. Else as [exchange]."),
+    ] = "",
+    queue: Annotated[str, typer.Option(help="risk_averse, probability_power, probability_log. Else as [exchange].")] = "",
+    fees: Annotated[str, typer.Option(help="spot, free …, or maker,taker in basis points (2,5). Else as [exchange].")] = "",
+    through: Annotated[str, typer.Option(help="Beyond its price an order gets what was shown, or its whole.")] = "shown",
+    impact: Annotated[bool, typer.Option(help="What orders take is gone until the level changes.")] = True,
+    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 1,
+    at: At = None,
+    json: Json = False,
+) -> None:
+    """Trade what was recorded with the strategies of mesh.toml at a simulated venue. The mesh may be running.
+
+    Models see the log event by event, the executor is the one that runs live. Its orders wait in the recorded books' queues.
+    The first line says what is missing in the recording. docs/backtest.md has what is assumed.
+
+    mesh backtest --start 2024-08-09 --end 2024-08-10 --latency 5,3
+
+    mesh backtest --start 1h --strategy patient --queue probability_power --fees 2,5 --json
+    """
+    from tickmesh.tools import backtest as command
+
+    choice = command.BacktestChoice(start, end, tuple(strategy or ()), latency, queue, fees, through, impact, seed)
+    result = command.summary(command.run(at, choice))
+    terminal.print_json(result) if json else command.show(result)
