@@ -15,7 +15,9 @@ NEW, AMEND = 1, 3  # actions of an intent
 BEGUN, ENDED = 1, 2  # states of a parent
 REJECTED = 7  # status of an update
 WIDE = 1 << 64
-ENDING_MS = 2_000.0  # for so long an executor may be busy ending a parent whose time is over: its child has to be cancelled first
+ENDING_MS = (
+    2_000.0  # for so long an executor may be busy ending a parent whose time is over: its child has to be cancelled first
+)
 AMENDED = ("REPLACED", "AMENDMENT")  # how either venue calls it
 NAMES = (
     "parent_open", "parent_doubled", "parent_unknown", "parent_exceeded", "parent_different", "parent_late", "child_different",
