@@ -1,6 +1,6 @@
 """`mesh export --format hftbacktest`: an instrument's UTC day as an event array (.npz) that hftbacktest loads as it is.
 
-FOLDER/hftbacktest.json says what is finished, and of every file rows, tick and lot size, and by how much local times were moved.
+FOLDER/hftbacktest.json says what is finished: of every file rows, tick and lot size, and by how much local times were moved.
 """
 
 import contextlib

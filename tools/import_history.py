@@ -19,7 +19,7 @@ from tickmesh.tools.extras import need
 from tickmesh.tools.importing import exported_files, klines
 from tickmesh.tools.importing.archiving import ImportArchive, Terms
 from tickmesh.tools.importing.assembly import Tally
-from tickmesh.tools.importing.plan import FORMATS, ImportPlan, files_of, groups_of, look, size_of
+from tickmesh.tools.importing.plan import FORMATS, ImportPlan, chains_of, files_of, groups_of, look, size_of
 from tickmesh.tools.importing.source import Named, Source
 from tickmesh.tools.importing.state import ImportState, read_state, write_state
 from tickmesh.tools.sources import MARKET, MARKETS
@@ -82,6 +82,8 @@ def _import(place: Config, plan: ImportPlan, terms: Terms, dry: bool) -> JsonObj
     new = [one for one in plan.sources if one.sha256 not in state.known]
     new = list({one.sha256: one for one in reversed(new)}.values())[::-1]  # a file that is named twice is one
     groups = groups_of(new)
+    for group in groups:
+        chains_of(group)  # refuses what cannot go together before anything is written
     _check_begun(state, groups, terms)
     tally = Tally()
     if not dry and groups:

@@ -21,7 +21,7 @@ EXCHANGE, LOCAL, BUY, SELL = (np.uint64(1 << bit) for bit in (31, 30, 29, 28))
 class EventArray(NamedTuple):
     """`rows`: dtype EVENT. `moved_ns`: by how much all local times were moved, so that none is before the exchange's.
 
-    `unsynced`: levels left out, since no book is known that they belong to; `untimed`: rows for which one clock stands for both.
+    `unsynced`: levels left out, of which no book is known; `untimed`: rows for which one clock stands for both.
     """
 
     rows: np.ndarray
@@ -38,6 +38,7 @@ def event_array(book: np.ndarray, depth: np.ndarray, trades: np.ndarray, exponen
     are left out.
     """
     trades = trades[(trades["flags"] & Flag.OFF_BOOK) == 0]
+    depth, trades = _timed(depth), _timed(trades)
     unsynced = (depth["flags"] & Flag.UNSYNCED) != 0
     depth = depth[~unsynced]
     parts = [_cleared(depth), _levels(depth), _trades(trades)]
@@ -87,6 +88,13 @@ def in_both_orders(rows: np.ndarray) -> np.ndarray:
     anchors, ranks = np.concatenate(keys, axis=1)
     found: np.ndarray = np.concatenate(parts)[np.lexsort((ranks, anchors))]
     return found
+
+
+def _timed(rows: np.ndarray) -> np.ndarray:
+    """The rows with the log's time as that of receipt, where neither clock is known."""
+    out = rows.copy()
+    out["recv_ns"] = np.where((rows["recv_ns"] == 0) & (rows["venue_ns"] == 0), rows["seq_ns"], rows["recv_ns"])
+    return out
 
 
 def _events(count: int) -> np.ndarray:

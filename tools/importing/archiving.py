@@ -74,22 +74,23 @@ def _as_decided(decided: DecidedInstruments, wanted: Mapping[str, ExponentDecisi
     return found
 
 
-def definitions_of(instruments: Mapping[str, Instrument], terms: Terms, state: ImportState) -> list[bytearray]:
+def definitions_of(instruments: Mapping[str, Instrument], terms: Terms, stored: dict[str, str]) -> list[bytearray]:
     """The `instrument` events with which a group begins, as far as they are news: exponents, and the sizes that are said.
 
-    A size that nobody has said is 0, not known; none is made up. Raises Failure.
+    `stored`: subject → the record that is stored, in hex; what is news is put into it. A size that nobody has said is 0,
+    not known; none is made up. Raises Failure.
     """
     out = []
     for subject, one in sorted(instruments.items()):
-        if subject in state.definitions and not terms.tick:
+        if subject in stored and not terms.tick:
             continue
         try:
             event = definition(one, 0, tick_size=terms.tick or "0", lot_size=terms.lot or "0")
         except DecimalError as error:
             raise Failure(f"--tick {terms.tick} and --lot {terms.lot} are no sizes of {subject}: {error}") from None
         said = decode(event).records.tobytes().hex()
-        if state.definitions.get(subject) != said:
-            state.definitions[subject] = said
+        if stored.get(subject) != said:
+            stored[subject] = said
             out.append(event)
     return out
 
@@ -150,13 +151,14 @@ class ImportArchive:
                 "goes back: import all files of the time together into another --source"
             )
         instruments = decide(self.config, group, terms, not self.dry)
+        own = {subject: one for subject, one in instruments.items() if not _is_exported(group, subject)}
+        stored = dict(self.state.definitions)
+        definitions = definitions_of(own, terms, stored)
         if not self.dry:
             self.state.begun = Beginning({one.sha256: one.path.name for one in group}, terms.words())
             write_state(self.config.source_dir, self.state)
         assembly = Assembly(self.state, tally)  # a new one for each group, so that one taken up again is no other
         counts = FileCounts(Counter(), Counter())
-        own = {subject: one for subject, one in instruments.items() if not _is_exported(group, subject)}
-        definitions = definitions_of(own, terms, self.state)
         files = [_described(one) for one in group]
         begun = assembly.begin({"files": files, "mode": "import"}, definitions, group[0].window.first_ns)
         said = said_by(group, Known(instruments, assembly.ids), progress)
@@ -167,6 +169,7 @@ class ImportArchive:
 
         self._archive(all_events())
         assembly.keep()
+        self.state.definitions = stored
         self.state.files = self.state.files + [_entry(one, counts, number) for number, one in enumerate(group)]
         self.state.begun = None
         if self.writer is not None:

@@ -5,18 +5,22 @@ the same two times are one change; a clear with the snapshot after it is one boo
 counted, and nothing of it can be proven complete.
 """
 
+import math
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
 
 from tickmesh.bus.schema import DEPTH, Flag, Kind
+from tickmesh.bus.schema import TRADE as TRADE_RECORD
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.feed.streams import KINDS
-from tickmesh.nodes.venues.parsing.decimals import DecimalError, plain
+from tickmesh.nodes.venues.parsing.decimals import MANTISSA_MAX, DecimalError
 from tickmesh.nodes.venues.parsing.writer import Writer
 from tickmesh.tools.importing import text_files
 from tickmesh.tools.importing.rows import READ_ERRORS, Row, Said, Window
@@ -35,6 +39,7 @@ VERSION_2 = np.dtype([
     ("fval", "<f8"),
 ])  # fmt: skip
 VERSION_1_COLUMNS = 6
+ULPS = 4  # by so much a price that was computed, as 3 × 0.1, may be beside its decimal
 LACKS = ("no ids: they are counted by the import", "no definitions of instruments (tick and lot size)", "prices as floats")
 
 
@@ -158,6 +163,7 @@ class _Events:
 
     def __init__(self, instrument: Instrument, window: Window, known: Known, subject: str):
         self.out = Writer(instrument)
+        self.exponents = instrument.price_exponent, instrument.quantity_exponent
         self.window = window
         self.ids = {kind: known.ids(kind, subject) for kind in KINDS}
         self.levels: dict[int, dict[int, int]] = {1: {}, -1: {}}
@@ -218,7 +224,7 @@ class _Events:
     def _clear(self, side: int, upto: float) -> None:
         """Removes the levels from the best one to this price; all of the side where it is no number."""
         own = self.levels[side]
-        bound = self.out.price(plain(repr(upto).encode())) if np.isfinite(upto) else None
+        bound = _mantissa(upto, self.exponents[0]) if np.isfinite(upto) else None
         for price in [one for one in own if bound is None or (one - bound) * side >= 0]:
             del own[price]
 
@@ -227,8 +233,10 @@ class _Events:
             raise DecimalError(f"a trade of side {row.side}; buy or sell is needed")
         at = self._at(row.venue_ns, row.recv_ns)
         number = self.ids[Kind.trade].take(at)
-        texts = plain(repr(row.price).encode()), plain(repr(row.quantity).encode())
-        record = self.out.fill(number, *texts, row.venue_ns, 0, row.side)
+        price, lots = self._price(row), self._lots(row)
+        if not (price and lots):
+            raise DecimalError(f"a trade of {row.quantity} at {row.price}; both must be above 0")
+        record = np.array([(number, price, lots, row.venue_ns, 0, row.side, b"")], TRADE_RECORD).tobytes()
         return Row(at, self.out.trades(record, number, number, row.venue_ns, row.recv_ns))
 
     def _quote(self, row: EventRow) -> Iterator[Row]:
@@ -240,7 +248,19 @@ class _Events:
             yield Row(at, self.out.quote(number, number, row.venue_ns, row.recv_ns, number, *sides, row.venue_ns))
 
     def _price(self, row: EventRow) -> int:
-        return self.out.price(plain(repr(row.price).encode()))
+        return _mantissa(row.price, self.exponents[0])
 
     def _lots(self, row: EventRow) -> int:
-        return self.out.quantity(plain(repr(row.quantity).encode()))
+        return _mantissa(row.quantity, self.exponents[1])
+
+
+@lru_cache(1 << 14)
+def _mantissa(value: float, exponent: int) -> int:
+    """The mantissa of the decimal that a float stands for: of those the exponent can hold the nearest, if that is as near as
+    arithmetic with floats leaves it. Raises DecimalError."""
+    if not (math.isfinite(value) and value >= 0):
+        raise DecimalError(f"{value} is no number from 0 on")
+    mantissa = int(Decimal(repr(value)).scaleb(-exponent).to_integral_value())
+    if mantissa > MANTISSA_MAX or abs(float(Decimal(mantissa).scaleb(exponent)) - value) > ULPS * math.ulp(value):
+        raise DecimalError(f"{value!r} is not held by exponent {exponent}: give --price-exponent or --quantity-exponent")
+    return mantissa

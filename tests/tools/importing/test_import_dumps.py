@@ -62,7 +62,7 @@ def test_every_trade_is_there_exactly_and_a_hole_is_missing_for_good(root):
     events = published.stored_events(root / "data/history", "trade")
     assert as_made(events) == wanted(old + new)
     assert all(event.recv_ns == 0 and event.sent_ns == 0 for event in events), "no receive time is made up"
-    assert [event.seq_ns for event in events[:400]] == [one.at_ns for one in old]
+    assert all(0 <= event.seq_ns - one.at_ns < 10 for event, one in zip(events, old)), "the log's time is the venue's"
     gaps = [gap for event in published.stored_events(root / "data/history", "gap") for gap in event.records]
     assert [(int(gap["first_id"]), int(gap["last_id"]), GapState(int(gap["state"]))) for gap in gaps] == [
         (500, 502, GapState.open), (500, 502, GapState.unrecoverable),
