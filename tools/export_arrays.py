@@ -89,9 +89,9 @@ def _one(config: Config, archive: ArchiveReader, folder: Path, subject: str, day
         raise Failure(f"{folder / name} was made from log {known['log_id']}, here is {archive.log_id:016x}: take another --to")
     if known and known["last_seq"] == made_of and (folder / name).is_file():
         return None
-    rows = [_rows(config, kind, subject, day) for kind in KINDS]
+    depth, trades = (_rows(config, kind, subject, day) for kind in KINDS)
     definition = _definition(config, subject, day)
-    array = event_array(_book_before(files[0].path), *rows, definition[:2])
+    array = event_array(_book_before(files[0].path), depth, trades, definition[:2])
     _write(folder / name, array)
     entry = {
         "path": name, "rows": len(array.rows), "instrument": subject, "day": day, "log_id": f"{archive.log_id:016x}",
@@ -115,10 +115,12 @@ def _definition(config: Config, subject: str, day: str) -> tuple[int, int, int, 
     known = reader.definitions(config, subject, day_start_ns(day), day_start_ns(day) + DAY_NS)
     if len({one[1:] for one in known}) > 1:
         raise Failure(f"{subject} has exponents {known[0][1:]} and {known[1][1:]} on {day}: one array has room for one")
-    newest = reader.latest(config, f"instrument.{subject}")
-    record = newest.records[-1] if newest is not None else None
-    sizes = (int(record["tick_size"]), int(record["lot_size"])) if record is not None else (0, 0)
-    return (*known[0][1:], *sizes)
+    try:
+        rows = reader.arrays(config, f"instrument.{subject}", None, day_start_ns(day) + DAY_NS, gaps="ignore")
+    except reader.ReadError:
+        rows = np.zeros(0, row_dtype(Kind.instrument))  # it was never defined
+    price, quantity = known[0][1:]
+    return (price, quantity, int(rows["tick_size"][-1]), int(rows["lot_size"][-1])) if len(rows) else (price, quantity, 0, 0)
 
 
 def _book_before(path: Path) -> np.ndarray:

@@ -51,11 +51,11 @@ def import_history(
     Exit code 1: bars do not agree, or nothing could be imported; why is printed.
     """
     from tickmesh.tools import import_history as command
-    from tickmesh.tools.importing.archiving import Terms
+    from tickmesh.tools.importing.archiving import StatedTerms
     from tickmesh.tools.importing.source import Named
 
     named = Named(format, venue, tuple(symbol or ()))
-    result = command.import_files(files, source, named, Terms(tick, lot, price_exponent, quantity_exponent), dry_run)
+    result = command.import_files(files, source, named, StatedTerms(tick, lot, price_exponent, quantity_exponent), dry_run)
     terminal.print_json(result) if json else command.show(result)
     if not result["ok"]:
         raise typer.Exit(1)

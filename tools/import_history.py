@@ -17,10 +17,10 @@ from tickmesh.bus.space import refusal
 from tickmesh.storage.archive.reader import ArchiveReader
 from tickmesh.tools.extras import need
 from tickmesh.tools.importing import exported_files, klines
-from tickmesh.tools.importing.archiving import ImportArchive, Terms
+from tickmesh.tools.importing.archiving import ImportArchive, StatedTerms
 from tickmesh.tools.importing.assembly import Tally
 from tickmesh.tools.importing.plan import FORMATS, ImportPlan, chains_of, files_of, groups_of, look, size_of
-from tickmesh.tools.importing.source import Named, Source
+from tickmesh.tools.importing.source import Named, SourceFile
 from tickmesh.tools.importing.state import ImportState, read_state, write_state
 from tickmesh.tools.sources import MARKET, MARKETS
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
@@ -34,7 +34,7 @@ BESIDE = {
 Shown = tuple[Callable[[str], None], Callable[[int], None]]
 
 
-def import_files(paths: Sequence[Path], source: str, named: Named, terms: Terms, dry: bool) -> JsonObject:
+def import_files(paths: Sequence[Path], source: str, named: Named, terms: StatedTerms, dry: bool) -> JsonObject:
     """Imports files into the source of this name; gives what `--json` prints. Raises Failure; what is archived then stays."""
     _check(source, named, terms)
     files = files_of(paths)
@@ -53,7 +53,7 @@ def import_files(paths: Sequence[Path], source: str, named: Named, terms: Terms,
         raise Failure(f"{place.source_dir} cannot be used: {refusal(error, place.source_dir)}") from None
 
 
-def _check(source: str, named: Named, terms: Terms) -> None:
+def _check(source: str, named: Named, terms: StatedTerms) -> None:
     try:
         msgspec.convert(source, SourceName)
     except msgspec.ValidationError:
@@ -75,7 +75,7 @@ def _check_place(place: Config) -> None:
         )
 
 
-def _import(place: Config, plan: ImportPlan, terms: Terms, dry: bool) -> JsonObject:
+def _import(place: Config, plan: ImportPlan, terms: StatedTerms, dry: bool) -> JsonObject:
     everything = {subject for one in plan.sources for subject in one.subjects}
     config = _with_instruments(place, everything)
     state = read_state(place.source_dir, _identity(plan))
@@ -93,7 +93,7 @@ def _import(place: Config, plan: ImportPlan, terms: Terms, dry: bool) -> JsonObj
     archive = ImportArchive(config, state, dry) if groups else None
     try:
         if archive is not None:
-            with _bar("importing", sum(one.bytes for one in new)) as (begun, progress):
+            with _bar("importing", sum(one.size for one in new)) as (begun, progress):
                 for group in groups:
                     begun(group[0].path.name)
                     archive.take_group(group, terms, tally, progress)
@@ -134,7 +134,7 @@ def _with_instruments(place: Config, subjects: set[str]) -> Config:
     return Config(msgspec.structs.replace(place.mesh, instruments=instruments), place.root)
 
 
-def _check_begun(state: ImportState, groups: list[list[Source]], terms: Terms) -> None:
+def _check_begun(state: ImportState, groups: list[list[SourceFile]], terms: StatedTerms) -> None:
     """Raises Failure where an import was interrupted and this call would not go on with just that."""
     if state.begun is None:
         return
@@ -149,7 +149,7 @@ def _check_begun(state: ImportState, groups: list[list[Source]], terms: Terms) -
         raise Failure(f"the import that was interrupted was begun with {said or 'no sizes and exponents'}: give the same")
 
 
-def _file(source: Source, state: ImportState, new: list[Source]) -> JsonObject:
+def _file(source: SourceFile, state: ImportState, new: list[SourceFile]) -> JsonObject:
     entry = next(one for one in state.files if one.sha256 == source.sha256)
     return {
         "path": str(source.path), "format": source.format, "subjects": list(source.subjects),
@@ -159,9 +159,9 @@ def _file(source: Source, state: ImportState, new: list[Source]) -> JsonObject:
     }  # fmt: skip
 
 
-def _checked(place: Config, files: list[Source], state: ImportState) -> list[klines.KlineCheck]:
+def _checked(place: Config, files: list[SourceFile], state: ImportState) -> list[klines.KlineCheck]:
     subjects = sorted({subject for one in state.files for subject in one.subjects if "trade" in one.kinds})
-    with _bar("comparing bars", sum(one.bytes for one in files)) as (begun, progress):
+    with _bar("comparing bars", sum(one.size for one in files)) as (begun, progress):
         found = []
         for file in files:
             begun(file.path.name)

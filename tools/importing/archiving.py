@@ -18,7 +18,7 @@ from tickmesh.tools.importing import event_arrays, exported_files
 from tickmesh.tools.importing.assembly import Assembly, Tally
 from tickmesh.tools.importing.plan import LATE_NS, TEXT, Chain, chains_of
 from tickmesh.tools.importing.rows import OddRow, Said, in_order, merged
-from tickmesh.tools.importing.source import Known, Source
+from tickmesh.tools.importing.source import Known, SourceFile
 from tickmesh.tools.importing.state import Beginning, ImportedFile, ImportState, write_state
 from tickmesh.tools.importing.text_files import Progress
 from tickmesh.tools.terminal import Failure
@@ -26,14 +26,14 @@ from tickmesh.tools.terminal import Failure
 BLOCK_EVENTS = 100_000  # that are in memory, and then a cut of the archive
 BLOCK_BYTES = 64 << 20
 USUAL_EXPONENT = -8
-READERS: dict[str, Callable[[Source, Known, Progress], Iterator[Said]]] = {
+READERS: dict[str, Callable[[SourceFile, Known, Progress], Iterator[Said]]] = {
     **{name: format.read for format in TEXT for name in format.NAMES},
     event_arrays.ARRAYS: event_arrays.read,
     exported_files.EXPORT: exported_files.read,
 }
 
 
-class Terms(NamedTuple):
+class StatedTerms(NamedTuple):
     """What the person says of the instruments: tick and lot size as decimal text, "" for not known; exponents, None for −8."""
 
     tick: str = ""
@@ -46,7 +46,7 @@ class Terms(NamedTuple):
         return {name: str(value) for name, value in self._asdict().items() if value not in ("", None)}
 
 
-def decide(config: Config, sources: list[Source], terms: Terms, keep: bool) -> dict[str, Instrument]:
+def decide(config: Config, sources: list[SourceFile], terms: StatedTerms, keep: bool) -> dict[str, Instrument]:
     """The instruments of sources by subject, at exponents that are decided once for the folder and stay. Raises Failure."""
     wanted: dict[str, ExponentDecision] = {}
     for source in sources:
@@ -74,7 +74,7 @@ def _as_decided(decided: DecidedInstruments, wanted: Mapping[str, ExponentDecisi
     return found
 
 
-def definitions_of(instruments: Mapping[str, Instrument], terms: Terms, stored: dict[str, str]) -> list[bytearray]:
+def definitions_of(instruments: Mapping[str, Instrument], terms: StatedTerms, stored: dict[str, str]) -> list[bytearray]:
     """The `instrument` events with which a group begins, as far as they are news: exponents, and the sizes that are said.
 
     `stored`: subject → the record that is stored, in hex; what is news is put into it. A size that nobody has said is 0,
@@ -102,7 +102,7 @@ class FileCounts(NamedTuple):
     odd: Counter[int]
 
 
-def said_by(group: list[Source], known: Known, progress: Progress) -> Iterator[tuple[int, Said]]:
+def said_by(group: list[SourceFile], known: Known, progress: Progress) -> Iterator[tuple[int, Said]]:
     """(number of the file in the group, row) of all files, in order of time."""
     numbers = {one.path: number for number, one in enumerate(group)}
 
@@ -117,7 +117,7 @@ def said_by(group: list[Source], known: Known, progress: Progress) -> Iterator[t
 
 
 def events_of(
-    assembly: Assembly, group: list[Source], counts: FileCounts, said: Iterator[tuple[int, Said]]
+    assembly: Assembly, group: list[SourceFile], counts: FileCounts, said: Iterator[tuple[int, Said]]
 ) -> Iterator[bytearray]:
     """The events of a group's rows, and of its end."""
     for number, one in said:
@@ -143,7 +143,7 @@ class ImportArchive:
         if self.writer is not None:
             self.writer.close()
 
-    def take_group(self, group: list[Source], terms: Terms, tally: Tally, progress: Progress) -> None:
+    def take_group(self, group: list[SourceFile], terms: StatedTerms, tally: Tally, progress: Progress) -> None:
         """Archives all rows of a group, then says so in import.json. Raises Failure; what is archived stays."""
         if group[0].window.first_ns < self.state.seq_ns - LATE_NS:
             raise Failure(
@@ -224,17 +224,17 @@ class ImportArchive:
         )
 
 
-def _is_exported(group: list[Source], subject: str) -> bool:
+def _is_exported(group: list[SourceFile], subject: str) -> bool:
     return any(one.format == exported_files.EXPORT and subject in one.subjects for one in group)
 
 
-def _described(source: Source) -> dict[str, object]:
+def _described(source: SourceFile) -> dict[str, object]:
     return {"name": source.path.name, "sha256": source.sha256, "format": source.format, "lacks": list(source.lacks)}
 
 
-def _entry(source: Source, counts: FileCounts, number: int) -> ImportedFile:
+def _entry(source: SourceFile, counts: FileCounts, number: int) -> ImportedFile:
     kinds = tuple(kind.name for kind in source.kinds)
     return ImportedFile(
-        source.path.name, source.sha256, source.bytes, source.format, source.subjects, kinds, *source.window,
+        source.path.name, source.sha256, source.size, source.format, source.subjects, kinds, *source.window,
         counts.rows[number], counts.odd[number], source.lacks,
     )  # fmt: skip

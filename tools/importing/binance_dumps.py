@@ -17,8 +17,8 @@ from tickmesh.nodes.venues.parsing.decimals import DecimalError, integer, plain
 from tickmesh.nodes.venues.parsing.times import checked_time
 from tickmesh.nodes.venues.parsing.writer import Writer
 from tickmesh.tools.importing import text_files
-from tickmesh.tools.importing.rows import Row, Said, Window
-from tickmesh.tools.importing.source import Known, Named, Source, each_row, window_of
+from tickmesh.tools.importing.rows import FileSpan, Row, Said
+from tickmesh.tools.importing.source import Known, Named, SourceFile, each_row, window_of
 from tickmesh.tools.importing.text_files import Progress, Surveyed
 from tickmesh.tools.terminal import Failure
 
@@ -31,7 +31,7 @@ TIMELESS = "no receive times: recv_ns is 0, and the log's time is the venue's"
 FLAGS = {b"true": True, b"false": False}
 
 
-class Columns(NamedTuple):
+class DumpColumns(NamedTuple):
     """The columns of one sort of dump: how many at which venue, where its time stands, and how its header begins."""
 
     venues: dict[int, str]
@@ -42,20 +42,20 @@ class Columns(NamedTuple):
 
 
 COLUMNS = {
-    "binance-trades": Columns(
+    "binance-trades": DumpColumns(
         {7: "binance", 6: "binance_usdm"}, 4, b"id,", Kind.trade, (TIMELESS, "no event times", "no word which met no book")
     ),
-    "binance-aggTrades": Columns(
+    "binance-aggTrades": DumpColumns(
         {8: "binance", 7: "binance_usdm"}, 5, b"agg_trade_id,", Kind.trade,
         (TIMELESS, "no event times", "trades of one order at one price are one, with the id of the last of them"),
     ),
-    "binance-bookTicker": Columns({7: "binance_usdm"}, 5, b"update_id,", Kind.quote, (TIMELESS,)),
-    KLINES: Columns({12: ""}, 0, b"open_time,", Kind.trade, ("bars, only compared with those of the trades that are here",)),
+    "binance-bookTicker": DumpColumns({7: "binance_usdm"}, 5, b"update_id,", Kind.quote, (TIMELESS,)),
+    KLINES: DumpColumns({12: ""}, 0, b"open_time,", Kind.trade, ("bars, compared with those of the trades that are here",)),
 }  # fmt: skip
 NAMES = tuple(COLUMNS)
 
 
-def claims(path: Path, seen: Surveyed, named: Named) -> Source | None:
+def claims(path: Path, seen: Surveyed, named: Named) -> SourceFile | None:
     """The dump as a source; its name says the instrument, else --symbol. None for what is no dump. Raises Failure."""
     match = FILE_NAME.fullmatch(path.name)
     first = seen.head[0]
@@ -82,7 +82,7 @@ def claims(path: Path, seen: Surveyed, named: Named) -> Source | None:
         raise Failure(f"{path} has the {count} columns of {columns.venues[count]}, and --venue says {venue}")
     window = window_of(path, seen, lambda line: to_moment(line.split(b",")[columns.time]))
     subjects = (f"{venue}.{symbol}",) if venue else (f".{symbol}",)
-    return Source(path, format, subjects, (columns.kind,), seen.sha256, seen.bytes, window, columns.lacks)
+    return SourceFile(path, format, subjects, (columns.kind,), seen.sha256, seen.size, window, columns.lacks)
 
 
 def to_moment(text: bytes) -> int:
@@ -101,55 +101,55 @@ def _number(text: bytes) -> int:
     return integer(text.decode("ascii", "replace"))
 
 
-def read(source: Source, known: Known, progress: Progress) -> Iterator[Said]:
+def read(source: SourceFile, known: Known, progress: Progress) -> Iterator[Said]:
     """The rows of a dump as events: a trade each, of first to last id where one stands for several, or a quote each."""
     columns = COLUMNS[source.format]
     width = next(n for n, venue in columns.venues.items() if venue in ("", source.subjects[0].partition(".")[0]))
     make = READERS[source.format](known.instruments[source.subjects[0]], source.window)
 
     def one(line: bytes) -> Row:
-        fields = line.split(b",")
-        if len(fields) != width:
-            raise DecimalError(f"{len(fields)} columns; {width} are allowed")
-        return make(fields)
+        cells = line.split(b",")
+        if len(cells) != width:
+            raise DecimalError(f"{len(cells)} columns; {width} are allowed")
+        return make(cells)
 
     yield from each_row(text_files.lines(source.path, progress), columns.header, one)
 
 
-def _trades(instrument: Instrument, window: Window) -> Callable[[list[bytes]], Row]:
+def _trades(instrument: Instrument, window: FileSpan) -> Callable[[list[bytes]], Row]:
     out = Writer(instrument)
 
-    def make(fields: list[bytes]) -> Row:
-        trade_id, at = _number(fields[0]), window.check(to_moment(fields[4]))
-        sold = _flag(fields[5])
-        record = out.fill(trade_id, plain(fields[1]), plain(fields[2]), at, 0, -1 if sold else 1)
+    def make(cells: list[bytes]) -> Row:
+        trade_id, at = _number(cells[0]), window.check(to_moment(cells[4]))
+        sold = _flag(cells[5])
+        record = out.fill(trade_id, plain(cells[1]), plain(cells[2]), at, 0, -1 if sold else 1)
         return Row(at, out.trades(record, trade_id, trade_id, at, 0))
 
     return make
 
 
-def _aggregates(instrument: Instrument, window: Window) -> Callable[[list[bytes]], Row]:
+def _aggregates(instrument: Instrument, window: FileSpan) -> Callable[[list[bytes]], Row]:
     out = Writer(instrument)
 
-    def make(fields: list[bytes]) -> Row:
-        first, last, at = _number(fields[3]), _number(fields[4]), window.check(to_moment(fields[5]))
+    def make(cells: list[bytes]) -> Row:
+        first, last, at = _number(cells[3]), _number(cells[4]), window.check(to_moment(cells[5]))
         if not first <= last:
             raise DecimalError(f"an aggregate of trades {first} to {last}; first ≤ last is needed")
-        sold = _flag(fields[6])
-        record = out.fill(last, plain(fields[1]), plain(fields[2]), at, 0, -1 if sold else 1)
+        sold = _flag(cells[6])
+        record = out.fill(last, plain(cells[1]), plain(cells[2]), at, 0, -1 if sold else 1)
         return Row(at, out.trades(record, first, last, at, 0))
 
     return make
 
 
-def _quotes(instrument: Instrument, window: Window) -> Callable[[list[bytes]], Row]:
+def _quotes(instrument: Instrument, window: FileSpan) -> Callable[[list[bytes]], Row]:
     out = Writer(instrument)
     price, quantity = out.price, out.quantity
 
-    def make(fields: list[bytes]) -> Row:
-        update_id, trade_ns, at = _number(fields[0]), to_moment(fields[5]), window.check(to_moment(fields[6]))
-        bid, bid_lots = price(plain(fields[1])), quantity(plain(fields[2]))
-        ask, ask_lots = price(plain(fields[3])), quantity(plain(fields[4]))
+    def make(cells: list[bytes]) -> Row:
+        update_id, trade_ns, at = _number(cells[0]), to_moment(cells[5]), window.check(to_moment(cells[6]))
+        bid, bid_lots = price(plain(cells[1])), quantity(plain(cells[2]))
+        ask, ask_lots = price(plain(cells[3])), quantity(plain(cells[4]))
         return Row(at, out.quote(update_id, update_id, at, 0, update_id, bid, bid_lots, ask, ask_lots, trade_ns))
 
     return make

@@ -23,8 +23,8 @@ from tickmesh.nodes.feed.streams import KINDS
 from tickmesh.nodes.venues.parsing.decimals import MANTISSA_MAX, DecimalError
 from tickmesh.nodes.venues.parsing.writer import Writer
 from tickmesh.tools.importing import text_files
-from tickmesh.tools.importing.rows import READ_ERRORS, Row, Said, Window
-from tickmesh.tools.importing.source import Known, Named, Source, odd
+from tickmesh.tools.importing.rows import READ_ERRORS, FileSpan, Row, Said
+from tickmesh.tools.importing.source import Known, Named, SourceFile, odd
 from tickmesh.tools.importing.text_files import Progress
 from tickmesh.tools.terminal import Failure
 
@@ -38,6 +38,7 @@ VERSION_2 = np.dtype([
     ("ev", "<u8"), ("exch_ts", "<i8"), ("local_ts", "<i8"), ("px", "<f8"), ("qty", "<f8"), ("order_id", "<u8"), ("ival", "<i8"),
     ("fval", "<f8"),
 ])  # fmt: skip
+NAMES_2 = tuple(VERSION_2.names or ())[:5]  # that are read
 VERSION_1_COLUMNS = 6
 ULPS = 4  # by so much a price that was computed, as 3 × 0.1, may be beside its decimal
 LACKS = ("no ids: they are counted by the import", "no definitions of instruments (tick and lot size)", "prices as floats")
@@ -54,7 +55,7 @@ class EventRow(NamedTuple):
     quantity: float
 
 
-def claims(path: Path, sha256: str, named: Named) -> Source | None:
+def claims(path: Path, sha256: str, named: Named) -> SourceFile | None:
     """The array as a source; --symbol says of which instrument it is. None for what is no array. Raises Failure."""
     if path.suffix not in (".npz", ".npy"):
         return None
@@ -66,9 +67,9 @@ def claims(path: Path, sha256: str, named: Named) -> Source | None:
             first, last = first or times[0], times[-1]
     if not first:
         raise Failure(f"{path} has no row that the local side saw, with a time: there is nothing in it to import")
-    window = Window(min(first, last), max(first, last))
+    window = FileSpan(min(first, last), max(first, last))
     subject = f"{VENUE}.{named.symbol(path)}"
-    return Source(path, ARRAYS, (subject,), KINDS, sha256, path.stat().st_size, window, LACKS)
+    return SourceFile(path, ARRAYS, (subject,), KINDS, sha256, path.stat().st_size, window, LACKS)
 
 
 @contextmanager
@@ -118,12 +119,12 @@ def _header(path: Path, file: IO[bytes]) -> tuple[np.dtype, int]:
     except ValueError as error:
         raise Failure(f"{path} holds no numpy array: {error}") from None
     names = dtype.names or ()
-    if len(shape) == 1 and names[:5] == VERSION_2.names[:5] and all(dtype[n] == VERSION_2[n] for n in names[:5]):
+    if len(shape) == 1 and names[:5] == NAMES_2 and all(dtype[name] == VERSION_2[name] for name in NAMES_2):
         return dtype, shape[0]
     if len(shape) == 2 and shape[1] == VERSION_1_COLUMNS and dtype == np.dtype("<f8") and not by_columns:
         return np.dtype(("<f8", VERSION_1_COLUMNS)), shape[0]
     raise Failure(
-        f"{path} has an array of shape {shape} and dtype {dtype}; an event array has {VERSION_2.names[:5]} …, or rows of "
+        f"{path} has an array of shape {shape} and dtype {dtype}; an event array has {NAMES_2} …, or rows of "
         f"{VERSION_1_COLUMNS} floats"
     )
 
@@ -146,7 +147,7 @@ def _version_1(part: np.ndarray) -> list[EventRow]:
     ]
 
 
-def read(source: Source, known: Known, progress: Progress) -> Iterator[Said]:
+def read(source: SourceFile, known: Known, progress: Progress) -> Iterator[Said]:
     """The rows of an array as events."""
     (subject,) = source.subjects
     made = _Events(known.instruments[subject], source.window, known, subject)
@@ -161,7 +162,7 @@ def read(source: Source, known: Known, progress: Progress) -> Iterator[Said]:
 class _Events:
     """Makes events of rows: each trade and each side of a best price by itself, levels of one time together."""
 
-    def __init__(self, instrument: Instrument, window: Window, known: Known, subject: str):
+    def __init__(self, instrument: Instrument, window: FileSpan, known: Known, subject: str):
         self.out = Writer(instrument)
         self.exponents = instrument.price_exponent, instrument.quantity_exponent
         self.window = window

@@ -7,6 +7,7 @@ event time of quotes, no checksums of books, and nothing of processes.
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from tickmesh.research.exported import ExportedFile, read_files, rows_of_table, 
 from tickmesh.storage.archive.rows import row_dtype
 from tickmesh.storage.query.times import ReadError
 from tickmesh.tools.importing import text_files
-from tickmesh.tools.importing.rows import Row, Said, Window
-from tickmesh.tools.importing.source import Known, Source
+from tickmesh.tools.importing.rows import FileSpan, Row, Said
+from tickmesh.tools.importing.source import Known, SourceFile
 from tickmesh.tools.importing.text_files import Progress
 from tickmesh.tools.terminal import Failure
 
@@ -33,7 +34,7 @@ def is_export(place: Path) -> bool:
     return (place / MANIFEST).is_file()
 
 
-def sources(place: Path, progress: Progress) -> tuple[list[Source], list[str]]:
+def sources(place: Path, progress: Progress) -> tuple[list[SourceFile], list[str]]:
     """(every file of an export that holds market data, in words what is left out). Raises Failure."""
     try:
         files = read_files(place)
@@ -54,22 +55,22 @@ def sources(place: Path, progress: Progress) -> tuple[list[Source], list[str]]:
     return found, [f"{one}: what processes and orders said refers to the log it was in" for one in left_out]
 
 
-def _source(file: ExportedFile, wanted: str, progress: Progress) -> Source:
+def _source(file: ExportedFile, wanted: str, progress: Progress) -> SourceFile:
     sha256 = text_files.sha256_of(file.path, progress)
     if sha256 != wanted:
         raise Failure(f"{file.path} is not the file that was exported (its SHA-256 is {sha256}, not {wanted}): export it again")
     kind = Kind[file.kind]
     times = np.concatenate([_rows(kind, table, exponents)["seq_ns"][[0, -1]] for table, exponents in tables_of(file.path)])
-    window = Window(int(times[0]), int(times[-1]))
-    return Source(file.path, EXPORT, (file.subject,), (kind,), sha256, file.bytes, window, LACKS)
+    window = FileSpan(int(times[0]), int(times[-1]))
+    return SourceFile(file.path, EXPORT, (file.subject,), (kind,), sha256, file.bytes, window, LACKS)
 
 
-def exponents_of(source: Source) -> tuple[int, int]:
+def exponents_of(source: SourceFile) -> tuple[int, int]:
     """The exponents of price and quantity that a file's metadata states."""
     return next(exponents for _, exponents in tables_of(source.path))
 
 
-def read(source: Source, known: Known, progress: Progress) -> Iterator[Said]:
+def read(source: SourceFile, known: Known, progress: Progress) -> Iterator[Said]:
     """The file's events in order of their seq, each at the log's time."""
     (kind,), (subject,) = source.kinds, source.subjects
     held = np.zeros(0, row_dtype(kind))
@@ -83,11 +84,11 @@ def read(source: Source, known: Known, progress: Progress) -> Iterator[Said]:
     except ReadError as error:
         raise Failure(str(error)) from None
     yield from _events(kind, subject, held)
-    progress(source.bytes)
+    progress(source.size)
 
 
-def _rows(kind: Kind, table: object, exponents: tuple[int, int]) -> np.ndarray:
-    return rows_of_table(table, row_dtype(kind), row_looks(kind), exponents)  # type: ignore[arg-type]
+def _rows(kind: Kind, table: Any, exponents: tuple[int, int]) -> np.ndarray:
+    return rows_of_table(table, row_dtype(kind), row_looks(kind), exponents)
 
 
 def _events(kind: Kind, subject: str, rows: np.ndarray) -> Iterator[Row]:

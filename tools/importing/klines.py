@@ -16,7 +16,7 @@ from tickmesh.storage.query import reader as stored
 from tickmesh.tools.importing import text_files
 from tickmesh.tools.importing.binance_dumps import COLUMNS, KLINES, to_moment
 from tickmesh.tools.importing.rows import DAY_NS, READ_ERRORS
-from tickmesh.tools.importing.source import Source
+from tickmesh.tools.importing.source import SourceFile
 from tickmesh.tools.importing.text_files import Progress
 from tickmesh.tools.terminal import Failure
 
@@ -50,7 +50,7 @@ class KlineCheck(NamedTuple):
     differences: list[str]
 
 
-def subject_of(source: Source, subjects: list[str]) -> str:
+def subject_of(source: SourceFile, subjects: list[str]) -> str:
     """The instrument that a file of bars is of: what it says, or the one here with its symbol. Raises Failure."""
     (said,) = source.subjects
     found = [one for one in subjects if one == said or (said.startswith(".") and one.endswith(said))]
@@ -62,7 +62,7 @@ def subject_of(source: Source, subjects: list[str]) -> str:
     return found[0]
 
 
-def check(config: Config, source: Source, subject: str, progress: Progress) -> KlineCheck:
+def check(config: Config, source: SourceFile, subject: str, progress: Progress) -> KlineCheck:
     """Compares the bars of a file with those of the trades in the archive."""
     exponents = stored.exponents(config, subject)
     trades = _Trades(config, subject)
@@ -85,7 +85,7 @@ def check(config: Config, source: Source, subject: str, progress: Progress) -> K
     return KlineCheck(source.path.name, subject, equal, differ, absent, odd, differences)
 
 
-def _bars(source: Source, exponents: tuple[int, int], progress: Progress) -> Iterator[Kline | None]:
+def _bars(source: SourceFile, exponents: tuple[int, int], progress: Progress) -> Iterator[Kline | None]:
     """The rows of the file; None for one that cannot be read."""
     price, quantity = reader(exponents[0]), reader(exponents[1])
     for line in text_files.lines(source.path, progress):
@@ -95,9 +95,11 @@ def _bars(source: Source, exponents: tuple[int, int], progress: Progress) -> Ite
             row = line.text.split(b",")
             if len(row) != 12 or not line.ended:
                 raise DecimalError(f"{len(row)} columns; 12 are allowed")
-            prices = [price(plain(one)) for one in row[1:5]]
-            bought, count = quantity(plain(row[9])), integer(row[8].decode("ascii", "replace"))
-            yield Kline(to_moment(row[0]), to_moment(row[6]) + 1, *prices, quantity(plain(row[5])), count, bought)
+            begin_ns, last = to_moment(row[0]), integer(row[6].decode("ascii", "replace"))
+            end_ns = to_moment(str(last + 1).encode())  # it says its last millisecond or microsecond
+            opened, high, low, closed = (price(plain(one)) for one in row[1:5])
+            volume, bought, count = quantity(plain(row[5])), quantity(plain(row[9])), integer(row[8].decode("ascii", "replace"))
+            yield Kline(begin_ns, end_ns, opened, high, low, closed, volume, count, bought)
         except READ_ERRORS:
             yield None
 

@@ -14,7 +14,7 @@ from tickmesh.tools.importing import (
     tardis,
     text_files,
 )
-from tickmesh.tools.importing.source import Named, Source, TextFormat
+from tickmesh.tools.importing.source import Named, SourceFile, TextFormat
 from tickmesh.tools.importing.text_files import Progress
 from tickmesh.tools.terminal import Failure
 
@@ -31,8 +31,8 @@ BESIDE = (".CHECKSUM", ".tmp")
 class ImportPlan(NamedTuple):
     """The sources in order of time; `klines`: bars to compare with; `left_out`: what of the files is not taken, in words."""
 
-    sources: list[Source]
-    klines: list[Source]
+    sources: list[SourceFile]
+    klines: list[SourceFile]
     left_out: list[str]
 
 
@@ -74,7 +74,7 @@ def look(files: Sequence[Path], named: Named, progress: Progress, begun: Callabl
     return plan
 
 
-def _source(file: Path, named: Named, progress: Progress) -> Source:
+def _source(file: Path, named: Named, progress: Progress) -> SourceFile:
     if file.suffix in (".npz", ".npy"):
         source = event_arrays.claims(file, text_files.sha256_of(file, progress), named)
     else:
@@ -88,10 +88,10 @@ def _source(file: Path, named: Named, progress: Progress) -> Source:
     return source
 
 
-Chain = list[Source]  # files that go on one another: the same streams, one after the other
+Chain = list[SourceFile]  # files that go on one another: the same streams, one after the other
 
 
-def chains_of(sources: Sequence[Source]) -> list[Chain]:
+def chains_of(sources: Sequence[SourceFile]) -> list[Chain]:
     """Files of the same format and streams, in order of time. Raises Failure where two formats say the same stream, or two
     files of a format without ids are of the same time."""
     chains: dict[tuple[str, tuple[str, ...], tuple[Kind, ...]], Chain] = {}
@@ -114,13 +114,13 @@ def chains_of(sources: Sequence[Source]) -> list[Chain]:
     return list(chains.values())
 
 
-def _without_ids(source: Source) -> bool:
+def _without_ids(source: SourceFile) -> bool:
     return source.format == event_arrays.ARRAYS or source.format.startswith(tardis.PREFIX)
 
 
-def groups_of(sources: Sequence[Source]) -> list[list[Source]]:
+def groups_of(sources: Sequence[SourceFile]) -> list[list[SourceFile]]:
     """The sources in groups that do not overlap in time, oldest first: after each one the import can be taken up again."""
-    groups: list[list[Source]] = []
+    groups: list[list[SourceFile]] = []
     end_ns = -1
     for one in sources:
         if not groups or one.window.first_ns > end_ns:

@@ -14,8 +14,8 @@ from tickmesh.nodes.feed.streams import KINDS
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.table import ADAPTERS, adapter_of
 from tickmesh.tools.importing import text_files
-from tickmesh.tools.importing.rows import READ_ERRORS, Row, Said, Window
-from tickmesh.tools.importing.source import NOT_ENDED, Known, Named, Source, odd, window_of
+from tickmesh.tools.importing.rows import READ_ERRORS, FileSpan, Row, Said
+from tickmesh.tools.importing.source import NOT_ENDED, Known, Named, SourceFile, odd, window_of
 from tickmesh.tools.importing.text_files import Progress, Surveyed
 from tickmesh.tools.terminal import Failure
 
@@ -30,7 +30,7 @@ LACKS = ("no definitions of instruments (tick and lot size)",)
 SAMPLE = 2000  # lines in which a file has to show whether it is of spot or of USD-M
 
 
-def claims(path: Path, seen: Surveyed, named: Named) -> Source | None:
+def claims(path: Path, seen: Surveyed, named: Named) -> SourceFile | None:
     """The capture as a source: of Binance its streams say the instruments, of others --venue and --symbol do.
 
     None for what is no capture. Raises Failure.
@@ -47,7 +47,7 @@ def claims(path: Path, seen: Surveyed, named: Named) -> Source | None:
     if not chosen:
         raise Failure(f"{path} does not say of which instruments it is: give them with --symbol, as the venue spells them")
     window = window_of(path, seen, lambda line: _parts(line)[0])
-    return Source(path, RAW, tuple(f"{venue}.{one}" for one in chosen), KINDS, seen.sha256, seen.bytes, window, LACKS)
+    return SourceFile(path, RAW, tuple(f"{venue}.{one}" for one in chosen), KINDS, seen.sha256, seen.size, window, LACKS)
 
 
 def _streams(path: Path) -> tuple[set[str], bool]:
@@ -68,7 +68,7 @@ def _parts(line: bytes) -> tuple[int, bytes]:
     return int(match[1]) * UNITS[len(match[1])], match[2]
 
 
-def read(source: Source, known: Known, progress: Progress) -> Iterator[Said]:
+def read(source: SourceFile, known: Known, progress: Progress) -> Iterator[Said]:
     """The events of a capture's frames, each at its receive time."""
     heard = listen(source, known)
     for line in text_files.lines(source.path, progress):
@@ -83,7 +83,7 @@ def read(source: Source, known: Known, progress: Progress) -> Iterator[Said]:
         yield from heard.take(line.number, recv_ns, frame)
 
 
-def listen(source: Source, known: Known) -> "Heard":
+def listen(source: SourceFile, known: Known) -> "Heard":
     """Opens a connection on which the frames of a source are heard."""
     venue = source.subjects[0].partition(".")[0]
     instruments = [known.instruments[subject] for subject in source.subjects]
@@ -93,7 +93,7 @@ def listen(source: Source, known: Known) -> "Heard":
 class Heard:
     """A line's reception that hears the frames of a file on one connection."""
 
-    def __init__(self, reception: Reception, window: Window):
+    def __init__(self, reception: Reception, window: FileSpan):
         self.reception = reception
         self.window = window
         self.connection, _ = reception.open(1, window.first_ns)

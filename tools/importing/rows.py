@@ -38,7 +38,7 @@ class OddRow(NamedTuple):
 Said = Row | OddRow
 
 
-class Window(NamedTuple):
+class FileSpan(NamedTuple):
     """The span of time that a file's rows may be of; what is outside is odd."""
 
     first_ns: int

@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues.parsing.rising import RisingIds
-from tickmesh.tools.importing.rows import DAY_NS, RAW_SHOWN, READ_ERRORS, OddRow, Said, Window
-from tickmesh.tools.importing.text_files import Line, Progress, Surveyed
+from tickmesh.tools.importing.rows import DAY_NS, RAW_SHOWN, READ_ERRORS, FileSpan, OddRow, Said
+from tickmesh.tools.importing.text_files import Progress, Surveyed, TextLine
 from tickmesh.tools.terminal import Failure
 
 NOT_ENDED = "the file ends in the middle of this line; get it again, or end the line where it is whole"
@@ -29,7 +29,7 @@ class Named(NamedTuple):
         return self.symbols[0]
 
 
-class Source(NamedTuple):
+class SourceFile(NamedTuple):
     """A file to import. `subjects`, `kinds`: what it speaks of; `lacks`: what its format cannot say, in words."""
 
     path: Path
@@ -37,8 +37,8 @@ class Source(NamedTuple):
     subjects: tuple[str, ...]
     kinds: tuple[Kind, ...]
     sha256: str
-    bytes: int
-    window: Window
+    size: int
+    window: FileSpan
     lacks: tuple[str, ...] = ()
 
 
@@ -56,14 +56,14 @@ class TextFormat(Protocol):
     def NAMES(self) -> tuple[str, ...]:
         """The names of its formats, as --format takes them."""
 
-    def claims(self, path: Path, seen: Surveyed, named: Named) -> Source | None:
+    def claims(self, path: Path, seen: Surveyed, named: Named) -> SourceFile | None:
         """The file as a source, or None where it is of another format. Raises Failure for one that cannot be imported."""
 
-    def read(self, source: Source, known: Known, progress: Progress) -> Iterator[Said]:
+    def read(self, source: SourceFile, known: Known, progress: Progress) -> Iterator[Said]:
         """The file's rows in its order. Raises Failure where it is damaged."""
 
 
-def window_of(path: Path, seen: Surveyed, moment: Callable[[bytes], int]) -> Window:
+def window_of(path: Path, seen: Surveyed, moment: Callable[[bytes], int]) -> FileSpan:
     """From when to when a file is, by the lines of its two ends that can be read; absurd times among them count for nothing.
 
     Raises Failure where no line can be read.
@@ -74,7 +74,7 @@ def window_of(path: Path, seen: Surveyed, moment: Callable[[bytes], int]) -> Win
         raise Failure(f"{path}: none of its first and last rows can be read ({why}); nothing was imported")
     first, last = median_low(begins), median_low(ends)
     near = [at for at in begins + ends if min(first, last) - DAY_NS <= at <= max(first, last) + DAY_NS]
-    return Window(min(near), max(near))
+    return FileSpan(min(near), max(near))
 
 
 def _moments(lines: Iterable[bytes], moment: Callable[[bytes], int]) -> list[int]:
@@ -99,7 +99,7 @@ def odd(line: int, error: Exception | str, raw: bytes) -> OddRow:
     return OddRow(line, str(error) or type(error).__name__, raw[:RAW_SHOWN])
 
 
-def each_row(lines: Iterable[Line], header: bytes, read: Callable[[bytes], Said]) -> Iterator[Said]:
+def each_row(lines: Iterable[TextLine], header: bytes, read: Callable[[bytes], Said]) -> Iterator[Said]:
     """Reads each line by itself; one that cannot be read costs no other. `header`: what line 1 begins with, if it is one."""
     for line in lines:
         if line.number == 1 and line.text.startswith(header):

@@ -12,7 +12,7 @@ from tickmesh.nodes.sequencer.stream import PackedStream
 from tickmesh.tools.terminal import Failure
 
 FILE = "import.json"
-FORMAT = "tickmesh import 1"
+FORMAT: Literal["tickmesh import 1"] = "tickmesh import 1"
 
 
 class ImportedFile(msgspec.Struct, frozen=True):

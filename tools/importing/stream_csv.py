@@ -13,7 +13,7 @@ from tickmesh.bus.schema import Kind
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, integer
 from tickmesh.tools.importing import raw_capture, text_files
 from tickmesh.tools.importing.rows import READ_ERRORS, Said
-from tickmesh.tools.importing.source import NOT_ENDED, Known, Named, Source, odd, window_of
+from tickmesh.tools.importing.source import NOT_ENDED, Known, Named, SourceFile, odd, window_of
 from tickmesh.tools.importing.text_files import Progress, Surveyed
 
 TRADES, DEPTH = "stream-csv-trade", "stream-csv-depth"
@@ -35,28 +35,28 @@ FLAGS = {"0": False, "1": True, "True": True, "False": False}
 
 
 class CsvRow(NamedTuple):
-    """A row that has its columns: its line, the text, and the fields."""
+    """A row that has its columns: its line, the text, and the cells."""
 
     line: int
     text: bytes
-    fields: tuple[str, ...]
+    cells: tuple[str, ...]
 
 
-def claims(path: Path, seen: Surveyed, named: Named) -> Source | None:
+def claims(path: Path, seen: Surveyed, named: Named) -> SourceFile | None:
     """The file as a source, of the one instrument of its rows. None for what has another first line."""
     format = HEADERS.get(seen.head[0].rstrip(b"\r"))
     if format is None or len(seen.head) < 2:
         return None
     symbol = seen.head[1].split(b",")[1].partition(b"@")[0].decode("utf-8", "replace").upper()
     window = window_of(path, seen, lambda line: _received(line.split(b",")[0].decode("ascii", "replace")))
-    return Source(path, format, (f"{VENUE}.{symbol}",), KINDS[format], seen.sha256, seen.bytes, window, LACKS[format])
+    return SourceFile(path, format, (f"{VENUE}.{symbol}",), KINDS[format], seen.sha256, seen.size, window, LACKS[format])
 
 
 def _received(text: str) -> int:
     return integer(text) * 1000
 
 
-def read(source: Source, known: Known, progress: Progress) -> Iterator[Said]:
+def read(source: SourceFile, known: Known, progress: Progress) -> Iterator[Said]:
     """The file's messages as events."""
     heard = raw_capture.listen(source, known)
     width = COLUMNS[source.format]
@@ -64,24 +64,24 @@ def read(source: Source, known: Known, progress: Progress) -> Iterator[Said]:
 
     def parsed() -> Iterator[CsvRow | Said]:
         for line in text_files.lines(source.path, progress):
-            fields = tuple(line.text.decode("utf-8", "replace").split(","))
+            cells = tuple(line.text.decode("utf-8", "replace").split(","))
             if line.number == 1:
                 continue
             if not line.ended:
                 yield odd(line.number, NOT_ENDED, line.text)
-            elif len(fields) != width:
-                yield odd(line.number, f"{len(fields)} columns; {width} are allowed", line.text)
+            elif len(cells) != width:
+                yield odd(line.number, f"{len(cells)} columns; {width} are allowed", line.text)
             else:
-                yield CsvRow(line.number, line.text, fields)
+                yield CsvRow(line.number, line.text, cells)
 
-    for _, group in groupby(parsed(), lambda row: row.fields[: MESSAGE[source.format]] if isinstance(row, CsvRow) else None):
+    for _, group in groupby(parsed(), lambda row: row.cells[: MESSAGE[source.format]] if isinstance(row, CsvRow) else None):
         rows = list(group)
         found = [row for row in rows if isinstance(row, CsvRow)]
         yield from (row for row in rows if not isinstance(row, CsvRow))
         if not found:
             continue
         try:
-            recv_ns, frame = _received(found[0].fields[0]), _frame(source.format, found)
+            recv_ns, frame = _received(found[0].cells[0]), _frame(source.format, found)
         except READ_ERRORS as error:
             yield odd(found[0].line, error, found[0].text)
             continue
@@ -90,7 +90,7 @@ def read(source: Source, known: Known, progress: Progress) -> Iterator[Said]:
 
 def _frame(format: str, rows: list[CsvRow]) -> bytes:
     """The combined stream's message that the rows were made of."""
-    first = rows[0].fields
+    first = rows[0].cells
     data = _trade(first) if format == TRADES else _change(rows)
     return json.dumps({"stream": first[1], "data": data}, separators=(",", ":")).encode()
 
@@ -105,8 +105,8 @@ def _trade(row: tuple[str, ...]) -> dict[str, object]:
 
 
 def _change(rows: list[CsvRow]) -> dict[str, object]:
-    first = rows[0].fields
-    sides = {side: [[row.fields[8], row.fields[9]] for row in rows if row.fields[7] == side] for side in "01"}
+    first = rows[0].cells
+    sides = {side: [[row.cells[8], row.cells[9]] for row in rows if row.cells[7] == side] for side in "01"}
     if sum(map(len, sides.values())) != len(rows):
         raise DecimalError("IsAsk is neither 0 nor 1")
     return {

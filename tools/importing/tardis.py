@@ -19,7 +19,7 @@ from tickmesh.nodes.venues.parsing.times import checked_time
 from tickmesh.nodes.venues.parsing.writer import Writer
 from tickmesh.tools.importing import text_files
 from tickmesh.tools.importing.rows import READ_ERRORS, OddRow, Row, Said
-from tickmesh.tools.importing.source import NOT_ENDED, Known, Named, Source, each_row, odd, window_of
+from tickmesh.tools.importing.source import NOT_ENDED, Known, Named, SourceFile, each_row, odd, window_of
 from tickmesh.tools.importing.text_files import Progress, Surveyed
 from tickmesh.tools.terminal import Failure
 
@@ -43,7 +43,7 @@ LACKS = {
 RECEIVED = "receive times are of Tardis's recorder"
 
 
-def claims(path: Path, seen: Surveyed, named: Named) -> Source | None:
+def claims(path: Path, seen: Surveyed, named: Named) -> SourceFile | None:
     """The file as a source; its rows say venue and symbol. None for what has another first line. Raises Failure."""
     header = seen.head[0]
     if not header.startswith(START):
@@ -60,18 +60,18 @@ def claims(path: Path, seen: Surveyed, named: Named) -> Source | None:
         raise Failure(f"{path} is of {subject}, a name of more than the {SUBJECT_BYTES} bytes that one may have")
     window = window_of(path, seen, lambda line: _received(line.split(b",")))
     lacks = (*LACKS[format], RECEIVED)
-    return Source(path, format, (subject,), (KINDS_OF[format],), seen.sha256, seen.bytes, window, lacks)
+    return SourceFile(path, format, (subject,), (KINDS_OF[format],), seen.sha256, seen.size, window, lacks)
 
 
-def _received(fields: list[bytes]) -> int:
-    return _time(fields[3])
+def _received(cells: list[bytes]) -> int:
+    return _time(cells[3])
 
 
 def _time(text: bytes) -> int:
     return checked_time(integer(text.decode("ascii", "replace")) * 1000, text)
 
 
-def read(source: Source, known: Known, progress: Progress) -> Iterator[Said]:
+def read(source: SourceFile, known: Known, progress: Progress) -> Iterator[Said]:
     """The rows of a file as events: one a trade, quote or snapshot, one for all rows of a book with the same two times."""
     lines = text_files.lines(source.path, progress)
     if source.format == BOOK:
@@ -85,20 +85,20 @@ def read(source: Source, known: Known, progress: Progress) -> Iterator[Said]:
 class _Maker:
     """What all readers of rows share: the writer, the checks of a row's first columns, the ids."""
 
-    def __init__(self, source: Source, known: Known):
+    def __init__(self, source: SourceFile, known: Known):
         (self.subject,), (kind,) = source.subjects, source.kinds
         self.out = Writer(known.instruments[self.subject])
         self.ids = known.ids(kind, self.subject)
         self.window = source.window
         self.symbol = self.subject.partition(".")[2].encode()
 
-    def times(self, fields: list[bytes], width: int) -> tuple[int, int]:
+    def times(self, cells: list[bytes], width: int) -> tuple[int, int]:
         """(venue_ns, recv_ns) of a row. Raises one of READ_ERRORS."""
-        if len(fields) != width:
-            raise DecimalError(f"{len(fields)} columns; {width} are allowed")
-        if fields[1] != self.symbol:
-            raise DecimalError(f"a row of {fields[1][:40]!r} in a file of {self.symbol.decode()}: import it by itself")
-        return _time(fields[2]), self.window.check(_received(fields))
+        if len(cells) != width:
+            raise DecimalError(f"{len(cells)} columns; {width} are allowed")
+        if cells[1] != self.symbol:
+            raise DecimalError(f"a row of {cells[1][:40]!r} in a file of {self.symbol.decode()}: import it by itself")
+        return _time(cells[2]), self.window.check(_received(cells))
 
     def number(self, text: bytes) -> bytes:
         """A number as plain decimal text, none as 0: that side is empty."""
@@ -109,12 +109,12 @@ def _trades(maker: _Maker, width: int) -> Callable[[bytes], Row]:
     out, counted = maker.out, rule(Kind.trade, maker.subject) == "exclusive"
 
     def make(line: bytes) -> Row:
-        fields = line.split(b",")
-        venue_ns, recv_ns = maker.times(fields, width)
-        if fields[5] not in SIDES:
-            raise DecimalError(f"a trade of side {fields[5][:20]!r}: buy or sell is needed, and none is made up")
-        trade_id = maker.ids.take(recv_ns) if counted else integer(fields[4].decode("ascii", "replace"))
-        record = out.fill(trade_id, plain(fields[6]), plain(fields[7]), venue_ns, 0, SIDES[fields[5]])
+        cells = line.split(b",")
+        venue_ns, recv_ns = maker.times(cells, width)
+        if cells[5] not in SIDES:
+            raise DecimalError(f"a trade of side {cells[5][:20]!r}: buy or sell is needed, and none is made up")
+        trade_id = maker.ids.take(recv_ns) if counted else integer(cells[4].decode("ascii", "replace"))
+        record = out.fill(trade_id, plain(cells[6]), plain(cells[7]), venue_ns, 0, SIDES[cells[5]])
         return Row(recv_ns, out.trades(record, trade_id, trade_id, venue_ns, recv_ns))
 
     return make
@@ -124,10 +124,10 @@ def _quotes(maker: _Maker, width: int) -> Callable[[bytes], Row]:
     out = maker.out
 
     def make(line: bytes) -> Row:
-        fields = line.split(b",")
-        venue_ns, recv_ns = maker.times(fields, width)
-        ask_lots, ask = out.quantity(maker.number(fields[4])), out.price(maker.number(fields[5]))
-        bid, bid_lots = out.price(maker.number(fields[6])), out.quantity(maker.number(fields[7]))
+        cells = line.split(b",")
+        venue_ns, recv_ns = maker.times(cells, width)
+        ask_lots, ask = out.quantity(maker.number(cells[4])), out.price(maker.number(cells[5]))
+        bid, bid_lots = out.price(maker.number(cells[6])), out.quantity(maker.number(cells[7]))
         number = maker.ids.take(recv_ns)
         return Row(recv_ns, out.quote(number, number, venue_ns, recv_ns, number, bid, bid_lots, ask, ask_lots, venue_ns))
 
@@ -138,9 +138,9 @@ def _snapshots(maker: _Maker, width: int) -> Callable[[bytes], Row]:
     out = maker.out
 
     def make(line: bytes) -> Row:
-        fields = line.split(b",")
-        venue_ns, recv_ns = maker.times(fields, width)
-        texts = [plain(one) if one else "" for one in fields[4:]]
+        cells = line.split(b",")
+        venue_ns, recv_ns = maker.times(cells, width)
+        texts = [plain(one) if one else "" for one in cells[4:]]
         odd_levels: list[str] = []
         records = b"".join(
             out.levels([pair for pair in zip(texts[at::4], texts[at + 1 :: 4]) if pair[0]], side, odd_levels)
@@ -165,7 +165,7 @@ class _Levels(NamedTuple):
     whole: bool
 
 
-def _book(source: Source, known: Known, lines: Iterator[text_files.Line]) -> Iterator[Said]:
+def _book(source: SourceFile, known: Known, lines: Iterator[text_files.TextLine]) -> Iterator[Said]:
     """Changes of a book: what has the same two times is one message; a snapshot replaces the book."""
     maker = _Maker(source, known)
     of: _Levels | None = None
@@ -176,9 +176,9 @@ def _book(source: Source, known: Known, lines: Iterator[text_files.Line]) -> Ite
         try:
             if not line.ended:
                 raise DecimalError(NOT_ENDED)
-            fields = line.text.split(b",")
-            now = _Levels(*maker.times(fields, BOOK_COLUMNS), _is_true(fields[4]))
-            level = _level(maker.out, fields)
+            cells = line.text.split(b",")
+            now = _Levels(*maker.times(cells, BOOK_COLUMNS), _is_true(cells[4]))
+            level = _level(maker.out, cells)
         except READ_ERRORS as error:
             yield odd(line.number, error, line.text)
             continue
@@ -197,11 +197,11 @@ def _is_true(text: bytes) -> bool:
     return text == b"true"
 
 
-def _level(out: Writer, fields: list[bytes]) -> bytes:
-    if fields[5] not in SIDES:
-        raise DecimalError(f"a level of side {fields[5][:20]!r}; bid or ask is needed")
+def _level(out: Writer, cells: list[bytes]) -> bytes:
+    if cells[5] not in SIDES:
+        raise DecimalError(f"a level of side {cells[5][:20]!r}; bid or ask is needed")
     wrong: list[str] = []
-    record = out.levels([(plain(fields[6]), plain(fields[7]))], SIDES[fields[5]], wrong)
+    record = out.levels([(plain(cells[6]), plain(cells[7]))], SIDES[cells[5]], wrong)
     if wrong:
         raise DecimalError(wrong[0])
     return record

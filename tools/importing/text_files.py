@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple, cast
 
 from tickmesh.tools.terminal import Failure
 
@@ -23,10 +23,10 @@ BROKEN = (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, NotImpleme
 
 
 class Surveyed(NamedTuple):
-    """A file that was read to its end: SHA-256 of its bytes, its size, and the first and last whole lines of its text."""
+    """A file that was read to its end: SHA-256 of its bytes, how many they are, the first and last whole lines of its text."""
 
     sha256: str
-    bytes: int
+    size: int
     head: list[bytes]
     tail: list[bytes]
 
@@ -85,22 +85,22 @@ def packed(path: Path) -> bool:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+def opened(path: Path) -> Iterator[tuple[io.BufferedIOBase, io.BufferedIOBase]]:
     """Opens (the text of a file, its bytes on disk). Raises Failure."""
     try:
         with open(path, "rb") as raw:
             start = raw.read(4)
             raw.seek(0)
             if start[:2] == b"\x1f\x8b":
-                with gzip.open(raw) as text:
-                    yield text, raw
+                with gzip.GzipFile(fileobj=raw) as text:
+                    yield cast(io.BufferedIOBase, text), raw
             elif start[:2] == b"PK":
                 with zipfile.ZipFile(raw) as archive:
                     names = [one for one in archive.namelist() if not one.endswith("/")]
                     if len(names) != 1:
                         raise Failure(f"{path} holds {len(names)} files; one is allowed: unpack it, and import what is in it")
                     with archive.open(names[0]) as member:
-                        yield member, raw
+                        yield cast(io.BufferedIOBase, member), raw
             else:
                 yield raw, raw
     except BROKEN as error:
@@ -111,7 +111,7 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         raise Failure(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-class Line(NamedTuple):
+class TextLine(NamedTuple):
     """A line of a text without its end, its number from 1, and whether it had an end: only the last one of a file may not."""
 
     number: int
@@ -119,13 +119,12 @@ class Line(NamedTuple):
     ended: bool
 
 
-def lines(path: Path, progress: Progress = lambda more: None) -> Iterator[Line]:
+def lines(path: Path, progress: Progress = lambda more: None) -> Iterator[TextLine]:
     """Every line that is not empty; a byte order mark is left out. Raises Failure."""
     with opened(path) as (text, raw):
         told = 0
-        buffered = io.BufferedReader(text) if isinstance(text, io.RawIOBase) else text
         number = 0
-        while line := buffered.readline(LINE_MAX):
+        while line := text.readline(LINE_MAX):
             number += 1
             if number == 1:
                 line = line.removeprefix(BOM)
@@ -133,5 +132,5 @@ def lines(path: Path, progress: Progress = lambda more: None) -> Iterator[Line]:
                 progress(raw.tell() - told)
                 told = raw.tell()
             if whole := line.rstrip(b"\r\n"):
-                yield Line(number, whole, line.endswith(b"\n"))
+                yield TextLine(number, whole, line.endswith(b"\n"))
         progress(path.stat().st_size - told)
