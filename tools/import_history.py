@@ -108,7 +108,7 @@ def _import(place: Config, plan: ImportPlan, terms: StatedTerms, dry: bool) -> J
         "folder": str(place.source_dir),
         "dry_run": dry,
         "files": [_file(one, state, new) for one in plan.sources],
-        "events": dict(sorted(tally.events.items())),
+        "events": tally.events,
         "missing": dict(sorted(tally.missing.items())),
         "odd": sum(tally.odd_of.values()),
         "odd_rows": [one._asdict() for one in tally.odd],

@@ -167,7 +167,7 @@ class ImportArchive:
             yield from begun
             yield from events_of(assembly, group, counts, said)
 
-        self._archive(all_events())
+        self._archive(all_events(), self.state.seq + 1)
         assembly.keep()
         self.state.definitions = stored
         self.state.files = self.state.files + [_entry(one, counts, number) for number, one in enumerate(group)]
@@ -184,13 +184,12 @@ class ImportArchive:
             sealer.seal(day)
             self.sealed.append(day)
 
-    def _archive(self, events: Iterator[bytearray]) -> None:
-        """Archives what is not there yet; what is there has to be the same."""
+    def _archive(self, events: Iterator[bytearray], first: int) -> None:
+        """Archives what is not there yet of events from seq `first` on; what is there has to be the same."""
         there = self.writer.archived_seq if self.writer is not None else 0
         block: list[bytearray] = []
-        size = seq = 0
-        for event in events:
-            seq = decode(event).seq
+        size, seq = 0, first - 1
+        for seq, event in enumerate(events, first):
             if self.writer is None or seq < there:
                 continue
             if seq == there:

@@ -11,6 +11,7 @@ from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import GapState, Kind, Reason
 from tickmesh.bus.settings import LogSettings
 from tickmesh.bus.wire import Event, decode, encode, kind_of, stamp_sent, stamp_sequenced
+from tickmesh.nodes.feed.streams import Key, key_in, key_of, subject_of, topic_of
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
 from tickmesh.nodes.sequencer.recovery import observe
 from tickmesh.nodes.venues.parsing.rising import RisingIds
@@ -19,6 +20,7 @@ from tickmesh.tools.importing.state import ImportState
 
 NAME = "import"
 KEPT = frozenset((Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap, Kind.refusal, Kind.alert, Kind.run))
+TOLD = frozenset((int(Kind.gap), int(Kind.refusal), int(Kind.alert)))  # kinds of which a person is told more than a number
 EPOCH = 1
 _PRODUCER = producer_bytes(NAME)
 ODD_SHOWN = 20
@@ -35,22 +37,31 @@ class OddPlace(NamedTuple):
 class Tally:
     """What an import was, for the person who imports.
 
-    `events`: by topic; `missing`: ids by topic; `odd`: the first ODD_SHOWN rows not taken, `odd_of`: how many, by
+    `missing`: ids by topic; `odd`: the first ODD_SHOWN rows not taken, `odd_of`: how many, by
     file; `refused`: events that arbitration refused, with their bytes in the log; `duplicates`: copies of what was there;
     `waiting`: events left out, whose ids nothing that came later confirmed or refuted; `alerts`: about ids that cannot be.
     """
 
     def __init__(self) -> None:
-        self.events: Counter[str] = Counter()
+        self.counted: Counter[Key] = Counter()
         self.missing: Counter[str] = Counter()
         self.odd: list[OddPlace] = []
         self.odd_of: Counter[str] = Counter()
         self.refused = self.duplicates = self.waiting = 0
         self.alerts: list[str] = []
 
-    def take(self, head: Event) -> None:
-        """Counts an event of the log."""
-        self.events[head.topic] += 1
+    @property
+    def events(self) -> dict[str, int]:
+        """How many events there are, by topic."""
+        return {topic_of(key): count for key, count in sorted(self.counted.items())}
+
+    def take(self, key: Key, event: bytearray) -> None:
+        """Counts an event of the log. `key`: of its topic."""
+        self.counted[key] += 1
+        if key[0] in TOLD:
+            self._take_told(decode(event))
+
+    def _take_told(self, head: Event) -> None:
         if head.kind == Kind.refusal and head.subject != NAME:
             self.refused += 1
         elif head.kind == Kind.alert:
@@ -77,7 +88,8 @@ class Assembly:
         self.arbiter = Arbiter(self.hold_ns)
         self.arbiter.restore(state.arbitration())
         self.seq, self.seq_ns, self.number = state.seq, state.seq_ns, state.number
-        self.links = dict(state.links)
+        self.links = {_key(topic): seq for topic, seq in state.links.items()}
+        self._subjects: dict[Key, str] = {}  # of keys seen
         self.counters = {key: _counter(last) for key, last in state.counted.items()}
         self.offered = 0  # to arbitration, of this group
 
@@ -95,11 +107,12 @@ class Assembly:
         if row.settled:
             yield self._settled(row)
             return
-        head = decode(row.event)
+        key = key_in(row.event)
         out = self.arbiter.due(row.at_ns)
-        if head.kind in ARBITRATED:
+        if key[0] in ARBITRATED:
             self.offered += 1
-            out += self.arbiter.offer(head.kind, head.subject, NAME, self.offered, row.event, row.at_ns)
+            subject = self._subjects.get(key) or self._subjects.setdefault(key, subject_of(key))
+            out += self.arbiter.offer(key[0], subject, NAME, self.offered, row.event, row.at_ns)
         else:
             out.append(row.event)
         yield from self._kept(out, row.at_ns)
@@ -125,7 +138,7 @@ class Assembly:
     def keep(self) -> None:
         """Puts into `state` where the log is now."""
         self.state.seq, self.state.seq_ns, self.state.number = self.seq, self.seq_ns, self.number
-        self.state.links = self.links
+        self.state.links = {topic_of(key): seq for key, seq in self.links.items()}
         self.state.counted = {key: counter.last for key, counter in self.counters.items()}
         self.state.keep_arbitration(self.arbiter.state())
 
@@ -142,15 +155,20 @@ class Assembly:
         return event
 
     def _sequenced(self, event: bytearray, at_ns: int) -> bytearray:
-        head = decode(event)
-        self.tally.take(head)
+        key = key_in(event)
+        self.tally.take(key, event)
         self.seq_ns = max(self.seq_ns + 1, at_ns)
         self.seq += 1
         self.number += 1
         stamp_sent(event, _PRODUCER, EPOCH, self.number, 0)
-        stamp_sequenced(event, self.seq, self.links.get(head.topic, 0), self.seq_ns)
-        self.links[head.topic] = self.seq
+        stamp_sequenced(event, self.seq, self.links.get(key, 0), self.seq_ns)
+        self.links[key] = self.seq
         return event
+
+
+def _key(topic: str) -> Key:
+    kind, _, subject = topic.partition(".")
+    return key_of(Kind[kind], subject)
 
 
 def _counter(last: int) -> RisingIds:

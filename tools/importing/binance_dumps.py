@@ -43,7 +43,7 @@ class DumpColumns(NamedTuple):
 
 COLUMNS = {
     "binance-trades": DumpColumns(
-        {7: "binance", 6: "binance_usdm"}, 4, b"id,", Kind.trade, (TIMELESS, "no event times", "no word which met no book")
+        {7: "binance", 6: "binance_usdm"}, 4, b"id,", Kind.trade, (TIMELESS, "no event times", "no word on which trades met no book")
     ),
     "binance-aggTrades": DumpColumns(
         {8: "binance", 7: "binance_usdm"}, 5, b"agg_trade_id,", Kind.trade,

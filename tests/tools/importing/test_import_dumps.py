@@ -74,6 +74,7 @@ def test_every_trade_is_there_exactly_and_a_hole_is_missing_for_good(root):
     (run, *_) = published.stored_events(root / "data/history", "run")
     assert [one["name"] for one in run.map()["files"]] == ["BTCUSDT-trades-2024-12-31.zip"], "the log says where it came from"
     assert result["sealed"] == ["2024-12-31"]
+    assert mesh_here(root, "verify").returncode == 0, "the independent judge finds nothing either"
 
 
 def test_klines_are_those_of_the_trades_or_the_difference_is_named(root):
