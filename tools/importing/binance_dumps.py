@@ -28,6 +28,7 @@ FILE_NAME = re.compile(
 COIN_MARGINED = re.compile(r"[A-Z0-9]+USD_(?:PERP|\d+)")
 KLINES = "binance-klines"
 TIMELESS = "no receive times: recv_ns is 0, and the log's time is the venue's"
+OFF_BOOK = "no word on which trades never met the book"
 FLAGS = {b"true": True, b"false": False}
 
 
@@ -43,7 +44,7 @@ class DumpColumns(NamedTuple):
 
 COLUMNS = {
     "binance-trades": DumpColumns(
-        {7: "binance", 6: "binance_usdm"}, 4, b"id,", Kind.trade, (TIMELESS, "no event times", "no word on which trades met no book")
+        {7: "binance", 6: "binance_usdm"}, 4, b"id,", Kind.trade, (TIMELESS, "no event times", OFF_BOOK)
     ),
     "binance-aggTrades": DumpColumns(
         {8: "binance", 7: "binance_usdm"}, 5, b"agg_trade_id,", Kind.trade,

@@ -8,6 +8,7 @@ from tests.support.command_run import mesh_here
 from tests.support.research_scene import SUBJECT, export, recorded
 from tickmesh.bus.config import load
 from tickmesh.bus.schema import Kind
+from tickmesh.research import exported
 from tickmesh.storage.query import coverage, reader
 
 KINDS = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)
@@ -26,7 +27,8 @@ def here(root, source):
     return load(root, overrides={"source": source})
 
 
-def test_every_row_is_as_it_was_but_for_its_seq(root):
+def test_every_row_is_as_it_was_but_for_its_seq(root, monkeypatch):
+    monkeypatch.setattr(exported, "ROWS_EACH", 7)  # events of several levels go on in the next part that is read
     done = mesh_here(root, "import", root / "exported", "--source", "back", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
