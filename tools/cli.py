@@ -9,6 +9,7 @@ from tickmesh.tools import (
     account_commands,
     backtest_command,
     command_line,
+    import_commands,
     model_commands,
     research_commands,
     terminal,
@@ -330,7 +331,9 @@ def export(
     ] = None,
     start: Annotated[str | None, typer.Option(help="Days from here on (UTC), like 2024-08-09, or 7d ago.")] = None,
     end: Annotated[str | None, typer.Option(help="Days before this one, or so long ago.")] = None,
-    format: Annotated[Literal["parquet", "arrow"], typer.Option(help="Of the files.")] = "parquet",
+    format: Annotated[
+        Literal["parquet", "arrow", "hftbacktest"], typer.Option(help="Of the files; hftbacktest: its event arrays (.npz).")
+    ] = "parquet",
     decimals: Annotated[
         Literal["mantissa", "float", "exact"],
         typer.Option(help="Prices and quantities as integers with an exponent, as floats, or as exact decimals."),
@@ -339,15 +342,21 @@ def export(
     partial: Annotated[bool, typer.Option("--partial", help="The days that are not over, too, as far as they are.")] = False,
     json: Json = False,
 ) -> None:
-    """Write finished days as Parquet or Arrow files. Interrupted, it goes on at the next call."""
+    """Write finished days as Parquet, Arrow or what other programs load. Interrupted, it goes on at the next call."""
     from tickmesh.tools import export as command
+    from tickmesh.tools import export_arrays
 
+    if format == "hftbacktest" or str(to) == "hftbacktest":
+        result = export_arrays.export(topic or [], start, end, None if str(to) == "hftbacktest" else to, partial)
+        terminal.print_json(result) if json else export_arrays.show(result)
+        return
     result = command.export(topic or [], start, end, format, decimals, to, partial)
     terminal.print_json(result) if json else command.show(result)
     if result["gone"] or result["failed"]:
         raise typer.Exit(1)
 
 
+import_commands.add_to(commands)
 research_commands.add_to(commands)
 backtest_command.add_to(commands)
 model_commands.add_to(commands)

@@ -32,7 +32,7 @@ NAME_MAX = 40
 MARKET = "market"  # file of a source's folder: whose market its log has, and who fills its orders
 MARKETS = {
     "exchange": "the local exchange", "venues": "real venues", "paper": "real venues with orders filled on paper",
-    "testnet": "a venue's testnet", "live": "real venues with real orders",
+    "testnet": "a venue's testnet", "live": "real venues with real orders", "import": "files of others (`mesh import`)",
 }  # fmt: skip
 MARKET_OF: dict[Mode, str] = {"sim": "exchange", "capture": "venues", "paper": "paper", "testnet": "testnet", "live": "live"}
 # A recording without orders may go on with them, and what has orders may go on without: the mode of a folder's orders stays

@@ -21,7 +21,17 @@ COUNTED = {  # streams whose ids a feed counts itself, with holes (docs/coverage
     "kraken": ("quote", "depth"),
     "kraken_v1": ("trade", "quote", "depth"),
     "coinbase": ("depth",),
+    "hftbacktest": ("trade", "quote", "depth"),  # imported, whose ids the import counts (docs/import.md)
+    "tardis_binance": ("quote", "depth"),
+    "tardis_binance_usdm": ("quote", "depth"),
+    "tardis_coinbase": ("quote", "depth"),
 }
+
+
+def counted_of(subject: str) -> tuple[str, ...]:
+    """The streams of an instrument whose ids nobody but their feed, or their import, gives."""
+    venue = subject.partition(".")[0]
+    return COUNTED.get(venue, ("trade", "quote", "depth") if venue.startswith("tardis_") else ())
 
 
 class Claim(NamedTuple):
@@ -73,7 +83,7 @@ class ProvenIntervals:
     """
 
     def __init__(self, subject: str) -> None:
-        self.counted = COUNTED.get(subject.partition(".")[0], ())
+        self.counted = counted_of(subject)
         self.claims: dict[tuple[int, int], list[Claim]] = defaultdict(list)
         self.eras = {TRADE: 0, QUOTE: 0, DEPTH: 0}  # seq of the event with which the stream's ids last began anew
         self.reached: dict[int, int] = {}  # trades and quotes: the highest id of the era that was seen or given up

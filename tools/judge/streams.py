@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.intervals import CONTRADICTION, COUNTED, DEPTH, GAP_REPAIRED, RESET, STREAMS, TRADE
+from tickmesh.tools.judge.intervals import CONTRADICTION, DEPTH, GAP_REPAIRED, RESET, STREAMS, TRADE, counted_of
 from tickmesh.tools.judge.log import REPAIRED, SNAPSHOT, Event
 
 UNSYNCED = 8
@@ -128,7 +128,7 @@ class StreamCheck:
     @staticmethod
     def _numbered(event: Event) -> bool:
         """Quotes are conflated, and what a feed counts itself has holes: their ids skip."""
-        return event.kind != "quote" and event.kind not in COUNTED.get(event.subject.partition(".")[0], ())
+        return event.kind != "quote" and event.kind not in counted_of(event.subject)
 
 
 def _covered(first: int, last: int, gaps: list[tuple[int, int]]) -> bool:

@@ -1,0 +1,177 @@
+"""`mesh export --format hftbacktest`: an instrument's UTC day as an event array (.npz) that hftbacktest loads as it is.
+
+FOLDER/hftbacktest.json says what is finished: of every file rows, tick and lot size, and by how much local times were moved.
+"""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from tickmesh.bus.config import Config, load
+from tickmesh.bus.files import make_folders, sync_folder
+from tickmesh.bus.schema import DEPTH, Kind
+from tickmesh.bus.segments import LogError
+from tickmesh.bus.space import refusal
+from tickmesh.nodes.venues.parsing.decimals import text
+from tickmesh.storage.archive.catalog import day_start_ns
+from tickmesh.storage.archive.file import SYSTEM, ArchiveFile, folder_of, place, subject_of
+from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader
+from tickmesh.storage.archive.rows import row_dtype
+from tickmesh.storage.query import reader
+from tickmesh.tools.arguments import moment
+from tickmesh.tools.exporting.event_arrays import EventArray, event_array
+from tickmesh.tools.progress import progress
+from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, out
+from tickmesh.tools.topics import chooser
+
+MANIFEST = "hftbacktest.json"
+KINDS = (Kind.depth, Kind.trade)
+
+
+def export(topics: list[str], start: str | None, end: str | None, to: Path | None, partial: bool) -> JsonObject:
+    """Writes finished days as event arrays; gives what `--json` prints. Raises Failure; what is finished then stays."""
+    for topic in topics:
+        if topic.partition(".")[0] not in {kind.name for kind in KINDS}:
+            raise UsageFailure(f"{topic!r} is in no event array: those have depth and trades, of --topic depth.binance.BTCUSDT")
+    config = load()
+    folder = to or config.source_dir / "export-hftbacktest"
+    if config.archive_dir.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise UsageFailure(f"{folder} lies in the archive, whose files are the mesh's own; choose another folder with --to")
+    span = moment("--start", start) if start else None, moment("--end", end) if end else None
+    archive = ArchiveReader(config.archive_dir)
+    try:
+        days = _days(archive, topics, span, partial)
+        made, skipped = [], 0
+        with progress("writing event arrays") as shown:
+            for number, (subject, day) in enumerate(days):
+                shown(number, len(days))
+                entry = _one(config, archive, folder, subject, day)
+                made += [entry] if entry is not None else []
+                skipped += entry is None
+    except LogError as error:
+        raise Failure(str(error)) from None
+    except OSError as error:
+        raise Failure(f"{folder} cannot be written: {refusal(error, folder)}; what is finished stays") from None
+    return {"folder": str(folder), "files": made, "written": len(made), "skipped": skipped, "gone": [], "failed": []}
+
+
+def _days(
+    archive: ArchiveReader, topics: list[str], span: tuple[int | None, int | None], partial: bool
+) -> list[tuple[str, str]]:
+    """(instrument, day) of every day that is to be written; the last one of the archive is not over."""
+    last = max((file.day for file in archive.files), default="")
+    found = {(subject_of(file.folder), file.day) for file in archive.files if file.folder != SYSTEM}
+    names = {f"{kind.name}.{subject}" for kind in KINDS for subject, _ in found if subject.count(".")}
+    chosen = chooser(topics, names)
+    wanted = {name.partition(".")[2] for name in names if not topics or chosen(name)}
+    start_ns, end_ns = span
+    return sorted(
+        (subject, day)
+        for subject, day in found
+        if subject in wanted
+        and (day < last or partial)
+        and (start_ns is None or day_start_ns(day) + DAY_NS > start_ns)
+        and (end_ns is None or day_start_ns(day) < end_ns)
+    )
+
+
+def _one(config: Config, archive: ArchiveReader, folder: Path, subject: str, day: str) -> JsonObject | None:
+    """Writes one file and its entry; None where it is there already."""
+    name = f"{folder_of(Kind.trade, subject)}/{day}.npz"
+    manifest = _manifest(folder)
+    files = [file for file in archive.files if file.folder == folder_of(Kind.trade, subject) and file.day == day]
+    made_of = [file.last for file in files][-1]
+    known = manifest.get(name)
+    if known and known["log_id"] != f"{archive.log_id:016x}":
+        raise Failure(f"{folder / name} was made from log {known['log_id']}, here is {archive.log_id:016x}: take another --to")
+    if known and known["last_seq"] == made_of and (folder / name).is_file():
+        return None
+    depth, trades = (_rows(config, kind, subject, day) for kind in KINDS)
+    definition = _definition(config, subject, day)
+    array = event_array(_book_before(files[0].path), depth, trades, definition[:2])
+    _write(folder / name, array)
+    entry = {
+        "path": name, "rows": len(array.rows), "instrument": subject, "day": day, "log_id": f"{archive.log_id:016x}",
+        "last_seq": made_of, "tick_size": text(definition[2], definition[0]), "lot_size": text(definition[3], definition[1]),
+        "moved_ns": array.moved_ns, "unsynced": array.unsynced, "untimed": array.untimed,
+    }  # fmt: skip
+    place(folder / MANIFEST, json.dumps({**manifest, name: entry}, indent=1, sort_keys=True).encode() + b"\n", 0o644)
+    return entry
+
+
+def _rows(config: Config, kind: Kind, subject: str, day: str) -> np.ndarray:
+    start_ns = day_start_ns(day)
+    try:
+        return reader.arrays(config, f"{kind.name}.{subject}", start_ns, start_ns + DAY_NS, gaps="ignore")
+    except reader.ReadError:
+        return np.zeros(0, row_dtype(kind))  # there is none of this kind
+
+
+def _definition(config: Config, subject: str, day: str) -> tuple[int, int, int, int]:
+    """(exponents of price and quantity, tick and lot size as mantissas, 0 for not known) in force on a day. Raises Failure."""
+    known = reader.definitions(config, subject, day_start_ns(day), day_start_ns(day) + DAY_NS)
+    if len({one[1:] for one in known}) > 1:
+        raise Failure(f"{subject} has exponents {known[0][1:]} and {known[1][1:]} on {day}: one array has room for one")
+    try:
+        rows = reader.arrays(config, f"instrument.{subject}", None, day_start_ns(day) + DAY_NS, gaps="ignore")
+    except reader.ReadError:
+        rows = np.zeros(0, row_dtype(Kind.instrument))  # it was never defined
+    price, quantity = known[0][1:]
+    return (price, quantity, int(rows["tick_size"][-1]), int(rows["lot_size"][-1])) if len(rows) else (price, quantity, 0, 0)
+
+
+def _book_before(path: Path) -> np.ndarray:
+    """The levels of the book before the first event of a file; none where no book is known there."""
+    with ArchiveFile(path) as file:
+        book = file.book()
+    levels: np.ndarray = book.levels() if book is not None and book.valid else np.zeros(0, DEPTH)
+    return levels
+
+
+def _manifest(folder: Path) -> dict[str, JsonObject]:
+    path = folder / MANIFEST
+    try:
+        found: dict[str, JsonObject] = json.loads(path.read_bytes())
+        return found
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise Failure(f"{path} cannot be read: {error}; remove it to begin anew, or export into another folder") from None
+
+
+def _write(path: Path, array: EventArray) -> None:
+    """Writes a file aside, reads it back, syncs and renames it."""
+    make_folders(path.parent)
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(aside, "wb") as file:
+            np.savez_compressed(file, data=array.rows)
+            file.flush()
+            os.fsync(file.fileno())
+        with np.load(aside) as stored:
+            if stored["data"].tobytes() != array.rows.tobytes():
+                raise Failure(f"{path} does not read back as it was written; this is a bug or a bad disk, nothing was kept")
+        aside.rename(path)
+        sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+
+
+def show(result: JsonObject) -> None:
+    """Prints for a person what was written, and what a backtest has to know of it."""
+    if not result["written"] and not result["skipped"]:
+        out.print("There is no finished day to export yet; --partial exports the present one as far as it is.")
+        return
+    out.print(
+        f"{result['written']} event arrays written to {result['folder']}, {result['skipped']} were there already.", markup=False
+    )
+    for one in result["files"]:
+        words = [f"{one['rows']:,} rows", f"tick {one['tick_size']}, lot {one['lot_size']}"]
+        words += [f"local times moved by {one['moved_ns']:,} ns: the clocks differ"] if one["moved_ns"] else []
+        words += [f"{one['unsynced']:,} levels without a book left out"] if one["unsynced"] else []
+        words += [f"{one['untimed']:,} rows know one clock only"] if one["untimed"] else []
+        out.print(f"  {one['path']}: {'; '.join(words)}", markup=False)
