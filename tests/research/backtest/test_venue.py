@@ -93,13 +93,13 @@ def rows_of(deeds: list[tuple], slot: int) -> MarketRows:
     )  # fmt: skip
 
 
-def compiled(seeds: list[int], terms: VenueTerms) -> list[list[tuple]]:
+def compiled(markets: list[list[tuple]], terms: VenueTerms) -> list[list[tuple]]:
     """What a compiled venue reports of several markets, each an instrument of it, one part of each after the other."""
-    venue = ColumnVenue(len(seeds), terms)
-    queues, out = [list(market(seed)) for seed in seeds], [[] for _ in seeds]
-    for slot in range(len(seeds)):
+    venue = ColumnVenue(len(markets), terms)
+    queues, out = [list(deeds) for deeds in markets], [[] for _ in markets]
+    for slot in range(len(markets)):
         venue.define(slot, 1, EXPONENT)
-    pick = random.Random(seeds[0])
+    pick = random.Random(len(markets[0]))
     while any(queues):
         slot = pick.choice([slot for slot, queue in enumerate(queues) if queue])
         queue, base = queues[slot], 1000 * slot
@@ -126,13 +126,37 @@ def test_it_fills_as_a_naive_venue_does_report_by_report(model, whole, impact):
     fills = 0
     for first in range(0, 36, 3):
         seeds = [first, first + 1, first + 2]
-        for seed, seen in zip(seeds, compiled(seeds, terms)):
+        for seed, seen in zip(seeds, compiled([market(seed) for seed in seeds], terms)):
             venue = NaiveVenue(model, whole, impact, 10.0**EXPONENT)
             for deed in market(seed):
                 naive(venue, deed)
             assert seen == venue.reports, f"seed {seed}"
             fills += sum(one[0] == "filled" and one[5] for one in seen)
     assert fills > 100
+
+
+def one_level(seed: int) -> list[tuple]:
+    """An order behind a level's quantity, of which some is sold now and then, and which changes beside that."""
+    pick = random.Random(seed)
+    level, update = pick.randint(5, 40), 10
+    out = [("depth", 10, [(MIDDLE, level, 1), (MIDDLE + 1, 50, -1)], True), ("enter", 1, 1, "limit", "gtc", MIDDLE, 10)]
+    for _ in range(30):
+        if pick.random() < 0.4:
+            sold = pick.randint(1, 6)
+            out.append(("trade", [(MIDDLE, sold, -1)]))
+            level -= sold
+        level, update = max(level + pick.randint(-5, 5), 1), update + 1
+        out.append(("depth", update, [(MIDDLE, level, 1)], False))
+    return out
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_place_in_the_queue_moves_as_the_model_says(model):
+    for seed in range(40):
+        venue = NaiveVenue(model, False, True, 10.0**EXPONENT)
+        for deed in one_level(seed):
+            naive(venue, deed)
+        assert compiled([one_level(seed)], VenueTerms(model)) == [venue.reports], f"seed {seed}"
 
 
 def test_a_book_of_more_far_levels_than_there_is_room_for_grows():
