@@ -86,6 +86,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Sends the handshake: asyncio has connected the socket."""
         self._transport = cast(asyncio.Transport, transport)  # of a socket; uvloop's have its methods, not its class
+        # uvloop writes when the loop has its turn, unless more waits than this: an order leaves in the call that sends it
+        self._transport.set_write_buffer_limits(high=0)
         self._protocol.send_request(self._protocol.connect())
         self._flush()
         self._look()
