@@ -8,7 +8,7 @@ from typing import Any
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.layout import record_reader
-from tickmesh.bus.schema import Action, Kind, Status
+from tickmesh.bus.schema import DTYPES, Action, Kind, Status
 from tickmesh.bus.wire import Event, decode
 from tickmesh.nodes.net.websocket import Disconnected
 from tickmesh.nodes.orders.states import OPEN
@@ -20,6 +20,7 @@ from tickmesh.nodes.session.troubles import Troubles
 from tickmesh.nodes.venues.order_venue import IntentError, OrderVenue
 
 _read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action", "side", "quantity_lots", "expires_ns")
+INTENT_BYTES = DTYPES[Kind.intent].itemsize
 CANCEL, AMEND = int(Action.CANCEL), int(Action.AMEND)  # plain numbers: an enumeration is asked by a call
 
 
@@ -84,7 +85,7 @@ class IntentSender:
             self._refuse(intent, f"{intent.subject} is not defined in the log")
             return
         try:
-            asked = self._venue.place(intent.records[0], instrument)
+            asked = self._venue.place(intent.body[:INTENT_BYTES], instrument)
         except IntentError as error:
             self._refuse(intent, str(error))
             return

@@ -112,6 +112,19 @@ def test_whole_messages_need_no_parser_and_after_a_part_it_is_needed_until_the_n
     assert len(got) == 9 and {len(message) for message in got} == {300, 18}
 
 
+def test_what_looks_like_a_message_within_another_is_a_part_of_it():
+    inner = frame(Opcode.TEXT, 9)
+    outer = Frame(Opcode.BINARY, inner).serialize(mask=False)
+    got, *_, ways = heard([outer[:2], inner, inner], lambda head, pieces: [head, *pieces])
+    assert got == [inner, inner[2:]] and ways == [True, True, True, False]
+
+
+def test_a_message_in_the_midst_of_a_fragmented_one_is_against_the_rules():
+    pieces = [frame(Opcode.TEXT, 9, False), frame(Opcode.TEXT, 9)]
+    got, why, *_ = heard(pieces, lambda head, pieces: [head, *pieces])
+    assert got == [] and "continuation" in why
+
+
 def test_frames_that_come_with_the_handshake_are_counted():
     text = frame(Opcode.TEXT, 300)
     *_, ways = heard([text, text], lambda head, pieces: [head + pieces[0], pieces[1]])
