@@ -24,6 +24,7 @@ import numpy as np
 
 from bench.floor import line
 from tickmesh.bus.config import Config, load
+from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.names import KILL_SWITCH_FILE, OPERATOR
 from tickmesh.bus.schema import Kind, Status
@@ -122,8 +123,18 @@ class KillMesh:
     def lift(self, names: list[str]) -> None:
         until(lambda: all(self.states().get(name) == Status.Canceled for name in names), "the log has it")
         (self.config.run_dir / KILL_SWITCH_FILE).unlink(missing_ok=True)
-        publish_command(self.config, KillSwitch(False, OPERATOR), PATIENCE_S)
+        seq = publish_command(self.config, KillSwitch(False, OPERATOR), PATIENCE_S)
         until(lambda: self._is_on() is False, "it is off")
+        # One that has begun, as after a slow cancel, would cancel the next round's orders until its sentinel ends it.
+        until(lambda: self._beats_after(seq, "sentinel-1") > 2, "the sentinel has heard of it")
+        until(self._no_emergency, "no emergency cancel is at work")
+
+    def _beats_after(self, seq: int, name: str) -> int:
+        return sum(e.kind == Kind.health and e.producer == name for e in LogReader(self.config.log_dir).events(seq))
+
+    def _no_emergency(self) -> bool:
+        with FileLock(self.config.run_dir / "emergency.lock") as lock:
+            return lock.try_acquire()
 
     def _is_on(self) -> bool | None:
         reader = LogReader(self.config.log_dir)

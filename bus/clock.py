@@ -17,6 +17,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ TIGHT_NS = 100_000  # two clocks that were read within so long were read at one 
 LOOK_NS = 1 * SECOND  # a follower looks so often whether there is a (new) file
 NAME = "clock"  # of the file, in the log's folder
 _FILE = struct.Struct("<8s16sqqqqI")  # magic, boot, elapsed_ns, time_ns, offset_ns, unpublished_ns, crc
+_WHOLE = slice(_FILE.size)
 _MAGIC = b"meshtime"
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # counts a suspend, which CLOCK_MONOTONIC does not
 
@@ -52,7 +54,7 @@ def machine_elapsed_ns() -> int:
 
 def _sources(faults: str | None) -> tuple[Callable[[], int], Callable[[], int]]:
     if not faults:
-        return time.time_ns, machine_elapsed_ns
+        return time.time_ns, partial(time.clock_gettime_ns, _STEADY)  # it is asked several times an event: without a frame
     clocks = FaultyClocks(Path(faults), time.time_ns, machine_elapsed_ns)
     return clocks.wall_ns, clocks.elapsed_ns
 
@@ -88,9 +90,16 @@ class ClockSegment(NamedTuple):
 
     def at(self, elapsed_ns: int) -> int:
         """The mesh's time at a moment of elapsed time: it never goes back, and stands still no longer than 2 ns."""
-        passed = max(elapsed_ns - self.elapsed_ns, 0)
+        since_ns, time_ns, offset_ns = self
+        passed = elapsed_ns - since_ns
+        if passed <= 0:
+            return time_ns
         most = passed // SLEW_DIVISOR
-        return self.time_ns + passed + max(-most, min(self.offset_ns, most))
+        if offset_ns > most:
+            offset_ns = most
+        elif offset_ns < -most:
+            offset_ns = -most
+        return time_ns + passed + offset_ns
 
 
 class Correction(NamedTuple):
@@ -287,13 +296,19 @@ class Follower:
         elapsed = elapsed_ns()
         if elapsed >= self._look_ns:
             self._open(elapsed)
-        if self._map is not None and (raw := self._map[: _FILE.size]) != self._raw:
+        mapped = self._map
+        if mapped is not None and (raw := mapped[_WHOLE]) != self._raw:
             self._take(raw, elapsed)
-        now = self._segment.at(elapsed) if self._segment is not None else wall_ns()
+        segment = self._segment
+        now = wall_ns() if segment is None else segment.at(elapsed)
         last, before = self._last
         passed = elapsed - before
-        now = max(now, last + max(passed - passed // SLEW_DIVISOR, 1))
-        self._last = (now, elapsed)
+        least = last + passed - passed // SLEW_DIVISOR
+        if least <= last:
+            least = last + 1
+        if now < least:
+            now = least
+        self._last = now, elapsed
         return now
 
     def _take(self, raw: bytes, elapsed: int) -> None:

@@ -61,6 +61,9 @@ class DecidedInstruments(Mapping[str, Instrument]):
             self._look()
         return self._known[subject]
 
+    def __contains__(self, subject: object) -> bool:
+        return subject in self._known or super().__contains__(subject)
+
     def __iter__(self) -> Iterator[str]:
         if len(self._known) < len(self._settings):
             self._look()

@@ -277,7 +277,8 @@ class LogWriter:
 
     def _write_batch(self, batch: bytes) -> None:
         try:
-            self._untear()
+            if self._torn:
+                self._untear()
             self._torn = True
             write_whole(self._fd, batch)
         except OSError:

@@ -36,6 +36,7 @@ _write_sent_ns, _SENT_NS_AT = header_writer("sent_ns")
 _write_seq_ns, _SEQ_NS_AT = header_writer("seq_ns")
 _write_reserved, _RESERVED_AT = header_writer("reserved")
 _DTYPE_OF: dict[int, np.dtype] = {int(kind): dtype for kind, dtype in DTYPES.items()}  # a number from outside may be no Kind
+_SIZE_OF: dict[int, int] = {kind: dtype.itemsize for kind, dtype in _DTYPE_OF.items()}  # of one record
 _PRODUCER, _NO_PRODUCER = header_slice("producer"), bytes(HEADER["producer"].itemsize)
 # In `reserved` of a depth event: that the venue sent a checksum of the book after it (the low 32 bits), and that the
 # line's own book had the same one.
@@ -46,6 +47,21 @@ assert _HEADER.size == HEADER_SIZE == 176  # as docs/messages.md has it
 
 
 Bytes = bytes | bytearray | memoryview  # what an event is read from
+TEXTS_KEPT = 4096  # names of processes and subjects that are remembered as text
+
+
+class _Texts(dict[bytes, str]):
+    """The text of a name as it stands in a header, by its bytes; a mesh has few of them, and reads them at every event."""
+
+    def __missing__(self, raw: bytes) -> str:
+        if len(self) >= TEXTS_KEPT:
+            self.clear()
+        text = self[raw] = raw.rstrip(b"\0").decode()
+        return text
+
+
+_TEXTS = _Texts()
+text_of: Callable[[bytes], str] = _TEXTS.__getitem__  # of a name's bytes in a header. Raises UnicodeDecodeError
 
 
 class WireError(ValueError):
@@ -90,8 +106,8 @@ class Event:
             self.seq, self.link, self.cause_seq, self.first_id, self.last_id, self.venue_ns, self.recv_ns,
             self.sent_ns, self.seq_ns, self.reserved,
         ) = _HEADER.unpack_from(buffer, offset)  # fmt: skip
-        self.producer = producer.rstrip(b"\0").decode()
-        self.subject = subject.rstrip(b"\0").decode()
+        texts = _TEXTS
+        self.producer, self.subject = texts[producer], texts[subject]
         self.raw = memoryview(buffer)[offset : offset + self.size]
         self._records: np.ndarray | None = None
 
@@ -139,17 +155,16 @@ def encode(
     `records`: array of `DTYPES[kind]`, shape (n,) with n ≥ 1; or the same as bytes; or a dict for a msgpack kind.
     Raises WireError when empty, when the subject is longer than its field, or when the dtype is another.
     """
-    dtype = DTYPES[kind]
-    if isinstance(records, dict):
-        body: bytes = msgpack.packb(records)
-        count = len(body)
-    elif isinstance(records, (bytes, bytearray, memoryview)):
+    if isinstance(records, (bytes, bytearray, memoryview)):
         body = bytes(records)
-        count, rest = divmod(len(body), dtype.itemsize)
+        count, rest = divmod(len(body), _SIZE_OF[kind])
         if rest:
-            raise WireError(f"{len(body)} bytes are no whole number of {kind.name} records of {dtype.itemsize} bytes")
+            raise WireError(f"{len(body)} bytes are no whole number of {kind.name} records of {_SIZE_OF[kind]} bytes")
+    elif isinstance(records, dict):
+        body = msgpack.packb(records)
+        count = len(body)
     else:
-        if records.dtype != dtype:
+        if records.dtype != (dtype := DTYPES[kind]):
             raise WireError(f"a {kind.name} record is {dtype}, not {records.dtype}")
         body = records.tobytes()
         count = len(records)
@@ -161,13 +176,10 @@ def encode(
     size = HEADER_SIZE + len(body)
     if size > EVENT_SIZE_MAX:
         raise WireError(f"an event of {kind.name}.{subject} has {size} bytes; {EVENT_SIZE_MAX} are allowed")
-    event = bytearray(size)
-    _HEADER.pack_into(
-        event, 0, size, count, kind, flags, k, b"", name, 0, 0, 0, 0, cause_seq, first_id, last_id, venue_ns, recv_ns,
-        0, 0, 0,
-    )  # fmt: skip
-    event[RECORDS] = body
-    return event
+    head = _HEADER.pack(
+        size, count, kind, flags, k, b"", name, 0, 0, 0, 0, cause_seq, first_id, last_id, venue_ns, recv_ns, 0, 0, 0
+    )
+    return bytearray(head + body)
 
 
 def one_record(kind: Kind, subject: str) -> Callable[..., bytearray]:

@@ -46,10 +46,8 @@ def _without(run: tuple[int, int], first: int, last: int) -> list[tuple[int, int
     return [part for part in ((low, min(high, first - 1)), (max(low, last + 1), high)) if part[0] <= part[1]]
 
 
-def closed(
-    settings: ExecutionSettings, market: MarketState, quote: Quote, quote_ns: int, now_ns: int, stale_ns: int
-) -> tuple[str, Trigger]:
-    """(which guard holds, "" for none; until when that is so, but for gap events).
+def closed_by(settings: ExecutionSettings, market: MarketState, quote: Quote, quote_ns: int, now_ns: int, stale_ns: int) -> str:
+    """Which guard holds; "" for none.
 
     stale_quote  no quote for longer than stale_ns
     gap          trades are missing, or the book, or the quotes, had a gap within stale_ns
@@ -57,17 +55,31 @@ def closed(
     spread       it is wider than spread_max_bp of the mid
     """
     if now_ns - quote_ns > stale_ns:
-        return "stale_quote", any_quote()
-    wait = Trigger(time_ns=quote_ns + stale_ns + 1)
+        return "stale_quote"
     if settings.gap_pause and (market.missing or now_ns < market.book_gap_ns):
-        return "gap", wait if market.missing else wait.no_later(market.book_gap_ns)
-    if settings.venue_lag_max_ms:
-        most_ns = int(settings.venue_lag_max_ms * MS)
-        if market.lag_ns > most_ns:
-            return "venue_lag", wait._replace(lag_low_ns=most_ns)
-        wait = wait._replace(lag_high_ns=most_ns + 1)
+        return "gap"
+    if settings.venue_lag_max_ms and market.lag_ns > int(settings.venue_lag_max_ms * MS):
+        return "venue_lag"
     if settings.spread_max_bp:
         most = round(settings.spread_max_bp * 1000)
         if (quote.ask_ticks - quote.bid_ticks) * 20_000_000 > most * (quote.ask_ticks + quote.bid_ticks):
-            return "spread", wait.either(any_change(quote))
-    return "", wait
+            return "spread"
+    return ""
+
+
+def closed(
+    settings: ExecutionSettings, market: MarketState, quote: Quote, quote_ns: int, now_ns: int, stale_ns: int
+) -> tuple[str, Trigger]:
+    """(which guard holds, as `closed_by` says; until when that is so, but for gap events)."""
+    reason = closed_by(settings, market, quote, quote_ns, now_ns, stale_ns)
+    if reason == "stale_quote":
+        return reason, any_quote()
+    wait = Trigger(time_ns=quote_ns + stale_ns + 1)
+    if reason == "gap":
+        return reason, wait if market.missing else wait.no_later(market.book_gap_ns)
+    if settings.venue_lag_max_ms:
+        most_ns = int(settings.venue_lag_max_ms * MS)
+        if reason == "venue_lag":
+            return reason, wait._replace(lag_low_ns=most_ns)
+        wait = wait._replace(lag_high_ns=most_ns + 1)
+    return reason, wait.either(any_change(quote)) if reason == "spread" else wait

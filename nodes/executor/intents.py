@@ -73,6 +73,10 @@ class Answers:
         self.events = []
         self._cause_seq = -1
 
+    def begin_rest(self) -> None:
+        """The same list goes on; what has been added was taken."""
+        self.events = []
+
     def place(
         self, cause: Event, subject: str, log_id: str, strategy: str = "", expires_ns: int = 0, parent_seq: int = 0
     ) -> IntentPlace:

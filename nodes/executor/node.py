@@ -96,6 +96,7 @@ class Step:
             int(Kind.intent): self._on_intent,
             int(Kind.instrument): self._on_instrument,
         }
+        self._owed: tuple[list[Event], int, bool] | None = None  # what `step_rest` has to do: arguments of `_follow_up`
         self._followed: dict[str, InstrumentState] = {}  # those whose quotes are read: listed, or with orders or fills of ours
         self._prepare()
 
@@ -106,10 +107,19 @@ class Step:
         causes, what styles have to do, the cancels that are due by now, each by instrument in the order of their names; at last
         the records of parents that have begun or ended.
         """
+        first = self.step_first(events)
+        rest = self.step_rest()
+        return first + rest if rest else first
+
+    def step_first(self, events: list[Event]) -> list[bytearray]:
+        """`step`, but for what follows from the last event beside the answer of its own instrument: an order need not wait for
+        that. `step_rest` gives it, and has to be called before the step is given anything else."""
+        assert self._owed is None, "step_rest was not called"
         answers, state, working = self._answers, self.state, self._working
         followed, handlers, reads = self._followed, self._handlers, self._reads
         answers.begin_list()
         working.is_new_list = True
+        last = len(events) - 1
         for index, event in enumerate(events):
             if event.kind not in reads:
                 continue
@@ -129,18 +139,36 @@ class Step:
                 self._control.on_command(event)
             elif event.kind in UNASKED:
                 self._on_other(event)
-            if marked and self._control.watch_losses(event):
-                working.notice("")
-            if working.subjects:
-                if event.kind in TELLING:
-                    working.notice("" if event.kind in TELLING_ALL else event.subject)
-                if (working.pending or working.waits) and (woken := working.woken(events, index)):
-                    working.work(woken, event)
-            if state.due and now_ns >= state.due[0][0]:
-                self._ordering.cancel_due(event)
-            if working.news:
-                working.publish_news(event)
+            if marked or working.subjects or working.news or (state.due and now_ns >= state.due[0][0]):
+                if index == last:
+                    self._owed = events, index, marked
+                else:
+                    self._follow_up(events, index, marked)
         return answers.events
+
+    def step_rest(self) -> list[bytearray]:
+        """The rest of what `step` gives, after `step_first`."""
+        if self._owed is None:
+            return []
+        owed, self._owed = self._owed, None
+        self._answers.begin_rest()
+        self._follow_up(*owed)
+        return self._answers.events
+
+    def _follow_up(self, events: list[Event], index: int, marked: bool) -> None:
+        """What an event of the list causes beside the answer of its own instrument. `marked`: losses are to be looked at."""
+        event, state, working = events[index], self.state, self._working
+        if marked and self._control.watch_losses(event):
+            working.notice("")
+        if working.subjects:
+            if event.kind in TELLING:
+                working.notice("" if event.kind in TELLING_ALL else event.subject)
+            if (working.pending or working.waits) and (woken := working.woken(events, index)):
+                working.work(woken, event)
+        if state.due and event.seq_ns >= state.due[0][0]:
+            self._ordering.cancel_due(event)
+        if working.news:
+            working.publish_news(event)
 
     # Taking in the log
 

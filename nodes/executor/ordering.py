@@ -48,6 +48,7 @@ class Ordering:
         self.ttl_ns = settings.order_ttl_ms * MS
         self.stale_ns = settings.stale_ms * MS
         self._intent_ttl_ns = settings.intent_ttl_ms * MS
+        self._session_names: dict[str, str] = {}  # by instrument
         self._rate = risk.build_rate(state.bucket, settings.orders_per_s)
         self._rates = {
             name: (risk.build_rate(state.strategies[name].bucket, trader.orders_per_s),) if trader.orders_per_s else ()
@@ -57,8 +58,16 @@ class Ordering:
         self._pause_ns, self._skew_max_ms = int(limits.lost_pause_s * 1000) * MS, limits.clock_skew_max_ms
         self._messages = risk.build_rate(state.messages, per_s, "message_rate") if per_s else None
 
+    def _opposite(self, trader: Trader, instrument: InstrumentState, draft: Draft, now_ns: int) -> list[Order]:
+        """What other strategies have resting on the other side, the oldest first, but for what is being cancelled."""
+        return [
+            order for order in instrument.orders.values()
+            if order.side == -draft.side and order.resting and order.strategy in self._traders and order.strategy != trader.name
+            and not order.cancels and order.cancel_ns > now_ns  # nor is a cancel due with this event
+        ]  # fmt: skip
+
     def _net(
-        self, trader: Trader, instrument: InstrumentState, draft: Draft, parent: Parent, subject: str, event: Event,
+        self, opposite: list[Order], instrument: InstrumentState, draft: Draft, parent: Parent, subject: str, event: Event,
         market: MarketView,
     ) -> Draft | None:  # fmt: skip
         """What is left of an order when what other strategies have resting on the other side makes way; None for nothing.
@@ -67,13 +76,6 @@ class Ordering:
         and its rest is worth an order; else all of it is cancelled. Both parents wish so much less.
         """
         asked, netted = draft.quantity_lots, 0
-        opposite = [
-            order for order in instrument.orders.values()
-            if order.side == -draft.side and order.resting and order.strategy in self._traders and order.strategy != trader.name
-            and not order.cancels and order.cancel_ns > event.seq_ns  # nor is a cancel due with this event
-        ]  # fmt: skip
-        if not opposite:
-            return draft
         for order in opposite:
             if netted >= asked:
                 break
@@ -118,10 +120,15 @@ class Ordering:
                 self.exposures.of_strategy(subject, instrument, trader.name, bounds, most),
                 self.exposures.of_account(subject, instrument, whole, quote.bid_ticks),
             )
-            answer = risk.check(draft, market, scopes, (), trader.name, ())  # before anything makes way for it
-            if isinstance(answer, Approved):
-                left = self._net(trader, instrument, draft, parent, subject, event, market)
-                answer = self._check(left, market, scopes, instrument, trader.name) if left is not None else Refused("netted")
+            if opposite := self._opposite(trader, instrument, draft, event.seq_ns):
+                answer = risk.check(draft, market, scopes, (), trader.name, ())  # before anything makes way for it
+                if isinstance(answer, Approved):
+                    left = self._net(opposite, instrument, draft, parent, subject, event, market)
+                    answer = (
+                        self._check(left, market, scopes, instrument, trader.name) if left is not None else Refused("netted")
+                    )
+            else:
+                answer = self._check(draft, market, scopes, instrument, trader.name)
         if isinstance(answer, Refused):
             instrument.book(trader.name).count_refusal(answer.reason)
             if answer.reason == "own_order" and not parent.shadow:
@@ -137,7 +144,10 @@ class Ordering:
 
     def session_refusal(self, subject: str, now_ns: int) -> str:
         """Why by what is heard of the session of its account no order of an instrument may be made; "" where one may."""
-        word = self._state.sessions.get(session_name(subject.partition(".")[0]))
+        name = self._session_names.get(subject)
+        if name is None:
+            name = self._session_names[subject] = session_name(subject.partition(".")[0])
+        word = self._state.sessions.get(name)
         return word.refusal(now_ns, self._pause_ns, self._skew_max_ms) if word is not None else ""
 
     def _check(

@@ -108,22 +108,22 @@ def check(
     price           no multiple of the tick size
     quantity        below the least quantity, or no multiple of the lot size; or the venue's least is far above what was asked
     notional        price × quantity is too small for the venue
-    own_order       it could meet an order of ours that rests on the other side
     position        if everything outstanding on this side were filled, a scope's position would be beyond its limit
     order_size      the order is larger than a scope allows
     price_collar    its price, or the worst it can be executed at, is too far from the mid
     open_orders     a scope has as many as it may have
     notional_limit  all positions of a scope together would be worth too much
+    own_order       it could meet an order of ours that rests on the other side
     rate            too many orders; message_rate: too many orders and cancels
     netted          not by `check`: another strategy wished the opposite, and nothing is left to order
     """
     if reason := _unfit(draft, market):
         return Refused(reason)
-    if any(_could_meet(draft, order, strategy) for order in orders):
-        return Refused("own_order")
     for scope in scopes:
         if reason := _beyond(draft, market.quote, scope):
             return Refused(f"{scope.prefix}{reason}")
+    if any(_could_meet(draft, order, strategy) for order in orders):
+        return Refused("own_order")
     for rate in rates:
         if not rate.allows(market.now_ns):
             return Refused(rate.reason)
@@ -166,9 +166,10 @@ def _beyond(draft: Draft, quote: Quote, scope: Scope) -> str:
         return "order_size"
     if scope.order_max_notional is not None and lots * worst > scope.order_max_notional:
         return "order_size"
-    mid = (quote.bid_ticks + quote.ask_ticks) / 2
-    if scope.price_collar and abs(worst - mid) > scope.price_collar * mid:
-        return "price_collar"
+    if scope.price_collar:
+        mid = (quote.bid_ticks + quote.ask_ticks) / 2
+        if abs(worst - mid) > scope.price_collar * mid:
+            return "price_collar"
     if scope.open_orders_max and scope.open_orders >= scope.open_orders_max:
         return "open_orders"
     if scope.notional_max is not None and after > 0:

@@ -10,7 +10,7 @@ from tickmesh.bus.schema import Kind, OrderType, ParentState, TimeInForce
 from tickmesh.bus.settings_trading import ACCOUNT
 from tickmesh.bus.wire import Event, encode
 from tickmesh.nodes.executor.drafts import Quote
-from tickmesh.nodes.executor.guards import KEEPING, REASONS, closed
+from tickmesh.nodes.executor.guards import KEEPING, REASONS, closed, closed_by
 from tickmesh.nodes.executor.intents import Answers
 from tickmesh.nodes.executor.ordering import ChildTerms, Ordering
 from tickmesh.nodes.executor.orders import Order
@@ -91,8 +91,8 @@ class Working:
         """Begins a parent of a strategy with its first order, unless a guard or risk has a reason against it."""
         book, quote, now_ns = instrument.book(trader.name), Quote(*instrument.quote), event.seq_ns
         style = trader.styles[book.turn % len(trader.styles)]
-        reason, _ = closed(trader.execution, instrument.market, quote, instrument.quote_ns, now_ns, self._ordering.stale_ns)
-        if reason:
+        stale_ns = self._ordering.stale_ns
+        if reason := closed_by(trader.execution, instrument.market, quote, instrument.quote_ns, now_ns, stale_ns):
             book.count_refusal(reason)
             return
         deadline_ns = now_ns + lifetime_ns(style, trader.execution, trader.ttl_ns)
@@ -131,7 +131,8 @@ class Working:
             wait = NOTHING
             for name in sorted(instrument.books):
                 for parent in tuple(instrument.books[name].parents.values()):
-                    wait = wait.either(self._work(subject, instrument, self._traders[name], parent, event))
+                    if not _only_waits(instrument, parent):
+                        wait = wait.either(self._work(subject, instrument, self._traders[name], parent, event))
             if wait != NOTHING:
                 self.waits[subject] = wait
             else:
@@ -200,14 +201,14 @@ class Working:
 
     def _decide(self, parent: Parent, view: View) -> Advice:
         """What the style says of what is due by now."""
-        due, wait = parent.wanted_lots, Trigger()
+        due, wait = parent.wanted_lots, NOTHING
         if (schedule := SCHEDULES.get(parent.style)) is not None:
             due, wait = schedule(parent, view)
             if due != parent.due_lots:
                 parent.due_ns = view.now_ns
         parent.due_lots = due
         said = work_of(parent.style, view.settings)(parent, view)
-        return said._replace(wait=said.wait.either(wait))
+        return said if wait is NOTHING else said._replace(wait=said.wait.either(wait))
 
     def _end_if_over(
         self, instrument: InstrumentState, strategy: str, parent: Parent, children: tuple[Order, ...], now_ns: int
@@ -289,6 +290,13 @@ class Working:
     def _terms(self, subject: str, trader: Trader, parent: Parent, expires_ns: int, now_ns: int) -> ChildTerms:
         cancel_ns = now_ns + trader.ttl_ns if parent.style in ONCE else parent.deadline_ns
         return ChildTerms(subject, expires_ns, cancel_ns)
+
+
+def _only_waits(instrument: InstrumentState, parent: Parent) -> bool:
+    """Whether a parent of one order is over but for what that still brings: whoever asks about it hears nothing new."""
+    if parent.working or parent.shadow or parent.style not in ONCE or not parent.children:
+        return False
+    return instrument.orders.keys() >= set(parent.children)
 
 
 def _takes(instrument: InstrumentState, parent: Parent) -> bool:

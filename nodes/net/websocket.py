@@ -26,9 +26,11 @@ from tickmesh.nodes.net import refusals
 from tickmesh.nodes.net.failures import why_unreached
 from tickmesh.nodes.net.trust import trust
 from tickmesh.nodes.net.waits import Waits
+from tickmesh.nodes.net.whole_frames import frame_size, whole_messages
 
 MESSAGE_BYTES_MAX = 8 << 20  # where a venue's adapter says no other: far above any message but a whole book
 HEAD_BYTES = 512  # that are kept of a message beyond the bound, to know what it was about
+HEAD_END = b"\r\n\r\n"  # of the answer to the handshake; frames follow
 FRAME_HEAD_BYTES = 10  # of a server's frame: opcode and size
 CLOSE_S = 1.0  # for the closing handshake, then the socket is cut
 REFUSAL_S = 1.0  # for the body of an answer that refuses the handshake: not all of them end
@@ -64,6 +66,7 @@ class Connection(asyncio.Protocol):
         self._refusing: asyncio.TimerHandle | None = None
         self._protocol = ClientProtocol(parse_uri(url), max_size=bytes_max)
         self._bytes_max = bytes_max
+        self._unframed = 0  # bytes that were read and are of no frame that has ended; 0: the next read begins with a frame
         self._read_before = b""  # the end of the read before: a frame's head may be in two
         self.oversize: Oversize | None = None
         self._on_frames = on_frames
@@ -86,6 +89,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Sends the handshake: asyncio has connected the socket."""
         self._transport = cast(asyncio.Transport, transport)  # of a socket; uvloop's have its methods, not its class
+        # uvloop writes when the loop has its turn, unless more waits than this: an order leaves in the call that sends it
+        self._transport.set_write_buffer_limits(high=0)
         self._protocol.send_request(self._protocol.connect())
         self._flush()
         self._look()
@@ -95,21 +100,13 @@ class Connection(asyncio.Protocol):
         recv_ns = now_ns()  # first of all: this is the receive time of everything in `data`
         self.last_read_s = time.monotonic()
         protocol = self._protocol
-        if not self.opened.done():
-            self._answer += data[: refusals.HEARD_BYTES - len(self._answer)]
-        protocol.receive_data(data)
-        messages: list[bytes] = []
-        for event in protocol.events_received():
-            if type(event) is Frame:
-                self._take(event, messages)
-            elif isinstance(event, Response) and not self.opened.done() and protocol.handshake_exc is None:
-                self.opened.set_result(None)
-        if isinstance(protocol.parser_exc, PayloadTooBig):
-            self._measure(protocol.parser_exc, data)
-        self._read_before = data[-FRAME_HEAD_BYTES:]
-        self._flush()
-        if not self.opened.done():
-            self._look_for_refusal()
+        messages: list[bytes] | None = None
+        if not self._unframed and protocol.state is OPEN and not self._fragments:
+            messages = whole_messages(data, self._bytes_max)
+        if messages is None:
+            messages = self._parse(data)
+        else:
+            self._read_before = b""
         if messages:
             try:
                 self._on_frames(recv_ns, messages)
@@ -213,6 +210,29 @@ class Connection(asyncio.Protocol):
         return f"its answer to the handshake did not end in {open_s:g} s; it begins {bytes(self._answer[:64])!r}"
 
     # Inner works.
+
+    def _parse(self, data: bytes) -> list[bytes]:
+        """The messages that end in `data`, by the core, which keeps what does not; acts on whatever else is in it."""
+        protocol = self._protocol
+        if not self.opened.done():
+            self._answer += data[: refusals.HEARD_BYTES - len(self._answer)]
+        protocol.receive_data(data)
+        self._unframed += len(data)
+        messages: list[bytes] = []
+        for event in protocol.events_received():
+            if type(event) is Frame:
+                self._unframed -= frame_size(len(event.data))
+                self._take(event, messages)
+            elif isinstance(event, Response) and not self.opened.done() and protocol.handshake_exc is None:
+                self.opened.set_result(None)
+                self._unframed -= self._answer.find(HEAD_END) + len(HEAD_END) if HEAD_END in self._answer else 0
+        if isinstance(protocol.parser_exc, PayloadTooBig):
+            self._measure(protocol.parser_exc, data)
+        self._read_before = data[-FRAME_HEAD_BYTES:]
+        self._flush()
+        if not self.opened.done():
+            self._look_for_refusal()
+        return messages
 
     def _look_for_refusal(self) -> None:
         """Looks whether the server refuses the handshake; an answer without an end gets some time for its words."""

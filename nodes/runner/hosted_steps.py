@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from functools import partial
 
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.sockets import OutboxFull
@@ -77,18 +78,20 @@ async def _host_step(ctx: HostedContext, module: StepModule) -> None:
 
     def handle(events: list[Event]) -> None:
         nonlocal failed
-        fresh = [event for event in events if event.seq > runner.seq]
+        fresh = events if events[0].seq > runner.seq else [event for event in events if event.seq > runner.seq]
         if not fresh:
             return
-        try:
-            given = runner.live(fresh)
-        except Exception as error:  # noqa: BLE001 - it must not end the sequencer, in whose call this is
-            failed = error
-            host.handlers.remove(handle)
-            wake.set()
-            return
-        unpublished.extend(given)
-        publish_all()
+        for answer in (partial(runner.live_first, fresh), runner.live_rest):
+            try:
+                given = answer()
+            except Exception as error:  # noqa: BLE001 - it must not end the sequencer, in whose call this is
+                failed = error
+                host.handlers.remove(handle)
+                wake.set()
+                return
+            if given or unpublished:
+                unpublished.extend(given)
+                publish_all()
 
     host.handlers.append(handle)
     publish_all()

@@ -25,8 +25,9 @@ QUEUE_EVENTS = 100_000  # a hosted subscriber that is further behind reads the l
 class Host:
     """Hands every logged batch to the hosted nodes, in order, until the log holds nothing that they have not been given.
 
-    First of all to those that act outside (`first`), then to the steps. What a node of the first kind has sent leaves its
-    socket when the loop has its turn: so `rest` lets what follows from it in here wait until then.
+    First of all to those that act outside (`first`), in the call that logs it, also in the midst of a step's; then to the
+    steps, one after the other. What a node of the first kind has sent may leave its socket only when the loop has its turn: so
+    `rest` lets what follows from it in here wait until then.
     """
 
     def __init__(self, log: OpenLog):
@@ -34,35 +35,52 @@ class Host:
         self.first: list[Callable[[list[Event]], None]] = []
         self.handlers: list[Callable[[list[Event]], None]] = []
         self._queue: deque[list[bytearray]] = deque()
-        self._given: list[Event] = []  # the batch that those who act outside have been given, and the steps not
-        self._running = False
+        self._given: deque[list[Event]] = deque()  # batches that those who act outside have been given, and the steps not
+        self._turns: deque[Callable[[list[Event]], None]] = deque()  # steps that have not been given the first of these yet
+        self._acting = self._stepping = False
         self._rests = False
         log.attach(self._queue.append, self.pump)
 
     def pump(self) -> None:
         """Hands on what is in the log and was not handed on."""
-        if self._running:
+        if self._acting:
             return
-        self._running = True
+        self._act()
+        if self._stepping:
+            return
+        self._stepping = True
         try:
-            while self._queue or self._given:
-                if events := self._given:
-                    handlers, self._given = self.handlers, []
-                else:
-                    events = self._given = [Event(event) for event in self._queue.popleft()]
-                    handlers = self.first
-                for handler in tuple(handlers):
+            given, turns = self._given, self._turns
+            while given and not self._rests:
+                if not turns:
+                    turns.extend(self.handlers)
+                events = given[0]
+                handler = turns.popleft() if turns else None
+                if not turns:
+                    given.popleft()
+                if handler is not None and handler in self.handlers:  # it may have been put out meanwhile
                     handler(events)
-                if self._rests:
-                    self._rests = False
-                    asyncio.get_running_loop().call_soon(self.pump)
-                    break
         finally:
-            self._running = False
+            self._stepping = False
+        if self._rests:
+            self._rests = False
+            asyncio.get_running_loop().call_soon(self.pump)
+
+    def _act(self) -> None:
+        """Hands new batches to those that act outside."""
+        self._acting = True
+        try:
+            while self._queue and not self._rests:
+                events = [Event(event) for event in self._queue.popleft()]
+                self._given.append(events)
+                for handler in tuple(self.first):
+                    handler(events)
+        finally:
+            self._acting = False
 
     def rest(self) -> None:
         """Leaves what is logged from now on, within this call of `pump`, to the loop's next turn, or to whoever logs before."""
-        self._rests = self._running
+        self._rests = self._acting or self._stepping
 
 
 class HostedProducer:
@@ -136,6 +154,7 @@ class HostedSubscription:
         self._host = host
         self._config = config
         self._lanes = lanes
+        self._kinds = frozenset(int(kind) for kind, lane in LANE_OF_KIND.items() if lane in lanes)
         self._stop = stop
         self._queue: deque[list[Event]] = deque()
         self._queued = 0
@@ -165,7 +184,8 @@ class HostedSubscription:
 
     def enqueue(self, events: list[Event]) -> None:
         """Keeps what of a logged batch is of these lanes, for the node to come for; hands it on where the node waits for it."""
-        mine = [event for event in events if event.seq > self.seq and LANE_OF_KIND[event.kind] in self._lanes]
+        kinds, seq = self._kinds, self.seq
+        mine = [event for event in events if event.kind in kinds and event.seq > seq]
         if mine and self._handle is not None and not (self._behind or self._queue or self._publishing()):
             self.seq = mine[-1].seq
             self._handle(mine)
@@ -223,14 +243,15 @@ class HostedContext(Context):
         self.stop = stop
         self._owner = owner
         self.host = host
-        self._producer = HostedProducer(host.log, guest.name, guest.arbitrated)
+        self._producer: HostedProducer = HostedProducer(host.log, guest.name, guest.arbitrated)
         self._publishing = False
 
     def publish(self, events: list[bytearray]) -> None:
         """Logs the events; what follows from them in this process has happened when it returns. Raises OutboxFull."""
         before, self._publishing = self._publishing, True
         try:
-            super().publish(events)
+            if events:
+                self._producer.publish(events)
         finally:
             self._publishing = before
         if self._subscriptions:  # it acts outside, and has perhaps sent what it says

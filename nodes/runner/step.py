@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from tickmesh.bus.checkpoint import Checkpoint, CheckpointWriter
-from tickmesh.bus.clock import now_ns
+from tickmesh.bus.clock import elapsed_ns, now_ns
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
@@ -66,6 +66,17 @@ class ColumnStep(PureStep, Protocol):
         """What the operator has to know of its outputs since the last call, a sentence; "" for nothing."""
 
 
+@runtime_checkable
+class UrgentStep(PureStep, Protocol):
+    """A step whose answers come in two parts: what somebody outside waits for, and the rest. Together they are `step`'s."""
+
+    def step_first(self, events: list[Event]) -> list[bytearray]:
+        """The first answers to `events`; `step_rest` has to be called before the step is given anything else."""
+
+    def step_rest(self) -> list[bytearray]:
+        """What the events of the last `step_first` cause besides."""
+
+
 class StepModule(Protocol):
     """The module of a node that is a step (nodes/model/node.py, nodes/executor/node.py)."""
 
@@ -107,6 +118,8 @@ class StepRunner:
         self.checkpoint_seq = self.seq  # up to where a checkpoint spared it the log; 0: there was none
         if isinstance(self.step, ColumnStep):
             self.step.careful = True
+        self._urgent = self.step if isinstance(self.step, UrgentStep) else None
+        self._begun_ns = 0  # elapsed time when the list that is worked on was given
         self.published = (0, -1)  # by the outbox or by the log
         self._given = (0, -1)  # by the step itself, published or not
         self._unpublished: deque[bytearray] = deque()
@@ -145,7 +158,9 @@ class StepRunner:
             self._unpublished.clear()
 
     def _step(self, events: list[Event]) -> list[bytearray]:
-        given = self.step.step(events)
+        return self._note_given(self.step.step(events))
+
+    def _note_given(self, given: list[bytearray]) -> list[bytearray]:
         if given:
             self._given = max(self._given, cause_of(given[-1]))
         return given
@@ -218,20 +233,35 @@ class StepRunner:
         return begun | ({"publishes_after": self.seq} if self._publishes_after is None else {})
 
     def live(self, events: list[Event]) -> list[bytearray]:
+        """The step's answers to events that have just been read, with the time at which that was."""
+        return self.live_first(events) + self.live_rest()
+
+    def live_first(self, events: list[Event]) -> list[bytearray]:
+        """Those of them that somebody outside waits for; `live_rest` gives the others, and has to be called after it."""
+        self._begun_ns = elapsed_ns()
+        kinds, name = self.kinds, self.name
         mine = []
         for event in events:
-            if event.kind in self.kinds:
+            if event.kind in kinds:
                 mine.append(event)
-            if event.producer == self.name:
+            if event.producer == name:
                 self._read_back(event)
         self.seq = events[-1].seq
         if not mine:
             return []
-        recv_ns = now_ns()
-        fresh = self._step(mine)
-        for own in fresh:
-            stamp_received(own, recv_ns)
-        return fresh
+        return self._stamped(self.step.step(mine) if self._urgent is None else self._urgent.step_first(mine))
+
+    def live_rest(self) -> list[bytearray]:
+        """The answers that `live_first` has not given."""
+        return self._stamped(self._urgent.step_rest()) if self._urgent is not None else []
+
+    def _stamped(self, given: list[bytearray]) -> list[bytearray]:
+        if given:  # most lists have no answer, and need no time
+            recv_ns = now_ns() - (elapsed_ns() - self._begun_ns)
+            for own in given:
+                stamp_received(own, recv_ns)
+            self._note_given(given)
+        return given
 
     def offer_checkpoint(self) -> None:
         """Offers the present state to the checkpoint writer, which takes a snapshot now and then."""

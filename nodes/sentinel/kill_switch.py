@@ -71,6 +71,9 @@ class KillSwitchKeeper:
         self._reap()
         if self._watch.cancels(is_there, now_ns) and self._process is None:
             self._start()
+        elif not self._watch.since_ns and self._process is not None:
+            log_line(self._ctx.name, "warning", "the kill switch is lifted: the emergency cancel that is at work ends")
+            self.end()
 
     def throw(self, why: str) -> None:
         """Throws the switch by its file, once; a loss that has been lifted by a person and goes on throws it again."""
@@ -88,7 +91,8 @@ class KillSwitchKeeper:
         """Ends an emergency cancel that is at work: whoever acts next begins another."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._process.communicate()
+            self._process = None
 
     def _signs(self) -> Mapping[str, int]:
         return {name: max(life.sign_ns, self._vitals.resumed_ns) for name, life in self._vitals.lives.items()}

@@ -26,7 +26,7 @@ from tickmesh.bus.process import Context
 from tickmesh.bus.schema import CLOCK, Kind
 from tickmesh.bus.segments import LogError, LogFull, read_preamble, segments
 from tickmesh.bus.sockets import Publisher
-from tickmesh.bus.wire import clear_producer, decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.bus.wire import clear_producer, decode, encode, stamp_sent, stamp_sequenced, text_of
 from tickmesh.nodes.runner.guests import Guests
 from tickmesh.nodes.sequencer import eras, statements
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
@@ -49,6 +49,7 @@ BATCH_EVENTS = 4096
 CORRECTIONS_MAX = 100  # of the clock, that wait for room on the disk: the oldest are said in sum only
 _read_taken = header_reader("kind", "subject", "sent_ns")
 _read_logged = header_reader("kind", "producer", "subject")
+_read_link = header_reader("kind", "producer", "subject", "link")
 
 
 class Sequencer:
@@ -132,9 +133,9 @@ class Sequencer:
                 self._begin_numbers(producer, epoch)
             kind, raw_subject, sent_ns = _read_taken(event)
             if kind in ARBITRATED:
-                out += self.arbiter.offer(kind, raw_subject.rstrip(b"\0").decode(), producer, number, event, now)
+                out += self.arbiter.offer(kind, text_of(raw_subject), producer, number, event, now)
             elif kind == Kind.gap:  # backfill's word: what it changes, the arbiter says
-                out += self.arbiter.declare(raw_subject.rstrip(b"\0").decode(), producer, decode(event).records)
+                out += self.arbiter.declare(text_of(raw_subject), producer, decode(event).records)
             elif kind not in OF_THE_LOG or sent_ns >= self._begun_ns:
                 if kind == Kind.instrument:  # with an id it begins a connection; `run` begins a process
                     if (head := decode(event)).last_id:
@@ -152,12 +153,12 @@ class Sequencer:
 
     def append(self, out: list[bytearray]) -> None:
         """Numbers, appends and rings events, in batches of a bounded size. A full disk is retried, nothing is lost."""
+        waiting = self.waiting
         for start in range(0, len(out), BATCH_EVENTS):
-            self.waiting.append(out[start : start + BATCH_EVENTS])
-        while self.waiting:
-            batch = self.waiting[0]
+            waiting.append(out[start : start + BATCH_EVENTS])
+        while waiting:
             try:
-                self._append(batch)
+                self._append(waiting[0])
             except LogFull as error:
                 if not self.refused:
                     self.blocked.write(str(error))
@@ -165,12 +166,13 @@ class Sequencer:
                 self.refused += 1
                 self.publisher.ring()
                 return
-            self.waiting.popleft()
+            waiting.popleft()
         if self.refused:
             log_line(NAME, "info", f"the log takes data again after {self.refused} tries")
             self.refused = 0
             self.blocked.clear()
-        self._ring()
+        if not self._rings:
+            self._ring()
         for appended in self.appended:
             appended()
 
@@ -178,7 +180,7 @@ class Sequencer:
         """Rings at once; where there are guests, after what they do because of it: an order does not wait for other readers."""
         if self.ring_later is None:
             self.publisher.ring()
-        elif not self._rings:
+        else:
             self._rings = True
             self.ring_later(self._ring_now)
 
@@ -201,30 +203,27 @@ class Sequencer:
         first = seq = self.log.last + 1
         seq_ns = max(self.clock.now_ns(), self.position.seq_ns + 1)  # one more for each: a join by time sees none that is later
         links = self.position.links
-        undo: list[tuple[tuple[int, str], int]] = []
         number = self.position.number
         alerts: list[bytearray] = []
         for event in batch:
             kind, sender, raw_subject = _read_logged(event)
-            topic = (kind, raw_subject.rstrip(b"\0").decode())
-            link = links.get(topic, 0)
-            undo.append((topic, link))
+            topic = kind, text_of(raw_subject)
             if not sender[0]:  # the sequencer's own: no outbox has stamped it
                 number += 1
                 if kind == Kind.alert:
                     alerts.append(event)
                 stamp_sent(event, self._producer, self._epoch, number, seq_ns)
-            stamp_sequenced(event, seq, link, seq_ns)
+            stamp_sequenced(event, seq, links.get(topic, 0), seq_ns)
             links[topic] = seq
             seq += 1
             seq_ns += 1
         try:
             self.publisher.append(first, batch)
         except LogFull:
-            for topic, link in reversed(undo):
-                links[topic] = link
-            for event in batch:
-                if _read_logged(event)[1] == self._producer:
+            for event in reversed(batch):
+                kind, sender, raw_subject, link = _read_link(event)
+                links[kind, text_of(raw_subject)] = link
+                if sender == self._producer:
                     clear_producer(event)
             raise
         for event in alerts:

@@ -85,4 +85,8 @@ class SequencerLog:
         return True
 
     def _cursor(self, producer: str) -> Cursor:
-        return self._sequencer.position.cursors.setdefault(producer, Cursor())
+        cursors = self._sequencer.position.cursors
+        known = cursors.get(producer)
+        if known is None:
+            known = cursors[producer] = Cursor()
+        return known

@@ -25,6 +25,9 @@ from tickmesh.nodes.venues.order_venue import Fill, OrderTerms, Report
 from tickmesh.nodes.venues.private import asset_name
 
 UPDATE, FILL = record_struct(Kind.update), record_struct(Kind.fill)
+# Plain numbers: an enumeration is asked by a call
+CLOCK, INTENT, FILL_KIND, INSTRUMENT = int(Kind.clock), int(Kind.intent), int(Kind.fill), int(Kind.instrument)
+UPDATE_KIND, NEW, CANCEL = int(Kind.update), int(Action.NEW), int(Action.CANCEL)
 READ_OF_FILL = record_struct(Kind.fill, "client_order_id", "side", "trade_id", "quantity_lots", "venue_ns")
 _read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action")
 _read_order = record_reader(Kind.intent, "side", "order_type", "time_in_force", "price_ticks", "quantity_lots")
@@ -125,24 +128,25 @@ class Account:
 
     def read(self, event: Event) -> None:
         """Takes in an event of the log: of this venue instrument, intent, update, fill, balance, funding; and clock."""
-        if event.kind == Kind.clock:
+        kind = event.kind
+        if kind == CLOCK:
             if event.records["correction_ns"][0] >= STEP_NS:
                 self.state.stepped_ns = event.seq_ns
         elif not event.subject.startswith(self._prefix):
             return  # of another account
-        elif event.kind == Kind.intent:
+        elif kind == INTENT:
             self._read_intent(event)
-        elif event.kind == Kind.update:
+        elif kind == UPDATE_KIND:
             self._read_update(event)
-        elif event.kind == Kind.fill:
+        elif kind == FILL_KIND:
             for raw_id, side, trade_id, lots, venue_ns in READ_OF_FILL.iter_unpack(event.body):
                 self._read_fill(event.subject, _text(raw_id), side, trade_id, lots, venue_ns)
-        elif event.kind == Kind.instrument:
+        elif kind == INSTRUMENT:
             record = event.records[-1]
             self.state.exponents[event.subject] = int(record["price_exponent"]), int(record["quantity_exponent"])
-        elif event.kind == Kind.balance:
+        elif kind == Kind.balance:
             self.balances.read(event)
-        elif event.kind == Kind.funding:
+        elif kind == Kind.funding:
             self.fundings.read(event)
 
     def _read_intent(self, event: Event) -> None:
@@ -150,7 +154,7 @@ class Account:
         client_order_id = _text(raw_id)
         if client_order_id in self.state.orders:
             return
-        if action == Action.CANCEL:
+        if action == CANCEL:
             target = self.state.orders.get(_text(raw_target))
             if target is not None and (target.final or target.status == Status.PendingCancel):
                 return
@@ -161,7 +165,7 @@ class Account:
         for raw_id, order_id, status, side, kind, force, _, price, lots, filled, *_ in UPDATE.iter_unpack(event.body):
             client_order_id = _text(raw_id)
             waiting = self.state.waiting.pop(client_order_id, None)
-            if waiting is not None and _read_intent(waiting)[2] != Action.NEW:
+            if waiting is not None and _read_intent(waiting)[2] != NEW:
                 continue  # the refusal of a cancel or an amendment is no order
             order = self.state.orders.get(client_order_id)
             if order is None:
@@ -371,6 +375,6 @@ def _build_update(
     record = UPDATE.pack(
         order.client_order_id.encode(), order_id or order.order_id, status, order.side, order.order_type, order.time_in_force,
         code, order.price_ticks, quantity, max(filled_lots, order.filled_lots), venue_ns, origin.encode(),
-        fitting(reason, REASON_BYTES),
+        fitting(reason, REASON_BYTES) if reason else b"",
     )  # fmt: skip
     return encode(Kind.update, order.subject, record, venue_ns=venue_ns, recv_ns=recv_ns)

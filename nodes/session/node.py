@@ -52,6 +52,9 @@ from tickmesh.nodes.venues.table import adapter_of, dialect_of
 READS = (Kind.instrument, Kind.intent, Kind.update, Kind.fill, Kind.balance, Kind.funding, Kind.run, Kind.clock)
 WRITES = (Kind.update, Kind.fill, Kind.balance, Kind.funding)
 
+_INTENT, _INSTRUMENT = int(Kind.intent), int(Kind.instrument)  # plain numbers: an enumeration is asked by a call
+_READS = frozenset(int(kind) for kind in READS)
+
 TICK_S = 0.05  # deadlines of intents and answers are looked at so often
 RESOLVE_S = 0.2  # before the first question about an order of unknown outcome; later ones come slower
 POLL_S = 1.0  # between two looks at the orders while no user stream tells of them
@@ -75,7 +78,8 @@ class Session:
         configured = DecidedInstruments(config, venue)
         self.account = Account(configured, self.settings.foreign == "adopt", venue)  # what has been published
         self.logged = Account(venue=venue)  # what is in the log: the only thing a checkpoint may hold
-        self.log_ns = 0  # seq_ns of the last event of the log that was read
+        self.subscription: EventSubscription | None = None
+        self.log_seq = self.log_ns = 0  # seq and seq_ns of the last event of the log that was read
         self.checkpoints = CheckpointWriter(ctx.checkpoint, config.checkpoint_s)
         self.count = ctx.counters
         self.count.update(
@@ -198,31 +202,34 @@ class Session:
 
     def read_logged(self, event: Event) -> None:
         """Takes an event of the log into what a checkpoint may hold."""
-        self.log_ns = event.seq_ns
-        self.logged.read(event)
+        self.log_seq, self.log_ns = event.seq, event.seq_ns
+        if event.kind in _READS:
+            self.logged.read(event)
         if event.producer == self.ctx.name:
             self.logged.state.producer = (event.epoch, event.number)
 
     async def follow(self, subscription: EventSubscription) -> None:
-        """Reads the log as it grows, acts on its intents, and keeps checkpoints."""
+        """Reads the log as it grows, and acts on its intents."""
         self.subscription = subscription
         await subscription.follow(self.act_on)
 
     def act_on(self, events: list[Event]) -> None:
         """Takes the log's next events, and acts on the intents among them."""
         for event in events:
-            if event.kind == Kind.intent:
+            kind = event.kind
+            if kind == _INTENT:
                 self.account.read(event)
                 self.sender.act_on(event)
-            elif event.kind == Kind.instrument:
+            elif kind == _INSTRUMENT:
                 self.account.read(event)
             self.read_logged(event)
-        self.keep(events[-1].seq)
 
-    def keep(self, seq: int) -> None:
-        """A checkpoint holds only what is in the log, and is written when that is on disk."""
-        self.checkpoints.offer(seq, self.logged.pack)
-        self.checkpoints.write_if_durable(self.subscription.durable_seq, self.subscription.log_id, self.ctx.own)
+    def keep(self) -> None:
+        """A checkpoint holds only what is in the log, and is written when that is on disk. No order waits for its packing."""
+        subscription = self.subscription
+        if subscription is not None and self.log_seq:
+            self.checkpoints.offer(self.log_seq, self.logged.pack)
+            self.checkpoints.write_if_durable(subscription.durable_seq, subscription.log_id, self.ctx.own)
 
     # Beside the connection
 
@@ -262,9 +269,10 @@ class Session:
                 await asyncio.sleep(RESOLVE_S)
 
     async def watch_deadlines(self) -> None:
-        """Every TICK_S: publishes what was kept, gives up what is overdue, acts on intents that wait."""
+        """Every TICK_S: publishes what was kept, gives up what is overdue, acts on intents that wait; keeps checkpoints."""
         while True:
             await asyncio.sleep(TICK_S)
+            self.keep()
             self.publisher.publish([])
             self.connection.give_up_overdue()
             self.sender.cancel_strays()

@@ -63,7 +63,8 @@ class OrderRequests:
 
         Nor more at once than the venue would take: what is under way may not be in the count that it stated last.
         """
-        if self._orders_left > 0 and sum(request.places for request in self._pending.values()) >= self._orders_left:
+        left, pending = self._orders_left, self._pending
+        if 0 < left <= len(pending) and sum(request.places for request in pending.values()) >= left:
             return False
         return self.trading and not self.stopping and time.monotonic() >= self._paused_until
 

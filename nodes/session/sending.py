@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.layout import record_reader
-from tickmesh.bus.schema import Action, Kind, Status
+from tickmesh.bus.schema import DTYPES, Action, Kind, Status
 from tickmesh.bus.wire import Event, decode
 from tickmesh.nodes.net.websocket import Disconnected
 from tickmesh.nodes.orders.states import OPEN
@@ -19,6 +20,8 @@ from tickmesh.nodes.session.troubles import Troubles
 from tickmesh.nodes.venues.order_venue import IntentError, OrderVenue
 
 _read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action", "side", "quantity_lots", "expires_ns")
+INTENT_BYTES = DTYPES[Kind.intent].itemsize
+CANCEL, AMEND = int(Action.CANCEL), int(Action.AMEND)  # plain numbers: an enumeration is asked by a call
 
 
 class IntentSender:
@@ -59,13 +62,13 @@ class IntentSender:
         client_order_id = raw_id.rstrip(b"\0").decode()
         if client_order_id not in self._account.state.waiting or not intent.subject.startswith(f"{self._account.venue}."):
             return
-        if action == Action.CANCEL:  # however late, and whatever mesh.toml lists now
+        if action == CANCEL:  # however late, and whatever mesh.toml lists now
             self._cancel(intent, raw_target.rstrip(b"\0").decode())
-        elif action == Action.AMEND:  # likewise: it takes risk away
+        elif action == AMEND:  # likewise: it takes risk away
             self._amend(intent, raw_target.rstrip(b"\0").decode(), lots)
         elif 0 < expires_ns < now_ns():
             self._refuse(intent, "the intent expired before the session could act on it", Status.Expired)
-        elif self._kill_file is not None and self._kill_file.exists():
+        elif self._kill_file is not None and os.path.exists(self._kill_file):
             self._refuse(intent, f"the kill switch is on: {self._kill_file.name} is there, in the run folder")
         elif intent.subject not in self._account.configured:
             self._refuse(intent, f"{intent.subject} is not in mesh.toml, or its exponents are not decided")
@@ -73,13 +76,16 @@ class IntentSender:
             self.place(intent, client_order_id)
 
     def place(self, intent: Event, client_order_id: str) -> None:
-        """Publishes PendingNew and sends the order; refuses an intent that means nothing at the venue."""
+        """Publishes PendingNew and sends the order; refuses an intent that means nothing at the venue.
+
+        What can be done after it is sent is done then: on file is all that must be before.
+        """
         instrument = self._account.instrument(intent.subject)
         if instrument is None:
             self._refuse(intent, f"{intent.subject} is not defined in the log")
             return
         try:
-            asked = self._venue.place(intent.records[0], instrument)
+            asked = self._venue.place(intent.body[:INTENT_BYTES], instrument)
         except IntentError as error:
             self._refuse(intent, str(error))
             return
@@ -87,12 +93,16 @@ class IntentSender:
         pending = self._account.build_pending_new(intent, now_ns())
         if not self._publisher.publish_or_drop(pending):  # on file before it is sent
             return
-        self._account.read(decode(pending))
+        sent = True
         try:
             self._requests.send(request)
+        except Disconnected:
+            sent = False
+        self._account.read(decode(pending))
+        if sent:
             self._count["orders_sent"] += 1
             self._troubles.take_sent(intent.subject, int(intent.records["side"][0]))
-        except Disconnected:
+        else:
             self._reject_unsent(client_order_id)
 
     def _cancel(self, intent: Event, target_id: str) -> None:

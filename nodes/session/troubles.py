@@ -74,6 +74,8 @@ class Troubles:
 
     def paused(self, subject: str, side: int) -> bool:
         """Whether an order of this instrument and side is not to be sent now."""
+        if not self._pauses:
+            return False
         now_s = self._now_s()
         return any(max(pause.until_s, pause.tried_s) > now_s for _, pause in self._of(subject, side))
 

@@ -57,8 +57,10 @@ def signed_params(
 
 def ws_payload(parameters: Mapping[str, object]) -> str:
     """The text that is signed of a WS-API request: its params but the signature, sorted by name, `k=v` joined by `&`."""
-    return "&".join(f"{name}={_plain(value)}" for name, value in sorted(parameters.items()) if name != "signature")
-
-
-def _plain(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    named = sorted(parameters.items())
+    return "&".join(
+        [
+            f"{name}={str(value).lower() if value is True or value is False else value}"
+            for name, value in named if name != "signature"
+        ]
+    )  # fmt: skip

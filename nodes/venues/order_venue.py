@@ -33,6 +33,7 @@ class Trouble(StrEnum):
 
 FEE_EXPONENT = -8  # of fees and balances, whatever the asset
 Signer = Callable[[str], str]  # payload → signature. Of a REST request: the query string followed directly by the body, as sent
+IntentRecord = np.void | memoryview  # a record of dtype schema.INTENT, or its bytes
 InstrumentOf = Callable[[str], Instrument | None]  # the instrument of a symbol; None: not known
 
 
@@ -184,7 +185,7 @@ class OrderVenue(Protocol):
     def WRONG_TIME(self) -> int:
         """The code of a refusal that did nothing, because our timestamp is too old, or ahead of the venue's clock."""
 
-    def place(self, intent: np.void, instrument: Instrument) -> OrderRequest:
+    def place(self, intent: IntentRecord, instrument: Instrument) -> OrderRequest:
         """The request that an intent record for an order asks for. Raises IntentError where it means nothing."""
 
     def cancel(self, symbol: str, client_order_id: str) -> OrderRequest:

@@ -9,7 +9,6 @@ Leverage and margin mode stay as the account has them.
 """
 
 import msgspec
-import numpy as np
 
 from tickmesh.bus.schema import OrderType
 from tickmesh.bus.settings import Instrument
@@ -23,7 +22,16 @@ from tickmesh.nodes.venues.binance_ws_api import UNKNOWN_OUTCOME
 from tickmesh.nodes.venues.binance_ws_api import WRONG_TIME as WRONG_TIME
 from tickmesh.nodes.venues.binance_ws_api import encode as encode
 from tickmesh.nodes.venues.binance_ws_api import read_message as read_message
-from tickmesh.nodes.venues.order_venue import AnswerError, InstrumentOf, IntentError, OrderRequest, Reported, Trouble, UserEvent
+from tickmesh.nodes.venues.order_venue import (
+    AnswerError,
+    InstrumentOf,
+    IntentError,
+    IntentRecord,
+    OrderRequest,
+    Reported,
+    Trouble,
+    UserEvent,
+)
 
 WS_PATH = "/ws-fapi/v1"
 KEEP_STREAM_S = 1200.0  # of the 3600 that a listenKey lives: two may fail
@@ -77,10 +85,10 @@ _decode_account = msgspec.json.Decoder(_AccountUpdate).decode
 _decode_key = msgspec.json.Decoder(_ListenKey).decode
 
 
-def place(record: np.void, instrument: Instrument) -> OrderRequest:
+def place(record: IntentRecord, instrument: Instrument) -> OrderRequest:
     """The request that an intent record for an order asks for. Raises IntentError where it means nothing."""
     params = spot.order_params(record, instrument)
-    if record["reduce_only"]:
+    if spot.intent_values(record)["reduce_only"]:
         params["reduceOnly"] = "true"
     if params["type"] == LIMIT_MAKER:
         params |= {"type": spot.TYPE_NAMES[OrderType.LIMIT], "timeInForce": POST_ONLY}

@@ -10,6 +10,7 @@ from tests.support.parent_scene import Scene, is_cancel, records
 from tickmesh.bus.schema import PARENT, Action, Kind, ParentState, Status
 from tickmesh.bus.settings_trading import StrategySettings
 from tickmesh.bus.wide import joined, split
+from tickmesh.bus.wire import decode
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.executor.drafts import Quote
 from tickmesh.nodes.executor.parents import Parent, parent_record
@@ -43,6 +44,34 @@ def test_a_parent_is_on_record_when_it_begins_and_when_it_ends():
     value = LOT * (BID + ASK + 3 * TICK)
     assert (money(ended, "value"), money(ended, "fee_cost")) == (value, 14 * 10**8), "7e-8 USDT each, at 10^-16"
     assert money(ended, "shortfall") == value - 2 * LOT * MID2 // 2 + 14 * 10**8
+
+
+@pytest.mark.parametrize("style", ["market", "limit", "post_only"])
+def test_an_order_is_given_first_and_the_rest_of_what_a_step_says_after_it(style):
+    """Who acts on the order need not wait for the record of its parent; together both parts are what `step` gives."""
+    strategies = (StrategySettings(name="s", styles=(style,), order_quantity="0.001", position_max="1"),)
+    whole, parts = (make(strategies=strategies, kind=executor.Step) for _ in range(2))
+    tape = Tape()
+
+    def given(*events):
+        first = parts.step_first(list(events))
+        rest = parts.step_rest()
+        assert whole.step(list(events)) == first + rest
+        assert parts.step_rest() == [] and parts.save() == whole.save()
+        return [[decode(one).kind for one in part] for part in (first, rest)], first + rest
+
+    given(tape.run(), tape.instrument(), tape.quote())
+    kinds, published = given(tape.signal(1.0))
+    assert kinds == [[Kind.intent], [Kind.parent]]
+    logged = [tape.log(one, "executor") for one in published]
+    assert given(*logged)[0] == [[], []]
+    (order,) = records(published, Kind.intent)
+    terms = {"side": int(order["side"]), "lots": int(order["quantity_lots"]), "price": int(order["price_ticks"])}
+    taken, ended = (tape.update(order["client_order_id"], status, **terms) for status in (Status.New, Status.Canceled))
+    assert given(taken)[0] == [[], []]
+    kinds, _ = given(ended)
+    assert kinds[0] == [] and (Kind.parent in kinds[1]) is (style != "post_only"), "that one orders again"
+    given(tape.clock(1000), tape.quote(), tape.signal(-1.0), tape.clock(10_000))  # a list has one last event
 
 
 @given(

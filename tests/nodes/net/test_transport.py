@@ -4,9 +4,12 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+import uvloop
+import websockets.sync.server as sync_server
 from aiohttp import WSMsgType, web
 
 from tests.support.waiting import still, until
@@ -73,6 +76,25 @@ def test_messages_arrive_whole_and_in_order_with_the_time_of_the_read():
             connection.send("too late")
 
     serve(socket(script), play)
+
+
+def test_a_message_leaves_in_the_call_that_sends_it():
+    """uvloop would write it when the loop has its turn; what an order's sender does after it would come before."""
+    got = threading.Event()
+
+    def hear(ws):
+        assert ws.recv(timeout=20) == "an order"
+        got.set()
+
+    async def play(port):
+        connection = await websocket.connect(f"ws://127.0.0.1:{port}/", lambda ns, m: None, 60.0)
+        connection.send("an order")
+        assert got.wait(20), "the loop has had no turn meanwhile"
+        connection.abort("done")
+
+    with sync_server.serve(hear, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        uvloop.run(play(server.socket.getsockname()[1]))
 
 
 def test_a_ping_is_answered_and_keeps_the_connection():

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.exchange_clients import limit, venue
 from tests.support.waiting import until
+from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.names import KILL_SWITCH_FILE
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import decode, encode
@@ -74,6 +75,32 @@ def test_what_nobody_cancels_is_cancelled_and_told(tmp_path):
         assert [alert["what"] for alert in hand.alerts] == ["emergency cancel"] * 2
         assert f"{len(NAMES)} were cancelled" in hand.alerts[-1]["why"]
         assert [(one.on, one.by, one.why) for one in hand.commands()] == [(True, "sentinel-1", "the news")]
+
+    scene(tmp_path, play)
+
+
+def test_a_switch_that_is_lifted_ends_the_cancelling_that_is_at_work(tmp_path):
+    async def play(rest, hand):
+        await rest.order(**limit("BUY", "30000.00", newClientOrderId=NAMES[0]))
+        hand.file.touch()
+
+        async def at_work():
+            hand.look()
+            await asyncio.sleep(0.3)  # the venue counts questions
+            _, row = await rest.order("GET", symbol="BTCUSDT", origClientOrderId=NAMES[0])
+            return row["status"] == "CANCELED"
+
+        await until(at_work, 240)  # it asks on, for as long as a request of before may still be under way
+        hand.file.unlink()
+        hand.look()
+        await rest.order(**limit("BUY", "30000.00", newClientOrderId=NAMES[1]))
+
+        async def is_over():
+            with FileLock(hand.file.parent / "emergency.lock") as lock:
+                return lock.try_acquire()
+
+        await until(is_over, 240)
+        assert await open_orders(rest) == {NAMES[1]}, "what is ordered after the switch is lifted is nobody's to cancel"
 
     scene(tmp_path, play)
 

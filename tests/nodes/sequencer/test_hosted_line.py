@@ -194,8 +194,34 @@ def test_who_acts_outside_is_given_a_batch_before_the_steps_and_what_it_says_wai
     mesh.one.publish([trade(1)])
     assert given == [("acts", 1)]
     turns.pop()()
-    assert given == [("acts", 1), ("step", 1), ("acts", 2), ("step", 2)] and not turns
+    assert given == [("acts", 1), ("acts", 2), ("step", 1), ("step", 2)] and not turns
     assert [decode(e.raw).last_id for e in LogReader(mesh.config.log_dir).events()] == [1, 2]
+
+
+def test_what_a_step_says_is_acted_on_before_other_steps_have_seen_what_it_answers(mesh):
+    """An order does not wait for a model that has no part in it; every step is given all, in order, and none once put out."""
+    given = []
+
+    def answer(events):
+        given.append(("first step", events[0].last_id))
+        if events[0].last_id == 1:
+            mesh.one.publish([trade(2)])
+            mesh.host.handlers.remove(ended)
+
+    def fail(events):
+        given.append(("second step", events[0].last_id))
+        mesh.host.handlers.remove(fail)
+
+    def ended(events):
+        raise AssertionError("it was put out before its turn")
+
+    mesh.host.handlers += [answer, fail, ended]
+    mesh.host.first.append(lambda events: given.append(("acts", events[0].last_id)))
+    mesh.one.publish([trade(1)])
+    first = [("acts", 1), ("first step", 1), ("acts", 2), ("second step", 1)]
+    assert given == [*first, ("first step", 2)]
+    mesh.one.publish([trade(3)])
+    assert given[5:] == [("acts", 3), ("first step", 3)]
 
 
 def test_a_guest_that_follows_the_log_is_called_by_who_logs_but_never_in_the_midst_of_its_own_publishing(mesh):
