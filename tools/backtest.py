@@ -10,8 +10,11 @@ from tickmesh.bus.config import ConfigError
 from tickmesh.bus.schema import Status
 from tickmesh.bus.segments import LogError
 from tickmesh.nodes.models.faults import ModelFault
+from tickmesh.research.backtest.page import write
+from tickmesh.research.backtest.report import summarize
 from tickmesh.research.backtest.result import BacktestResult
 from tickmesh.research.backtest.running import backtest
+from tickmesh.research.backtest.stored import ResultError, save
 from tickmesh.storage.archive.reader import PrunedWarning
 from tickmesh.storage.query.coverage import iso
 from tickmesh.tools.progress import progress
@@ -50,6 +53,19 @@ def run(place: Path | None, choice: BacktestChoice) -> BacktestResult:
         return result
     except (LogError, ConfigError, ModelFault) as error:
         raise Failure(str(error)) from None
+
+
+def keep(result: BacktestResult, path: Path | None, page: Path | None) -> None:
+    """Stores a result, and writes its report as a page, where a path is given. Raises Failure with a sentence."""
+    try:
+        if path is not None:
+            save(result, path)
+        if page is not None:
+            write(result, summarize(result), page)
+    except ResultError as error:
+        raise Failure(str(error)) from None
+    except OSError as error:
+        raise Failure(f"{error.filename or page} cannot be written: {error.strerror}") from None
 
 
 def summary(result: BacktestResult) -> JsonObject:

@@ -1,5 +1,6 @@
 """`mesh backtest` as typer reads it; the work is in tools/backtest.py."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,6 +27,8 @@ def backtest(
     through: Annotated[str, typer.Option(help="Beyond its price an order gets what was shown, or its whole.")] = "shown",
     impact: Annotated[bool, typer.Option(help="What orders take is gone until the level changes.")] = True,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 1,
+    save: Annotated[Path | None, typer.Option(help="Keep it in this file (.npz), for `mesh backtest-report`.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write its report as a page with plots.")] = None,
     at: At = None,
     json: Json = False,
 ) -> None:
@@ -37,9 +40,13 @@ def backtest(
     mesh backtest --start 2024-08-09 --end 2024-08-10 --latency 5,3
 
     mesh backtest --start 1h --strategy patient --queue probability_power --fees 2,5 --json
+
+    mesh backtest --save run/patient.npz --html patient.html
     """
     from tickmesh.tools import backtest as command
 
     choice = command.BacktestChoice(start, end, tuple(strategy or ()), latency, queue, fees, through, impact, seed)
-    result = command.summary(command.run(at, choice))
+    found = command.run(at, choice)
+    command.keep(found, save, html)
+    result = command.summary(found)
     terminal.print_json(result) if json else command.show(result)

@@ -72,8 +72,10 @@ def backtest(
     )
     if not course.first_ns:
         raise ReadError(f"{', '.join(subjects)}: nothing is recorded from {start} to {end} that could be traded")
+    fills = course.session.fills()
+    last_fill_ns = int(fills["time_ns"][-1]) if len(fills) else 0  # an order may arrive after the last thing that was recorded
     return BacktestResult(
-        subjects, names, course.first_ns, min(end_ns, course.last_ns + 1), course.session.fills(), course.session.orders(),
+        subjects, names, course.first_ns, max(min(end_ns, course.last_ns + 1), last_fill_ns), fills, course.session.orders(),
         course.marks(), dict.fromkeys(subjects, 0.0), _settings(terms, latency, seed, models, executor, course),
         tuple(_lacks(config, subjects, *span_ns)),
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """`tickmesh.backtest()` over a made-up recording: what comes of it, what a peeking model gains, and what is refused."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind, Status
 from tickmesh.nodes.model.node import Step
 from tickmesh.research.backtest.blind import one_event_at_a_time
+from tickmesh.research.backtest.stored import load as stored
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.columns import reading
 from tickmesh.storage.query.times import ReadError
@@ -199,3 +201,13 @@ def test_the_command_says_first_what_is_missing(root):
     assert "is not complete" in done.stdout.splitlines()[0] and "honest" in done.stdout
     refused = mesh_here(root, "backtest", "--queue", "fifo", "--json")
     assert refused.returncode == 1 and "there are risk_averse" in refused.stderr
+
+
+def test_the_command_keeps_a_result_and_writes_its_report(root):
+    kept, page = root / "kept.npz", root / "page.html"
+    done = mesh_here(root, "backtest", "--latency", "1", "--save", kept, "--html", page, "--json")
+    assert done.returncode == 0, done.stderr
+    orders = sum(row["orders"] for row in json.loads(done.stdout)["rows"])
+    assert len(stored(kept).orders) == orders > 0 and page.read_text().startswith("<!doctype html>")
+    refused = mesh_here(root, "backtest", "--save", root / "no" / "such.npz")
+    assert refused.returncode == 1 and "no" in refused.stderr and "Traceback" not in refused.stderr
