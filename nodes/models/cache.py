@@ -74,8 +74,9 @@ def code_hash(file: Path, kernel: Callable[..., Any]) -> str:
     """A hash, 16 hex digits, of all that a loaded kernel computes with: its sources, the files of what it calls elsewhere, and
     the numbers that are frozen into it."""
     digest = hashlib.sha256(sources_hash(file).encode())
+    own = set(sources(file))
     for name in calls.files(kernel):
-        if Path(name) not in sources(file):
+        if Path(name) not in own:
             digest.update(Path(name).read_bytes())
     digest.update(repr(calls.frozen(kernel)).encode())
     return digest.hexdigest()[:16]

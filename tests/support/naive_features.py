@@ -2,7 +2,8 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,27 +13,46 @@ from tickmesh.bus.wire import Event
 LATE = Flag.REPAIRED | Flag.OFF_BOOK | Flag.UNSYNCED
 
 
+class Row(NamedTuple):
+    """One event. `records`: a dict each."""
+
+    seq: int
+    seq_ns: int
+    kind: Kind
+    flags: int
+    records: list[dict]
+
+
+def parsed(events: Iterable[Event]) -> list[Row]:
+    """The events, read once."""
+    out = []
+    for event in events:
+        names = event.records.dtype.names
+        records = [dict(zip(names, row)) for row in event.records.tolist()]
+        out.append(Row(event.seq, event.seq_ns, Kind(event.kind), event.flags, records))
+    return out
+
+
 class Past:
     """What an instrument's events up to a moment say. `p`: all parameters; `tick`, `lot`: of its one definition."""
 
-    def __init__(self, events: list[Event], p: dict[str, float], tick: float, lot: float):
+    def __init__(self, rows: list[Row], p: dict[str, float], tick: float, lot: float):
         self.p, self.tick, self.lot = p, tick, lot
         self.stream: list[tuple] = []  # (ns, kind, record or None for a gap of that kind)
         self.depth: list[tuple[int, list]] = []  # (flags, records) since the last gap
-        for event in events:
-            if event.kind == Kind.gap:
-                missing, state = Kind(int(event.records["stream"][0])), event.records["state"][0]
+        for row in rows:
+            if row.kind == Kind.gap:
+                missing, state = Kind(row.records[0]["stream"]), row.records[0]["state"]
                 if state == GapState.open or (state == GapState.unrecoverable and missing != Kind.trade):
-                    self.stream.append((event.seq_ns, missing, None))
+                    self.stream.append((row.seq_ns, missing, None))
                     if missing == Kind.depth:
                         self.depth = []
-            elif event.flags & LATE:
+            elif row.flags & LATE:
                 continue
-            elif event.kind in (Kind.quote, Kind.trade):
-                names = event.records.dtype.names
-                self.stream += [(event.seq_ns, event.kind, dict(zip(names, row))) for row in event.records.tolist()]
-            elif event.kind == Kind.depth:
-                self.depth.append((event.flags, event.records.tolist()))
+            elif row.kind in (Kind.quote, Kind.trade):
+                self.stream += [(row.seq_ns, row.kind, record) for record in row.records]
+            elif row.kind == Kind.depth:
+                self.depth.append((row.flags, row.records))
         self.quotes = [one for one in self.stream if one[1] == Kind.quote]
         self.trades = [one for one in self.stream if one[1] == Kind.trade]
         self.top = self.quotes[-1][2] if self.quotes and whole(self.quotes[-1][2]) else None
@@ -217,10 +237,11 @@ class Past:
         for flags, levels in self.depth:
             if flags & Flag.SNAPSHOT:
                 valid, sides = True, {1: {}, -1: {}}
-            for price, lots, side, *_ in levels if valid else ():
-                sides[side].pop(price, None)
+            for one in levels if valid else ():
+                side, price, lots = sides[one["side"]], one["price_ticks"], one["quantity_lots"]
+                side.pop(price, None)
                 if lots > 0:
-                    sides[side][price] = lots
+                    side[price] = lots
         if not valid or not sides[1] or not sides[-1]:
             return {}
         best = int(self.p["depth_levels"])
