@@ -60,7 +60,8 @@ class FeatureRun:
         in_table = [name for name in table.NAMES if name in names]
         self._order = [in_table.index(name) for name in names]
         self._wanted, self._parameters = wanted, loading.chosen(table.PARAMETERS, parameters, "the features")
-        self._state, self.units = np.zeros(1, table.state_dtype(names)), np.full(2, np.nan)
+        # with room for a book whatever is asked for: one type of state is one compilation
+        self._state, self.units = np.zeros(1, table.state_dtype(table.NAMES)), np.full(2, np.nan)
         self._pace = np.zeros(1, sampling.PACE)
         self._pace["every_ns"], self._pace["begin_ns"], self._pace["end_ns"] = every_ns, begin_ns, end_ns
         self._samples, self._values = np.zeros(SAMPLES, sampling.SAMPLE), np.zeros((SAMPLES, len(names)))

@@ -29,10 +29,11 @@ class Learned(NamedTuple):
 
     def scores(self, values: np.ndarray) -> np.ndarray:
         """Computes the score of each row of (n, features) f8."""
-        return _scores(np.ascontiguousarray(values), *self)
+        scores: np.ndarray = _scores(np.ascontiguousarray(values), *self)
+        return scores
 
 
-@njit(cache=True)
+@njit  # not kept: it calls what is in another file, whose change numba's cache would not see
 def _scores(
     values: np.ndarray, linear: np.ndarray, bias: float, roots: np.ndarray, links: np.ndarray, numbers: np.ndarray
 ) -> np.ndarray:  # fmt: skip

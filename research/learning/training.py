@@ -38,7 +38,8 @@ def train(
     """Learns from samples (undecided ones are left out). Raises ValueError where they are too few or all of one kind.
 
     Each fold's chances are those of a model and a calibration that had only what came before it: the scores of earlier folds
-    calibrate the next one. The weights are learned from all, and calibrated by all scores of the folds.
+    calibrate the next one, purged as its training is. The weights are learned from all, and calibrated by all scores of the
+    folds.
     """
     decided = samples.decided()
     labels = (decided.labels == UP).astype("i8")
@@ -51,8 +52,12 @@ def train(
         shown(number, len(folds) + 1)
         learned = _fitted(fold, decided, labels, terms)
         own = learned.scores(decided.values[fold.test])
-        tested = np.concatenate([one.test for one in folds[:number]]) if number else None
-        curve = logistic_curve() if tested is None else isotonic(np.concatenate(scores), labels[tested])
+        curve = logistic_curve()
+        if number:
+            earlier = np.concatenate([one.test for one in folds[:number]])
+            known = earlier <= fold.train[-1]  # their labels, when the test begins
+            if known.any():
+                curve = isotonic(np.concatenate(scores)[known], labels[earlier[known]])
         chances.append(chances_of(own, curve))
         scores.append(own)
         usual.append(np.full(len(fold.test), labels[fold.train].mean()))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.support import own_kernels  # noqa: F401 - before what it is for
 from tickmesh.nodes.models.learned import chance_of
 from tickmesh.research.learning.calibration import brier, isotonic, judged, log_loss
 from tickmesh.research.learning.learners import fit, flattened
@@ -49,6 +50,8 @@ def test_nothing_is_trained_on_whose_label_was_not_known_long_enough_before_the_
         assert len(left_out) and (at_ns[left_out] + horizon_ns + embargo_ns >= begin_ns).all(), "and all else before it is"
         judged_once += fold.test.tolist()
     assert judged_once == list(range(judged_once[0], 400))
+    with pytest.raises(ValueError, match="horizon and embargo leave 0 moments to train on"):
+        next(folds_of(at_ns, int(at_ns[-1]), 6, 0))
     with pytest.raises(ValueError, match="20 moments with a label are too few for 2 folds"):
         next(folds_of(at_ns[:20], 1, 2, 0))
 
@@ -102,6 +105,16 @@ def test_chances_are_judged_by_what_came():
     assert found.brier == pytest.approx(1 / 6, abs=0.005) and found.usual_brier == pytest.approx(0.25)
     assert found.log_loss < found.usual_log_loss == pytest.approx(np.log(2))
     assert log_loss(np.array([0.0]), np.array([1])) < 14 and brier(np.array([1.0]), np.array([1])) == 0.0
+
+
+def test_no_chance_depends_on_a_label_that_was_not_known_when_it_was_given():
+    """Labels of the last stretch, and those unknown when it began, are others: what was said stays, what came does not."""
+    pytest.importorskip("sklearn")
+    values, labels = made(1500, 8, 1.0)
+    others = np.where(np.arange(1500) >= 1500 - 375 - 5, 1 - labels, labels)
+    one, other = (train(samples_of(values, own), LearningTerms("logistic", folds=3)).judgement for own in (labels, others))
+    assert [chance for chance, *_ in one.reliability] == [chance for chance, *_ in other.reliability]
+    assert [came for _, came, _ in one.reliability] != [came for _, came, _ in other.reliability]
 
 
 @pytest.mark.parametrize("learner", ["boosted", "logistic"])
