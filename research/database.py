@@ -1,6 +1,6 @@
 """`tickmesh.open()`: everything that a mesh has recorded, or a copy or an export of it, as one object."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ class Database(Topics):
 
     def __repr__(self) -> str:
         there = ", ".join(self.instruments) or "nothing yet"
-        return f"tickmesh data in {self.place}: {there}\n{', '.join(TABLES)}, bars, books, coverage, sql"
+        return f"tickmesh data in {self.place}: {there}\n{', '.join(TABLES)}, bars, books, features, coverage, sql"
 
     @property
     def place(self) -> Path:
@@ -107,16 +107,37 @@ class Database(Topics):
         from tickmesh.research.book_frames import book_frame, sampled_books
 
         config = self._config("books")
-        found = resolve(self.instruments, instrument, self.place)
-        if len(found) != 1:
-            raise ReadError(f"{instrument} are {len(found)} instruments; a book is of one: {', '.join(found)}")
+        subject = self._one(instrument, "a book is")
         if every is None:
             if start is not None or end is not None:
                 raise ReadError('a start and an end are of samples: say every="1s" too, or at=… for one moment')
-            return book_frame(config, found[0], at)
+            return book_frame(config, subject, at)
         if at is not None:
             raise ReadError("a book is asked for at a time, or every so often from a start to an end; give one of them")
-        return sampled_books(config, found[0], every, start, end, levels)
+        return sampled_books(config, subject, every, start, end, levels)
+
+    def features(
+        self, instrument: str, names: Sequence[str], start: Time = None, end: Time = None, every: "Every | None" = "1s",
+        parameters: Mapping[str, float] | None = None, warm: "Every | None" = None,
+    ) -> "pandas.DataFrame":  # fmt: skip
+        """Features of docs/features.md: `db.features("BTCUSDT", ["ofi", "microprice"], "2024-08-09", "2024-08-10", every="1s")`
+
+        A row for each multiple of `every` (None: after each event that they are made of): what followed from all events up to
+        that time, the last of them being `seq`. All that was recorded before `start` goes into it, or with `warm` ("1h") the
+        archive's days from so long before. NaN: not known yet.
+        """
+        from tickmesh.research.feature_frames import feature_frame
+
+        return feature_frame(
+            self._config("features"), self._one(instrument, "features are"), list(names), start, end, every, parameters, warm
+        )
+
+    def _one(self, instrument: str, what: str) -> str:
+        """The one subject that is meant."""
+        found = resolve(self.instruments, instrument, self.place)
+        if len(found) != 1:
+            raise ReadError(f"{instrument} are {len(found)} instruments; {what} of one: {', '.join(found)}")
+        return found[0]
 
     def _config(self, what: str) -> Config:
         """The settings of what is read, for what an export has not."""

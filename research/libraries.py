@@ -7,6 +7,8 @@ from types import ModuleType
 
 from tickmesh.storage.query.times import ReadError
 
+_PACKAGES = {"sklearn": "scikit-learn"}  # where a package has another name than its module
+
 
 def install_sentence(library: str, extra: str, purpose: str) -> str:
     """The sentence about a library that is not installed, with the command that installs it into this environment."""
@@ -19,11 +21,12 @@ def install_sentence(library: str, extra: str, purpose: str) -> str:
     )
 
 
-def library(name: str, purpose: str) -> ModuleType:
-    """Imports a library of the extra `research`. Raises ReadError, with the command that installs it, where it is missing."""
+def library(name: str, purpose: str, extra: str = "research") -> ModuleType:
+    """Imports a library of an extra. Raises ReadError, with the command that installs it, where it is missing."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != name.partition(".")[0]:
+        module = name.partition(".")[0]
+        if (error.name or "").partition(".")[0] != module:
             raise
-        raise ReadError(install_sentence(name.partition(".")[0], "research", purpose)) from None
+        raise ReadError(install_sentence(_PACKAGES.get(module, module), extra, purpose)) from None

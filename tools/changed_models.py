@@ -24,7 +24,7 @@ def edited(config: Config, guests: Mapping[str, str]) -> dict[str, str]:
             name = name_of("model", model.name)
             found.setdefault("sequencer" if name in guests else name, []).append(model.kernel)
     return {
-        name: f"the code of {', '.join(dict.fromkeys(kernels))} changed (its file, or one that it imports)"
+        name: f"the code of {', '.join(dict.fromkeys(kernels))} changed (its file, its weights, or one that it imports)"
         for name, kernels in found.items()
     }
 

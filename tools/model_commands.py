@@ -15,6 +15,8 @@ def add_to(commands: typer.Typer) -> None:
     commands.command()(replay)
     commands.command("run-model")(run_model)
     commands.command("check-model")(check_model)
+    commands.command("new-model")(new_model)
+    commands.command()(train)
 
 
 def replay(
@@ -104,3 +106,59 @@ def check_model(
         terminal.print_json(result)
         raise typer.Exit(0 if result["ok"] else 1)
     command.show(result)
+
+
+def new_model(
+    name: Annotated[str, typer.Argument(help="Of the file models/NAME.py, the kernel and the process model-NAME.")],
+    template: Annotated[
+        str,
+        typer.Option(help="mean_reversion: from quotes alone; features: made of the feature library (docs/features.md)."),
+    ] = "features",
+    add: Annotated[bool, typer.Option("--add", help="Put its [[models]] table at the end of mesh.toml.")] = False,
+    json: Json = False,
+) -> None:
+    """Write a model to begin from, which works as it is; say what to put into mesh.toml and what to do next.
+
+    mesh new-model my_model --add
+
+    mesh new-model reverting --template mean_reversion
+
+    A file that is there is never replaced.
+    """
+    from tickmesh.tools import new_model as command
+
+    result = command.new_model(terminal.config(), name, template, add)
+    terminal.print_json(result) if json else command.show(result)
+
+
+def train(
+    name: Annotated[str, typer.Argument(help="Of the file models/NAME.py, the kernel and the process model-NAME.")],
+    instrument: Annotated[str, typer.Option(help="venue.symbol, or the symbol where one venue has it.")],
+    feature: Annotated[list[str] | None, typer.Option(help="Of docs/features.md. Again for more; else a usual choice.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("--set", help="Of the features: half_life_ms=500. Again.")] = None,
+    every: Annotated[str, typer.Option(help="A moment to learn from each 1s, 500ms, 10s …")] = "1s",
+    horizon: Annotated[str, typer.Option(help="How far ahead it looks: a multiple of --every.")] = "10s",
+    beyond: Annotated[float, typer.Option(min=0, help="A move counts beyond so many half spreads.")] = 1.0,
+    learner: Annotated[Literal["boosted", "logistic"], typer.Option(help="Trees (scikit-learn), or a line.")] = "boosted",
+    folds: Annotated[int, typer.Option(min=2, max=100, help="Stretches that are judged by what came before them.")] = 5,
+    embargo: Annotated[str, typer.Option(help="Distance of training and test beside the horizon, like 1m.")] = "0",
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of what is drawn.")] = 1,
+    start: Annotated[str | None, typer.Option(help="From this time on: 2024-08-09, 1h (ago).")] = None,
+    end: Annotated[str | None, typer.Option(help="Up to this time.")] = None,
+    add: Annotated[bool, typer.Option("--add", help="Put its [[models]] table at the end of mesh.toml.")] = False,
+    json: Json = False,
+) -> None:
+    """Learn a model from what was recorded, judge it on what it had not seen, freeze it (docs/learning.md).
+
+    mesh train learner --instrument BTCUSDT --horizon 10s --add
+
+    mesh train line --instrument binance.BTCUSDT --learner logistic --feature ofi --feature queue_imbalance
+    """
+    from tickmesh.tools import train as command
+    from tickmesh.tools.check_model import parameters_of
+
+    wanted = command.Wanted(
+        instrument, feature or command.USUAL, every, horizon, start, end, beyond, learner, folds, embargo, seed
+    )  # fmt: skip
+    result = command.train(terminal.config(), name, wanted, parameters_of(parameter or []), add)
+    terminal.print_json(result) if json else command.show(result)

@@ -31,7 +31,7 @@ NUMBERS = "interface.py"  # of this file only the numbers matter, and those are 
 
 
 def sources(file: Path) -> list[Path]:
-    """The file of a kernel and the files of nodes/models that it imports, through any number of them, sorted."""
+    """The file of a kernel, those of nodes/models that it imports, through any number of them, and their weights; sorted."""
     found: set[Path] = set()
     folders = [Path(folder) for folder in models.__path__]
     waiting = [file]
@@ -40,16 +40,23 @@ def sources(file: Path) -> list[Path]:
         if path in found or path.name == NUMBERS or not path.is_file():
             continue
         found.add(path)
+        if (frozen := path.with_name(f"{path.stem}.weights.npz")).is_file():  # of a learned model (weights.py)
+            found.add(frozen)
         with contextlib.suppress(SyntaxError):  # who imports it says where
             for node in ast.walk(ast.parse(path.read_bytes())):
-                if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PREFIX):
+                if isinstance(node, ast.ImportFrom) and node.module and f"{node.module}.".startswith(f"{PREFIX}."):
                     inner = node.module.removeprefix(PREFIX).lstrip(".")
-                    names = [inner.partition(".")[0]] if inner else [alias.name for alias in node.names]
-                    waiting += [folder / f"{name}.py" for name in names for folder in folders]
+                    names = [inner, *(f"{inner}.{alias.name}".lstrip(".") for alias in node.names)]
+                    waiting += [_file(folder, name) for name in names if name for folder in folders]
                 elif isinstance(node, ast.Import):
                     names = [one.name.removeprefix(f"{PREFIX}.") for one in node.names if one.name.startswith(f"{PREFIX}.")]
-                    waiting += [folder / f"{name}.py" for name in names for folder in folders]
+                    waiting += [_file(folder, name) for name in names for folder in folders]
     return sorted(found)
+
+
+def _file(folder: Path, name: str) -> Path:
+    """Where the module `name`, as below nodes.models, would lie in a folder."""
+    return folder.joinpath(*name.split(".")).with_suffix(".py")
 
 
 def sources_hash(file: Path) -> str:
@@ -67,8 +74,9 @@ def code_hash(file: Path, kernel: Callable[..., Any]) -> str:
     """A hash, 16 hex digits, of all that a loaded kernel computes with: its sources, the files of what it calls elsewhere, and
     the numbers that are frozen into it."""
     digest = hashlib.sha256(sources_hash(file).encode())
+    own = set(sources(file))
     for name in calls.files(kernel):
-        if Path(name) not in sources(file):
+        if Path(name) not in own:
             digest.update(Path(name).read_bytes())
     digest.update(repr(calls.frozen(kernel)).encode())
     return digest.hexdigest()[:16]

@@ -31,7 +31,7 @@ is decided. Rows with REPAIRED in their flags come late. Trades off the book (do
 declares OFF_BOOK = True: then they are rows with IS_OFF_BOOK in their flags.
 """
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +40,8 @@ from tickmesh.bus.schema import Flag, Kind
 from tickmesh.storage.columns.span import ROW  # as readers of columns fill it
 
 __all__ = [
-    "DEPTH", "GAP", "IS_OFF_BOOK", "OUT", "QUOTE", "REPAIRED", "ROW", "SIGNALS_PER_ROW", "SNAPSHOT", "TRADE", "Floats",
-    "Parameter", "Records",
+    "DEPTH", "GAP", "IS_OFF_BOOK", "OUT", "QUOTE", "REPAIRED", "ROW", "SIGNALS_PER_ROW", "SNAPSHOT", "TRADE", "UNSYNCED",
+    "Floats", "Parameter", "Record", "Records",
 ]  # fmt: skip
 
 # Plain integers: numba freezes globals into the machine code, and the cache folder is keyed by them (cache.py).
@@ -51,12 +51,14 @@ DEPTH = int(Kind.depth)
 GAP = int(Kind.gap)
 SNAPSHOT = int(Flag.SNAPSHOT)
 REPAIRED = int(Flag.REPAIRED)
+UNSYNCED = int(Flag.UNSYNCED)
 IS_OFF_BOOK = int(Flag.OFF_BOOK)
 
 SIGNALS_PER_ROW = 4
 RANGE = (-1.0, 1.0)  # of a kernel that declares none
 
 Records: TypeAlias = NDArray[np.void]  # of a structured dtype: state, parameters, rows, records of a kind, signals
+Record: TypeAlias = Any  # one record of such an array, its fields as attributes
 Floats: TypeAlias = NDArray[np.float64]
 
 OUT = np.dtype(

@@ -24,7 +24,8 @@ class Record:
         object.__setattr__(self, "_record", record)
 
     def __getattr__(self, name: str) -> Any:
-        return self._record[self._known(name)]
+        value = self._record[self._known(name)]
+        return Record(value) if isinstance(value, np.void) else value  # a record within it
 
     def __setattr__(self, name: str, value: Any) -> None:
         self._record[self._known(name)] = value

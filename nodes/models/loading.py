@@ -30,7 +30,8 @@ def use_folder(config: Config) -> None:
     Raises ConfigError for a file there with a shipped one's name: whoever imports it would get the other.
     """
     folder = config.models_dir
-    shipped = {path.name for path in Path(__file__).parent.glob("*.py")}
+    here = Path(__file__).parent
+    shipped = {path.name for path in here.glob("*.py")} | {f"{path.parent.name}.py" for path in here.glob("*/__init__.py")}
     if taken := sorted(path.name for path in folder.glob("*.py") if path.name in shipped):
         raise ConfigError(f"{folder / taken[0]} has the name of a shipped file, which comes first: give it a name of its own")
     if folder.is_dir() and str(folder) not in models.__path__:
@@ -203,13 +204,16 @@ def parameters(module: ModuleType, given: Mapping[str, float]) -> Records:
     """The kernel's parameters as an array of shape (1,), one float64 field each; defaults where `given` has none.
 
     Raises ConfigError with the name, the value and the range."""
-    declared: dict[str, Parameter] = module.PARAMETERS
-    kernel = module.__name__.rpartition(".")[2]
+    return chosen(module.PARAMETERS, given, f"kernel {module.__name__.rpartition('.')[2]}")
+
+
+def chosen(declared: Mapping[str, Parameter], given: Mapping[str, float], whose: str) -> Records:
+    """As `parameters`, of what is declared anywhere; `whose`: in words."""
     for name, value in given.items():
         if name not in declared:
-            raise ConfigError(f"kernel {kernel} has no parameter {name!r}; it has {', '.join(sorted(declared)) or 'none'}")
+            raise ConfigError(f"{whose} has no parameter {name!r}; it has {', '.join(sorted(declared)) or 'none'}")
         least, most = declared[name].least, declared[name].most
         if not (math.isfinite(value) and least <= value <= most):
-            raise ConfigError(f"{name} = {value!r} is impossible for kernel {kernel}; allowed: {least:g} to {most:g}")
+            raise ConfigError(f"{name} = {value!r} is impossible for {whose}; allowed: {least:g} to {most:g}")
     values = tuple(float(given.get(name, parameter.default)) for name, parameter in declared.items())
     return np.array([values], np.dtype([(name, "<f8") for name in declared]))

@@ -1,0 +1,1 @@
+"""Learned models: samples and labels, walk-forward validation, learners, calibration, and the file of weights."""
