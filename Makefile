@@ -5,7 +5,7 @@
 # make test bench style types; make fast: what takes a minute
 # make peers          other programs of the field against ours (the extra bench), in an environment of their own
 # make lock           choose the newest allowed versions of everything, with their hashes
-# make extras         what research, plots and exports need: duckdb, matplotlib, polars, pyarrow
+# make extras         what research, plots, exports and training need: duckdb, matplotlib, polars, pyarrow, scikit-learn
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -90,7 +90,7 @@ lock: $(STAMP)
 	@rm -rf run/lock
 
 extras: $(STAMP)
-	@$(PIP) -e '.[plot,export,research]'
+	@$(PIP) -e '.[plot,export,research,learn]'
 
 # A mesh of its own in a temporary folder; the one that runs here is not touched.
 chaos: $(STAMP)
