@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from tickmesh.research.opening import open as open
 
 _FACADE = {  # imported when first asked for: the mesh's processes need none of it
-    "open": "tickmesh.research.opening",
     "asof": "tickmesh.research.joining",
-    "check_no_lookahead": "tickmesh.research.joining",
     "backtest": "tickmesh.research.backtest.running",
+    "check_no_lookahead": "tickmesh.research.joining",
+    "open": "tickmesh.research.opening",
 }
 
 

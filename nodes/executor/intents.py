@@ -74,7 +74,7 @@ class Answers:
         self._cause_seq = -1
 
     def begin_rest(self) -> None:
-        """The same list goes on; what has been added was taken."""
+        """Goes on with the same list of events: what has been added was taken."""
         self.events = []
 
     def place(

@@ -237,7 +237,7 @@ class StepRunner:
         return self.live_first(events) + self.live_rest()
 
     def live_first(self, events: list[Event]) -> list[bytearray]:
-        """Those of them that somebody outside waits for; `live_rest` gives the others, and has to be called after it."""
+        """Gives those answers of `live` that somebody outside waits for; `live_rest` gives the others, after it."""
         self._begun_ns = elapsed_ns()
         kinds, name = self.kinds, self.name
         mine = []

@@ -43,7 +43,7 @@ class PlacedSignal(NamedTuple):
 
 
 class BacktestCourse:
-    """Runs over tapes in order. `said`: everything that the executor has said, if it is asked to keep that."""
+    """Runs over tapes in order. `answers`: everything that the executor has answers, if it is asked to keep that."""
 
     def __init__(
         self, executor: ExecutorStep, models: Sequence[NamedModel], subjects: tuple[str, ...], strategies: tuple[str, ...],
@@ -55,8 +55,8 @@ class BacktestCourse:
         self._venue = ColumnVenue(len(subjects), terms)
         self.session = BacktestSession(self._venue, terms, subjects, strategies)
         self.follower = ExecutorFollower(executor, subjects, every_event)
-        self.said: list[Event] = []
-        self.keeps_said = False
+        self.answers: list[Event] = []
+        self.keeps_answers = False
         self.events = self.signals = 0
         self.first_ns = self.last_ns = 0
         self._begun = False
@@ -110,12 +110,14 @@ class BacktestCourse:
         if self._begun:
             return
         self._begun, self.first_ns = True, now_ns
-        self._tell(encode(Kind.run, "sequencer", {"node": "sequencer", "log_id": LOG_ID}), "sequencer", now_ns)
+        self._append(encode(Kind.run, "sequencer", {"node": "sequencer", "log_id": LOG_ID}), "sequencer", now_ns)
         for model in self._models:
-            self._tell(encode(Kind.run, model.process, model.step.identity() | {"node": model.process}), model.process, now_ns)
+            self._append(
+                encode(Kind.run, model.process, model.step.identity() | {"node": model.process}), model.process, now_ns
+            )
         for slot, record in sorted(self._definitions.items()):
             row = np.array([record], INSTRUMENT)
-            self._tell(encode(Kind.instrument, self._subjects[slot], row), "feed", now_ns)
+            self._append(encode(Kind.instrument, self._subjects[slot], row), "feed", now_ns)
 
     def _signals_of(self, tape: MarketTape, end: int) -> list[PlacedSignal]:
         """The signals of the span, in order of cause, then model, then k."""
@@ -184,7 +186,7 @@ class BacktestCourse:
                 break  # what comes first, this or an event, the next tape says
             self._heed(self.follower.see(at - 1))
             if clock_ns is not None:
-                self._heed(self.follower.tell_time(clock_ns))
+                self._heed(self.follower.append_time(clock_ns))
             else:
                 self._arrive()
         self._heed(self.follower.see(end - 1))
@@ -212,20 +214,20 @@ class BacktestCourse:
         signal = one.signal.copy()
         signal["cause_seq"] = self.follower.logged_seq(one.cause_seq)
         (event,) = one.model.step.encoded(signal)
-        self._tell(event, one.model.process, one.cause_ns)
+        self._append(event, one.model.process, one.cause_ns)
 
     def _arrive(self) -> None:
         at_ns, event = self.session.arrive()
         if event is not None:
-            self._tell(event, PRODUCER, at_ns)
+            self._append(event, PRODUCER, at_ns)
 
-    def _tell(self, event: bytearray, producer: str, now_ns: int) -> None:
-        self._heed(self.follower.tell(event, producer, now_ns))
+    def _append(self, event: bytearray, producer: str, now_ns: int) -> None:
+        self._heed(self.follower.append(event, producer, now_ns))
 
-    def _heed(self, said: list[Event]) -> None:
-        self.session.take_said(said)
-        if self.keeps_said:
-            self.said += said
+    def _heed(self, answers: list[Event]) -> None:
+        self.session.take_answers(answers)
+        if self.keeps_answers:
+            self.answers += answers
 
     def _finish(self) -> None:
         """What is under way when the market ends arrives, as long as the span goes on."""

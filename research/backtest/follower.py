@@ -100,11 +100,11 @@ class ExecutorFollower:
         for place, event in events:
             self._seq = max(self._seq, int(rows["seq"][place]) << SEQ_BITS)
             sequenced.append(self._stamped(event, "feed", int(rows["seq_ns"][place])))
-        said = self._given(sequenced) if sequenced else []
+        answers = self._given(sequenced) if sequenced else []
         self._seq = max(
             self._seq, int(rows["seq"][row]) << SEQ_BITS
         )  # whatever it was given: what follows is named by this row
-        return said
+        return answers
 
     def _event_of(self, row: int) -> bytearray:
         one, market = self._tape.market.rows[row], self._tape.market
@@ -124,13 +124,13 @@ class ExecutorFollower:
 
     # Beside the tape
 
-    def tell(self, event: bytearray, producer: str, now_ns: int) -> list[Event]:
+    def append(self, event: bytearray, producer: str, now_ns: int) -> list[Event]:
         """Appends an event that is in no recording, and hands it over; gives what the executor says."""
         return self._given([self._stamped(event, producer, max(now_ns, self.now_ns))])
 
-    def tell_time(self, now_ns: int) -> list[Event]:
+    def append_time(self, now_ns: int) -> list[Event]:
         """Says what time it is, as the sequencer does in a silence."""
-        return self.tell(encode(Kind.clock, "sequencer", np.array([(now_ns, 0, 0)], DTYPES[Kind.clock])), "sequencer", now_ns)
+        return self.append(encode(Kind.clock, "sequencer", np.array([(now_ns, 0, 0)], DTYPES[Kind.clock])), "sequencer", now_ns)
 
     def logged_seq(self, seq: int) -> int:
         """The number here of an event of the log."""
@@ -138,15 +138,15 @@ class ExecutorFollower:
 
     def _given(self, events: list[Event]) -> list[Event]:
         """Hands events over, then what the executor says to them, as it reads it in the log."""
-        said: list[Event] = []
+        answers: list[Event] = []
         self.wakes += 1
         waiting = deque(self._step.step(events))
         while waiting:
             own = self._stamped(waiting.popleft(), self._step.name, self.now_ns)
-            said.append(own)
+            answers.append(own)
             if own.kind in self._step.reads:
                 waiting.extend(self._step.step([own]))
-        return said
+        return answers
 
     def _stamped(self, event: bytearray, producer: str, now_ns: int) -> Event:
         self._seq += 1

@@ -87,9 +87,9 @@ class BacktestSession:
 
     # To the venue
 
-    def take_said(self, said: list[Event]) -> None:
+    def take_answers(self, answers: list[Event]) -> None:
         """Takes what the executor says: intents leave at once."""
-        for event in said:
+        for event in answers:
             if event.kind == Kind.intent:
                 for intent in event.records:
                     self._send(intent, self._subjects.index(event.subject), event.seq_ns)

@@ -41,44 +41,44 @@ class VenueTerms(NamedTuple):
         return self
 
 
-def fees_of(said: str, exchange: ExchangeSettings) -> Fees:
+def fees_of(text: str, exchange: ExchangeSettings) -> Fees:
     """Reads fees: a schedule's name, `maker,taker` in basis points, or "" for those of [exchange]. Raises ReadError."""
-    if not said:
+    if not text:
         return SCHEDULES[exchange.fees] if exchange.fees else Fees(exchange.maker_fee_ppm, exchange.taker_fee_ppm)
-    if said in SCHEDULES:
-        return SCHEDULES[said]
-    numbers = _numbers(said)
+    if text in SCHEDULES:
+        return SCHEDULES[text]
+    numbers = _numbers(text)
     if len(numbers) != 2:
         known = ", ".join(SCHEDULES)
-        raise ReadError(f"fees {said!r} are none; allowed: {known}, or maker and taker in basis points like 2,5")
+        raise ReadError(f"fees {text!r} are none; allowed: {known}, or maker and taker in basis points like 2,5")
     return Fees(round(numbers[0] * 100), round(numbers[1] * 100))
 
 
-def latency_of(said: str, exchange: ExchangeSettings, seed: int) -> LatencyModel:
+def latency_of(text: str, exchange: ExchangeSettings, seed: int) -> LatencyModel:
     """Reads a latency: ms one way, `entry,response` in ms, a file of measured ones, or "" for that of [exchange].
 
     Raises ReadError for what is none of these. `seed`: for drawing from measured ones.
     """
-    if not said and not exchange.latencies:
+    if not text and not exchange.latencies:
         return ConstantLatency(exchange.entry_ms, exchange.response_ms)
-    numbers = _numbers(said)
+    numbers = _numbers(text)
     if len(numbers) in (1, 2) and min(numbers) >= 0:
         return ConstantLatency(numbers[0], numbers[-1])
-    path = Path(said or exchange.latencies)
+    path = Path(text or exchange.latencies)
     try:
         return read_latencies(path.read_text(), seed)
     except (OSError, UnicodeDecodeError) as error:
         raise ReadError(
-            f"latency {said!r} is none: allowed are ms like 5, entry and response like 5,3, {RECORDED}, or a file of measured "
+            f"latency {text!r} is none: allowed are ms like 5, entry and response like 5,3, {RECORDED}, or a file of measured "
             f"ones ({path}: {getattr(error, 'strerror', None) or error})"
         ) from None
     except ValueError as error:
         raise ReadError(f"{path}: {error}") from None
 
 
-def _numbers(said: str) -> list[float]:
+def _numbers(text: str) -> list[float]:
     """The numbers of a text with commas; none where something else is in it."""
     try:
-        return [float(word) for word in said.split(",")]
+        return [float(word) for word in text.split(",")]
     except ValueError:
         return []

@@ -162,7 +162,7 @@ def course(
     step = Step(config, "")
     names = tuple(one.name for one in config.strategies_resolved)
     out = BacktestCourse(step, [NamedModel("model-m", signals)], SUBJECTS, names, terms, span_ns, every_event)
-    out.keeps_said = True
+    out.keeps_answers = True
     start = span_ns[0] or None
     out.run(tapes(config, SUBJECTS, signals.kinds, step.reads, start, span_ns[1]))
     return out

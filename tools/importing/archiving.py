@@ -102,7 +102,7 @@ class FileCounts(NamedTuple):
     odd: Counter[int]
 
 
-def said_by(group: list[SourceFile], known: Known, progress: Progress) -> Iterator[tuple[int, Said]]:
+def rows_of(group: list[SourceFile], known: Known, progress: Progress) -> Iterator[tuple[int, Said]]:
     """(number of the file in the group, row) of all files, in order of time."""
     numbers = {one.path: number for number, one in enumerate(group)}
 
@@ -117,10 +117,10 @@ def said_by(group: list[SourceFile], known: Known, progress: Progress) -> Iterat
 
 
 def events_of(
-    assembly: Assembly, group: list[SourceFile], counts: FileCounts, said: Iterator[tuple[int, Said]]
+    assembly: Assembly, group: list[SourceFile], counts: FileCounts, rows: Iterator[tuple[int, Said]]
 ) -> Iterator[bytearray]:
     """The events of a group's rows, and of its end."""
-    for number, one in said:
+    for number, one in rows:
         if isinstance(one, OddRow):
             counts.odd[number] += 1
             yield assembly.take_odd(group[number].path.name, one)
@@ -161,11 +161,11 @@ class ImportArchive:
         counts = FileCounts(Counter(), Counter())
         files = [_described(one) for one in group]
         begun = assembly.begin({"files": files, "mode": "import"}, definitions, group[0].window.first_ns)
-        said = said_by(group, Known(instruments, assembly.ids), progress)
+        rows = rows_of(group, Known(instruments, assembly.ids), progress)
 
         def all_events() -> Iterator[bytearray]:
             yield from begun
-            yield from events_of(assembly, group, counts, said)
+            yield from events_of(assembly, group, counts, rows)
 
         self._archive(all_events(), self.state.seq + 1)
         assembly.keep()

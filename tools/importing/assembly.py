@@ -59,9 +59,9 @@ class Tally:
         """Counts an event of the log. `key`: of its topic."""
         self.counted[key] += 1
         if key[0] in TOLD:
-            self._take_told(decode(event))
+            self._take_statement(decode(event))
 
-    def _take_told(self, head: Event) -> None:
+    def _take_statement(self, head: Event) -> None:
         if head.kind == Kind.refusal and head.subject != NAME:
             self.refused += 1
         elif head.kind == Kind.alert:

@@ -7,21 +7,24 @@ event time of quotes, no checksums of books, and nothing of processes.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tickmesh.bus.fields import row_looks
 from tickmesh.bus.schema import DTYPES, Kind
 from tickmesh.bus.wire import encode
-from tickmesh.research.exported import ExportedFile, read_files, rows_of_table, tables_of
 from tickmesh.storage.archive.rows import row_dtype
 from tickmesh.storage.query.times import ReadError
+from tickmesh.tools.extras import need
 from tickmesh.tools.importing import text_files
 from tickmesh.tools.importing.rows import FileSpan, Row, Said
 from tickmesh.tools.importing.source import Known, SourceFile
 from tickmesh.tools.importing.text_files import Progress
 from tickmesh.tools.terminal import Failure
+
+if TYPE_CHECKING:
+    from tickmesh.research.exported import ExportedFile
 
 EXPORT = "export"
 KINDS = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)
@@ -36,6 +39,9 @@ def is_export(place: Path) -> bool:
 
 def sources(place: Path, progress: Progress) -> tuple[list[SourceFile], list[str]]:
     """(every file of an export that holds market data, in words what is left out). Raises Failure."""
+    need("pyarrow", "export", "reading an export")
+    from tickmesh.research.exported import read_files
+
     try:
         files = read_files(place)
         sums = {place / name: one["file_sha256"] for name, one in json.loads((place / MANIFEST).read_bytes())["files"].items()}
@@ -55,19 +61,19 @@ def sources(place: Path, progress: Progress) -> tuple[list[SourceFile], list[str
     return found, [f"{one}: what processes and orders said refers to the log it was in" for one in left_out]
 
 
-def _source(file: ExportedFile, wanted: str, progress: Progress) -> SourceFile:
+def _source(file: "ExportedFile", wanted: str, progress: Progress) -> SourceFile:
     sha256 = text_files.sha256_of(file.path, progress)
     if sha256 != wanted:
         raise Failure(f"{file.path} is not the file that was exported (its SHA-256 is {sha256}, not {wanted}): export it again")
     kind = Kind[file.kind]
-    times = np.concatenate([_rows(kind, table, exponents)["seq_ns"][[0, -1]] for table, exponents in tables_of(file.path)])
+    times = np.concatenate([_rows(kind, table, exponents)["seq_ns"][[0, -1]] for table, exponents in _tables(file.path)])
     window = FileSpan(int(times[0]), int(times[-1]))
     return SourceFile(file.path, EXPORT, (file.subject,), (kind,), sha256, file.bytes, window, LACKS)
 
 
 def exponents_of(source: SourceFile) -> tuple[int, int]:
     """The exponents of price and quantity that a file's metadata states."""
-    return next(exponents for _, exponents in tables_of(source.path))
+    return next(exponents for _, exponents in _tables(source.path))
 
 
 def read(source: SourceFile, known: Known, progress: Progress) -> Iterator[Said]:
@@ -75,7 +81,7 @@ def read(source: SourceFile, known: Known, progress: Progress) -> Iterator[Said]
     (kind,), (subject,) = source.kinds, source.subjects
     held = np.zeros(0, row_dtype(kind))
     try:
-        for table, exponents in tables_of(source.path):
+        for table, exponents in _tables(source.path):
             part = np.concatenate([held, _rows(kind, table, exponents)])
             last = int(np.searchsorted(part["seq"], part["seq"][-1]))  # an event may go on in the next part
             yield from _events(kind, subject, part[:last])
@@ -87,7 +93,15 @@ def read(source: SourceFile, known: Known, progress: Progress) -> Iterator[Said]
     progress(source.size)
 
 
+def _tables(path: Path) -> Iterator[tuple[Any, tuple[int, int]]]:
+    from tickmesh.research.exported import tables_of
+
+    return tables_of(path)
+
+
 def _rows(kind: Kind, table: Any, exponents: tuple[int, int]) -> np.ndarray:
+    from tickmesh.research.exported import rows_of_table
+
     return rows_of_table(table, row_dtype(kind), row_looks(kind), exponents)
 
 

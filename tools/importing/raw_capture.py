@@ -83,14 +83,14 @@ def read(source: SourceFile, known: Known, progress: Progress) -> Iterator[Said]
         yield from heard.take(line.number, recv_ns, frame)
 
 
-def listen(source: SourceFile, known: Known) -> "Heard":
+def listen(source: SourceFile, known: Known) -> "FrameReception":
     """Opens a connection on which the frames of a source are heard."""
     venue = source.subjects[0].partition(".")[0]
     instruments = [known.instruments[subject] for subject in source.subjects]
-    return Heard(Reception("", adapter_of(venue), instruments, FeedSettings()), source.window)
+    return FrameReception(Reception("", adapter_of(venue), instruments, FeedSettings()), source.window)
 
 
-class Heard:
+class FrameReception:
     """A line's reception that hears the frames of a file on one connection."""
 
     def __init__(self, reception: Reception, window: FileSpan):

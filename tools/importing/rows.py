@@ -53,14 +53,14 @@ class FileSpan(NamedTuple):
         return at_ns
 
 
-def in_order(said: Iterable[Said]) -> Iterator[Said]:
-    """The same rows with times that never fall: each stands at its own time, or the next row's where that is earlier.
+def in_order(rows: Iterable[Said]) -> Iterator[Said]:
+    """Gives the same rows with times that never fall: each stands at its own time, or the next row's where that is earlier.
 
     So one row with a time too late moves no other.
     """
     at_ns = 0
     held: list[Said] = []
-    for one in said:
+    for one in rows:
         if isinstance(one, OddRow) and len(held) < HELD_MAX:
             held.append(one)
             continue

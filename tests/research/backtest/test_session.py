@@ -44,7 +44,7 @@ class Script:
         row["price_ticks"], row["quantity_lots"] = price, lots
         event = Event(encode(Kind.intent, SUBJECTS[0], row))
         event.seq_ns = self.now_ns
-        self.session.take_said([event])
+        self.session.take_answers([event])
 
     def trade(self, ns: int) -> None:
         """45 lots are sold at BID."""

@@ -34,10 +34,10 @@ def test_skipping_from_wake_up_to_wake_up_says_the_same_as_every_event(tmp_path,
         terms = VenueTerms("probability_power", fees=Fees(200, 500), latency=latency)
         runs.append(course(config, terms, RandomSignals(seed, SUBJECTS), every_event))
     skipped, stepped = runs
-    assert [bytes(event.raw) for event in skipped.said] == [bytes(event.raw) for event in stepped.said]
+    assert [bytes(event.raw) for event in skipped.answers] == [bytes(event.raw) for event in stepped.answers]
     assert skipped.session.fills().tobytes() == stepped.session.fills().tobytes()
     assert skipped.session.orders().tobytes() == stepped.session.orders().tobytes()
     assert skipped.follower.wakes < 0.8 * stepped.follower.wakes
-    intents = sum(event.kind == Kind.intent for event in skipped.said)
+    intents = sum(event.kind == Kind.intent for event in skipped.answers)
     fills = skipped.session.fills()
     assert intents > 50 and fills["maker"].any() and not fills["maker"].all(), (intents, len(fills))
