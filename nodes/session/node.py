@@ -249,7 +249,7 @@ class Session:
                 regular_s = (
                     min(self.settings.reconcile_s, POLL_S) if self.requests.rest is not None else self.settings.reconcile_s
                 )
-                wait_s = patience.wait_s() if unsure else regular_s
+                wait_s = patience.wait_s() if unsure else min(regular_s, max(all_due - time.monotonic(), 0.0))
                 async with asyncio.timeout(wait_s):
                     await self.unresolved.wait()
             self.unresolved.clear()
@@ -258,6 +258,7 @@ class Session:
                 continue
             try:
                 if time.monotonic() >= all_due:
+                    all_due = time.monotonic() + self.settings.reconcile_s  # where it fails: with the next round
                     await self.reconciler.reconcile_all()
                     all_due = time.monotonic() + self.settings.reconcile_all_s
                 else:
