@@ -70,7 +70,7 @@ test: $(DEV_STAMP)
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 fast: $(DEV_STAMP)
-	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not mesh and not data" $(wildcard $(FAST))
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not mesh and not data" $(filter-out tests/test_pages.py, $(wildcard $(FAST)))
 
 # Python 3.13 has all of them; with an older one cryptofeed is skipped.
 peers:
