@@ -2,12 +2,12 @@
 
 from tickmesh.bus.schema import Kind
 
-# contiguous: each event begins at the last one's id + 1, a jump is a hole. rising: ids rise, holes mean nothing.
-# exclusive: ids mean nothing on another line, so one line is taken at a time.
 # History that others recorded, whose ids the import counts (docs/import.md): nothing of them is on another line.
 COUNTED = {"hftbacktest"}
 TARDIS = "tardis_"  # before the venue's name there; of these venues the trades have the venue's own ids, each the next one
 TARDIS_TRADES = {"tardis_binance", "tardis_binance_usdm", "tardis_coinbase"}
+# contiguous: each event begins at the last one's id + 1, a jump is a hole. rising: ids rise, holes mean nothing.
+# exclusive: ids mean nothing on another line, so one line is taken at a time.
 USUAL = {Kind.trade: "contiguous", Kind.depth: "contiguous", Kind.quote: "rising"}
 UNUSUAL: dict[tuple[str, Kind], str] = {
     ("kraken", Kind.depth): "exclusive",
