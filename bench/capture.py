@@ -48,8 +48,7 @@ def place(settings: str) -> Path:
     import tempfile
 
     root = Path(tempfile.mkdtemp(prefix="tickmesh-bench-"))
-    SweepMesh(root, 1, {})
-    (root / "mesh.toml").write_text(settings)
+    SweepMesh(root, settings)
     return root
 
 

@@ -46,6 +46,7 @@ SWEEP_NS = 250 * MILLISECOND
 CURSOR_NS = 1000 * MILLISECOND
 LINE_NS = 10 * CURSOR_NS
 BATCH_EVENTS = 4096
+UNPUBLISHED_NS = 10 * MILLISECOND  # of a slew; more stands in the log at once, also where nothing is ever silent
 CORRECTIONS_MAX = 100  # of the clock, that wait for room on the disk: the oldest are said in sum only
 _read_taken = header_reader("kind", "subject", "sent_ns")
 _read_logged = header_reader("kind", "producer", "subject")
@@ -265,7 +266,8 @@ class Sequencer:
         if now - self._last_line >= LINE_NS and not self.waiting:
             self._last_line = now
             self.append(statements.line_reports(self.arbiter.in_order(), self.clock.now_ns()))
-        if now - self._last_append >= self.config.log.clock_ms * MILLISECOND and not self.waiting:
+        silent = now - self._last_append >= self.config.log.clock_ms * MILLISECOND
+        if (silent or abs(self.clock.unpublished_ns) >= UNPUBLISHED_NS) and not self.waiting:
             self._append_clock([])
         self.publisher.ring_silent(self.config.log.clock_ms * MILLISECOND)
 

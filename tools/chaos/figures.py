@@ -11,7 +11,7 @@ from tickmesh.bus.wire import Event
 from tickmesh.tools.chaos.sweep_mesh import Kill
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
-EARLY_NS = 1_000_000_000  # a slew of 1 % is published with the next clock event, and a busy log has few
+EARLY_NS = 500_000_000  # a slew is published by the 10 ms, but one of 1 % over a suspend only with the first tick after it
 LATE_NS = 60_000_000_000  # longer than anything holds up an event in a sweep
 WINDOW_NS = 5_000_000_000
 
