@@ -1,6 +1,8 @@
-"""The project's own files as syntax trees, for tests that read code; parsed when one asks, not as tests are collected."""
+"""The project's own files: a hash of them, and syntax trees for tests that read code, parsed when one asks for them."""
 
 import ast
+import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +14,15 @@ PACKAGES = ("bus", "storage", "nodes", "research", "tools")  # in the order in w
 def sources() -> list[Path]:
     """All files of the packages, sorted."""
     return sorted(path for package in PACKAGES for path in (PROJECT / package).rglob("*.py"))
+
+
+def hash_of(paths: Iterable[Path]) -> str:
+    """A hash, 16 hex digits, of what is in these files, each by itself."""
+    digest = hashlib.sha256()
+    for path in paths:
+        text = path.read_bytes()
+        digest.update(f"{path.name} {len(text)}\n".encode() + text)
+    return digest.hexdigest()[:16]
 
 
 @cache
