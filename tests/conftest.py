@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from tests.support.command_run import mesh_here
+from tests.support.long_first import long_first
 from tests.support.places import PROJECT
 from tests.support.source_trees import hash_of, sources
 
@@ -103,10 +104,18 @@ def data() -> Path:
     return folder
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `long` repeat at length what shorter ones show once; TICKMESH_LONG=1 runs them."""
-    if os.environ.get("TICKMESH_LONG"):
-        return
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `long` repeat at length what shorter ones show once; TICKMESH_LONG=1 runs them. Meshes come early."""
     for item in items:
-        if item.get_closest_marker("long"):
+        if item.get_closest_marker("long") and not os.environ.get("TICKMESH_LONG"):
             item.add_marker(pytest.mark.skip(reason="long: TICKMESH_LONG=1 runs it"))
+    if workers := getattr(config, "workerinput", {}).get("workercount"):
+        modules = [item.nodeid.partition("::")[0] for item in items]
+        is_long = [_is_long(item) for item in items]
+        items[:] = [items[place] for place in long_first(modules, is_long, workers)]
+
+
+def _is_long(item: pytest.Item) -> bool:
+    """Whether a test starts processes or lies among those that do, and is not skipped."""
+    starts = item.get_closest_marker("mesh") or item.nodeid.startswith("tests/mesh/")
+    return bool(starts) and not item.get_closest_marker("skip")
