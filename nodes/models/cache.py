@@ -109,14 +109,19 @@ def folder_name(file: Path) -> str:
     return f"{file.stem}-{hashlib.sha256(f'{sources_hash(file)} {numbers} {machine}'.encode()).hexdigest()[:16]}"
 
 
+def base_folder(config: Config) -> Path:
+    """Where machine code lies, and what is known of kernels: NUMBA_CACHE_DIR if that is set, else the mesh's run/kernels."""
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or config.run_dir / "kernels").resolve()
+
+
 def use(config: Config, file: Path) -> Path:
-    """Points numba at this kernel's folder, below NUMBA_CACHE_DIR if that is set, else below the mesh's run folder.
+    """Points numba at this kernel's folder, below `base_folder`.
 
     To be called before a kernel module is imported: a function's place in the cache is chosen when it is decorated.
     """
     import numba
 
-    base = Path(os.environ.get("NUMBA_CACHE_DIR") or config.run_dir / "kernels").resolve()
+    base = base_folder(config)
     folder = base / folder_name(file)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.utime(folder)

@@ -55,12 +55,18 @@ def logs(root: Path) -> str:
 
 
 def until(condition, what: str, seconds: float = 60.0):
-    """Waits until a condition holds; gives what it gave, or fails with `what`."""
+    """Waits until a condition holds; gives what it gave, or fails with `what`.
+
+    It is looked at half of the time at most: to read a log, or to run a command, takes CPU from those who are waited for.
+    """
     deadline = time.monotonic() + seconds
-    while not (got := condition()):
-        assert time.monotonic() < deadline, what() if callable(what) else what
-        time.sleep(0.02)
-    return got
+    while True:
+        begun = time.monotonic()
+        if got := condition():
+            return got
+        now = time.monotonic()
+        assert now < deadline, what() if callable(what) else what
+        time.sleep(min(max(now - begun, 0.02), 0.5))
 
 
 def config_of(root: Path) -> Config:
