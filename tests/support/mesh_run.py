@@ -16,7 +16,7 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 
 # At the top of a mesh.toml: nobody trades. What is recorded of a market needs no models, executor and session beside it.
-MARKET_ALONE = "default_models = false\nexecutor.enabled = false\n"
+MARKET_ALONE = "models = []\nexecutor.enabled = false\n"
 
 
 def command(root: Path, program: str, *words: str, timeout: float = 240) -> subprocess.CompletedProcess:
