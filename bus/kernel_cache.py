@@ -1,7 +1,9 @@
-"""Numba's cache on a full disk: a kernel that cannot be kept is compiled all the same, and once more the next time."""
+"""What numba does beside compiling: its cache on a full disk, and scipy, which it imports to see whether it is there."""
 
 import logging
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ def go_on_without_room() -> None:
     """Makes numba keep kernels where there is room, and go on where there is none; to be called before kernels are compiled.
 
     By itself (0.61 to 0.68) a kernel's first call raises OSError when its machine code cannot be written into the cache.
+    It leaves scipy alone, too.
     """
     from numba.core import caching
 
+    leave_scipy_alone()
     save: Callable[..., None] = caching.FunctionCache.save_overload
     if getattr(save, "goes_on", False):
         return
@@ -34,3 +38,35 @@ def go_on_without_room() -> None:
 
     vars(save_overload)["goes_on"] = True
     setattr(caching.FunctionCache, "save_overload", save_overload)  # noqa: B010 - mypy refuses what numba has no hook for
+
+
+def leave_scipy_alone() -> None:
+    """Makes numba look for scipy instead of importing it; to be called before kernels are compiled or loaded.
+
+    By itself (0.61 to 0.68) numba imports scipy.linalg before a process's first kernel, half a second of CPU, where scipy is
+    installed: to know whether there is a BLAS. A kernel that needs one (`@`, numpy.linalg) still imports it as it is compiled.
+    """
+    from numba.core.cpu import CPUContext
+
+    load: Callable[..., None] = CPUContext.load_additional_registries
+    if getattr(load, "looks_only", False) or "numba.np.arraymath" in sys.modules:  # that one has asked already
+        return
+
+    def load_additional_registries(self: Any) -> None:
+        setattr(CPUContext, "load_additional_registries", load)  # noqa: B010 - the first time is the only one that asks
+        from numba.np import linalg
+
+        ask = linalg.ensure_blas
+        vars(linalg)["ensure_blas"] = _look_for_scipy
+        try:
+            load(self)
+        finally:
+            vars(linalg)["ensure_blas"] = ask
+
+    vars(load_additional_registries)["looks_only"] = True
+    setattr(CPUContext, "load_additional_registries", load_additional_registries)  # noqa: B010
+
+
+def _look_for_scipy() -> None:
+    if find_spec("scipy") is None:
+        raise ImportError("scipy is not installed")

@@ -1,5 +1,6 @@
-"""Folders with a mesh of their own, deep enough that a socket path would be too long, and real captures."""
+"""Folders with a mesh of their own, deep enough that a socket path would be too long, and real captures; one kernel cache."""
 
+import contextlib
 import os
 import shutil
 import sys
@@ -11,7 +12,9 @@ import hypothesis
 import pytest
 
 from tests.support.command_run import mesh_here
+from tests.support.long_first import long_first
 from tests.support.places import PROJECT
+from tests.support.source_trees import hash_of, sources
 
 # Machines are noisy and speed is measured in bench/, so no example has a deadline. Examples are the same in every run.
 hypothesis.settings.register_profile("tickmesh", deadline=None, derandomize=True)
@@ -19,6 +22,26 @@ hypothesis.settings.load_profile("tickmesh")
 
 # And with what supervisord, a pattern, a shell or an ini file would read otherwise.
 DEEP = 'a-rather-long-folder-name-so-that-socket-paths-are-not-short/and another one [1] below it, %s "100 %" with spaces'
+
+
+KEEP_CACHES = 3  # of machine code of other sources
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """All processes of all tests keep machine code in one folder: a kernel is compiled once, not once for each mesh and worker.
+
+    Its name is a hash of all our sources: numba does not see a changed function of another file, and a test would pass on old
+    code. Workers are given what the process that starts them has chosen.
+    """
+    if hasattr(config, "workerinput"):
+        return
+    folder = PROJECT / ".pytest_cache/kernels" / hash_of(sources())
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)
+    with contextlib.suppress(OSError):  # another run may remove the same at this moment
+        for path in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-KEEP_CACHES]:
+            shutil.rmtree(path, ignore_errors=True)
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -81,10 +104,18 @@ def data() -> Path:
     return folder
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `long` repeat at length what shorter ones show once; TICKMESH_LONG=1 runs them."""
-    if os.environ.get("TICKMESH_LONG"):
-        return
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `long` repeat at length what shorter ones show once; TICKMESH_LONG=1 runs them. Meshes come early."""
     for item in items:
-        if item.get_closest_marker("long"):
+        if item.get_closest_marker("long") and not os.environ.get("TICKMESH_LONG"):
             item.add_marker(pytest.mark.skip(reason="long: TICKMESH_LONG=1 runs it"))
+    if workers := getattr(config, "workerinput", {}).get("workercount"):
+        modules = [item.nodeid.partition("::")[0] for item in items]
+        is_long = [_is_long(item) for item in items]
+        items[:] = [items[place] for place in long_first(modules, is_long, workers)]
+
+
+def _is_long(item: pytest.Item) -> bool:
+    """Whether a test starts processes or lies among those that do, and is not skipped."""
+    starts = item.get_closest_marker("mesh") or item.nodeid.startswith("tests/mesh/")
+    return bool(starts) and not item.get_closest_marker("skip")

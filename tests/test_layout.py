@@ -8,12 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.places import PROJECT
-
-ORDER = ("bus", "storage", "nodes", "research", "tools")
-NODES = sorted(path.parent.name for path in (PROJECT / "nodes").glob("*/node.py"))
-FILES = {
-    path.relative_to(PROJECT): ast.parse(path.read_text()) for package in ORDER for path in (PROJECT / package).rglob("*.py")
-}
+from tests.support.source_trees import PACKAGES as ORDER
+from tests.support.source_trees import modules, trees
 
 # Every other file in nodes/ but node.py is pure: it is given what it needs, time too, and gives back what follows.
 IO = (
@@ -50,11 +46,10 @@ OURS = {  # what of bus and storage reads or writes files, sockets, clocks; None
 }  # fmt: skip
 
 
-def module_of(path: Path) -> str:
-    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-
-
-MODULES = {module_of(path): tree for path, tree in FILES.items()}
+@pytest.fixture(scope="module")
+def trees_of_tests() -> dict[Path, ast.Module]:
+    """Path below the project → the tree of each file of the tests."""
+    return {path.relative_to(PROJECT): ast.parse(path.read_text()) for path in sorted(PROJECT.glob("tests/**/*.py"))}
 
 
 def imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
@@ -68,31 +63,29 @@ def imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
             base = node.module.removeprefix("tickmesh.")
             for alias in node.names:
                 whole = f"{base}.{alias.name}"
-                yield (whole, "") if whole in MODULES else (base, alias.name)
+                yield (whole, "") if whole in modules() else (base, alias.name)
 
 
 @pytest.mark.parametrize("package", ORDER)
 def test_imports_run_one_way(package):
     above = set(ORDER[ORDER.index(package) + 1 :])
-    for module, tree in MODULES.items():
+    for module, tree in modules().items():
         wrong = {name for name, _ in imported(tree) if name.partition(".")[0] in above}
         assert module.partition(".")[0] != package or not wrong, f"{module} imports {wrong}"
 
 
-def test_everything_is_imported_by_its_installed_name():
+def test_everything_is_imported_by_its_installed_name(trees_of_tests):
     """Not as bus, nodes … from the folder that happens to be the working one: two names would be two modules."""
-    for path in [
-        *FILES,
-        *(path.relative_to(PROJECT) for path in (*PROJECT.glob("tests/**/*.py"), *PROJECT.glob("bench/*.py"))),
-    ]:
-        for node in ast.walk(ast.parse((PROJECT / path).read_text())):
+    of_bench = {path.relative_to(PROJECT): ast.parse(path.read_text()) for path in PROJECT.glob("bench/*.py")}
+    for path, tree in (trees() | trees_of_tests | of_bench).items():
+        for node in ast.walk(tree):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not {name.partition(".")[0] for name in names} & set(ORDER), f"{path}: {names}"
 
 
 def test_no_import_goes_round():
-    graph = {module: {name for name, _ in imported(tree) if name in MODULES} - {module} for module, tree in MODULES.items()}
+    graph = {module: {name for name, _ in imported(tree) if name in modules()} - {module} for module, tree in modules().items()}
     state: dict[str, int] = {}
 
     def visit(module: str, way: tuple[str, ...]) -> None:
@@ -109,7 +102,7 @@ def test_no_import_goes_round():
 
 def test_no_node_imports_another():
     """But the sequencer, which hosts, and what looks at all of them (tools/)."""
-    for module, tree in MODULES.items():
+    for module, tree in modules().items():
         if module.startswith("nodes.") and not module.startswith(("nodes.sequencer.", "nodes.__main__")):
             own = ".".join(module.split(".")[:2]) + ".node"
             wrong = {name for name, _ in imported(tree) if name.endswith(".node")} - {own}
@@ -129,7 +122,7 @@ def touches(tree: ast.AST) -> set[str]:
 
 
 def test_what_does_io_is_named():
-    for path, tree in FILES.items():
+    for path, tree in trees().items():
         inside = path.with_suffix("").as_posix().removeprefix("nodes/")
         if path.parts[0] != "nodes" or path.name in ("node.py", "__init__.py"):
             continue
@@ -137,44 +130,44 @@ def test_what_does_io_is_named():
             assert touches(tree), f"{path} is on the list of files that do I/O, and does none"
         else:
             assert not touches(tree), f"{path} should be pure, and imports {touches(tree)}"
-    assert set(IO) <= {path.with_suffix("").as_posix().removeprefix("nodes/") for path in FILES}
+    assert set(IO) <= {path.with_suffix("").as_posix().removeprefix("nodes/") for path in trees()}
 
 
 OF_ALL_NODES = ("__init__.py", "__main__.py", "process_table.py")
 
 
 def test_a_process_is_a_folder_and_says_what_it_is():
-    for path in FILES:
+    for path in trees():
         assert (
             path.parts[0] != "nodes" or len(path.parts) > 2 or path.name in ("__init__.py", "__main__.py", "process_table.py")
         ), path
-    for folder in {path.parent for path in FILES}:
-        text = ast.get_docstring(FILES[folder / "__init__.py"]) or ""
+    for folder in {path.parent for path in trees()}:
+        text = ast.get_docstring(trees()[folder / "__init__.py"]) or ""
         assert text.endswith("."), f"{folder}/__init__.py says in a sentence what the folder is"
 
 
-def test_tests_mirror_the_tree():
+def test_tests_mirror_the_tree(trees_of_tests):
     """A test lies where what it tests lies; tests of several processes in tests/mesh, helpers in tests/support."""
-    folders = {path.parent for path in FILES}
+    folders = {path.parent for path in trees()}
     for path in PROJECT.glob("tests/**/*.py"):
         place = path.relative_to(PROJECT / "tests")
         if place.parts[0] in ("mesh", "support") or len(place.parts) == 1:
             continue
         assert place.parent in folders, f"tests/{place} mirrors no folder"
         assert path.name.startswith("test_"), f"tests/{place} is no test: helpers lie in tests/support"
-    for path in PROJECT.glob("tests/**/*.py"):
-        for module, _ in imported(ast.parse(path.read_text())):
+    for path, tree in trees_of_tests.items():
+        for module, _ in imported(tree):
             assert not module.startswith("tests.") or module.startswith("tests.support"), f"{path} imports {module}"
 
 
 def test_a_name_is_one_class():
     defined: dict[str, list[str]] = defaultdict(list)
-    for module, tree in MODULES.items():
+    for module, tree in modules().items():
         for node in ast.iter_child_nodes(tree):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 defined[node.name].append(module)
-    for name, modules in defined.items():
-        assert len(modules) == 1 or name in TWICE, f"class {name}: {', '.join(modules)}"
+    for name, places in defined.items():
+        assert len(places) == 1 or name in TWICE, f"class {name}: {', '.join(places)}"
     for name in TWICE:
         assert len(defined[name]) > 1, f"class {name} is allowed to be there twice, and is not"
 
@@ -189,7 +182,7 @@ def test_byte_offsets_of_an_event_stand_in_two_files():
     """bus/layout.py derives them from schema.py, bus/wire.py writes at them; others name fields.
 
     tools/judge reads events by itself, from docs/messages.md."""
-    for path, tree in FILES.items():
+    for path, tree in trees().items():
         if path in (Path("bus/layout.py"), Path("bus/wire.py")) or path.is_relative_to("tools/judge"):
             continue
         for node in ast.walk(tree):

@@ -3,10 +3,8 @@
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("bus", "nodes", "research", "storage", "tools")
+from tests.support.source_trees import trees
 
 # Verbs that meant publish, build, reply, print, read and note at once; the field has a word for each.
 VAGUE = re.compile(
@@ -17,11 +15,10 @@ LEANING = re.compile(r"^(Of|Likewise|Ditto|The same|As above|And|Also|So|Both|Th
 
 
 def definitions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]]:
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                    yield f"{path.relative_to(ROOT)}:{node.lineno}", node
+    for path, tree in trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                yield f"{path}:{node.lineno}", node
 
 
 def names_in(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> Iterator[str]:

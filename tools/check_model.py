@@ -1,7 +1,7 @@
 """`mesh check-model`: tries models in a process of its own, on made events and with bounds checked; `mesh up` does it, too.
 
 What a kernel breaks there breaks nothing else. A model that was tried is not tried again until something that it depends on has
-changed: run/kernels/tried.json.
+changed: tried.json, beside the machine code (run/kernels).
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.files import write_file
 from tickmesh.bus.settings import ModelSettings
 from tickmesh.nodes.models import loading
-from tickmesh.nodes.models.cache import sources_hash, versions
+from tickmesh.nodes.models.cache import base_folder, sources_hash, versions
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, out
 
 TIMEOUT_S = 120.0  # of processor time for all of it, compilation too
@@ -80,7 +80,7 @@ def check_models(config: Config, announce: Callable[[str], None]) -> dict[str, s
 def faults_of(config: Config, models: Iterable[ModelSettings]) -> dict[str, str]:
     """Tries those of these models that have not been tried as they are: name → why it cannot run."""
     loading.use_folder(config)
-    memory = config.run_dir / "kernels" / "tried.json"
+    memory = base_folder(config) / "tried.json"
     known = _read(memory)
     faults: dict[str, str] = {}
     good = []

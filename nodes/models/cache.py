@@ -11,6 +11,7 @@ import hashlib
 import os
 import platform
 import shutil
+import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +27,7 @@ from tickmesh.nodes.models import calls
 from tickmesh.nodes.models.interface import OUT, ROW, SIGNALS_PER_ROW
 
 KEEP_FOLDERS = 4  # of other sources or versions: going back and forth between two branches costs no compilation
+IN_USE_S = 600.0  # so long after its last use a folder is left alone: another process may be compiling into it
 PREFIX = "tickmesh.nodes.models"
 NUMBERS = "interface.py"  # of this file only the numbers matter, and those are hashed as they are
 
@@ -107,14 +109,19 @@ def folder_name(file: Path) -> str:
     return f"{file.stem}-{hashlib.sha256(f'{sources_hash(file)} {numbers} {machine}'.encode()).hexdigest()[:16]}"
 
 
+def base_folder(config: Config) -> Path:
+    """Where machine code lies, and what is known of kernels: NUMBA_CACHE_DIR if that is set, else the mesh's run/kernels."""
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or config.run_dir / "kernels").resolve()
+
+
 def use(config: Config, file: Path) -> Path:
-    """Points numba at this kernel's folder, below NUMBA_CACHE_DIR if that is set, else below the mesh's run folder.
+    """Points numba at this kernel's folder, below `base_folder`.
 
     To be called before a kernel module is imported: a function's place in the cache is chosen when it is decorated.
     """
     import numba
 
-    base = Path(os.environ.get("NUMBA_CACHE_DIR") or config.run_dir / "kernels").resolve()
+    base = base_folder(config)
     folder = base / folder_name(file)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.utime(folder)
@@ -125,7 +132,10 @@ def use(config: Config, file: Path) -> Path:
 
 
 def prune(base: Path, used: Path) -> None:
-    """Removes of a kernel's folders in `base` all but `used` and the last used few. Processes that run have code in memory."""
+    """Removes of a kernel's folders in `base` all but `used`, the last used few, and any that was used a moment ago.
+
+    Processes that run have code in memory; one that begins may be writing its own.
+    """
 
     def last_use(path: Path) -> float:
         with contextlib.suppress(OSError):  # another process may prune at the same time
@@ -135,4 +145,5 @@ def prune(base: Path, used: Path) -> None:
     kernel = used.name.rpartition("-")[0]
     is_ours = [path for path in base.glob(f"{kernel}-{'?' * 16}") if path.is_dir() and path != used]
     for path in sorted(is_ours, key=last_use, reverse=True)[KEEP_FOLDERS:]:
-        shutil.rmtree(path, ignore_errors=True)
+        if time.time() - last_use(path) > IN_USE_S:
+            shutil.rmtree(path, ignore_errors=True)

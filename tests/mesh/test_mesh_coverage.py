@@ -122,7 +122,8 @@ def printed(root) -> int:
 def test_an_outage_of_all_feeds_is_repaired_or_missing(make_root, enabled, expected, feeds):
     """Once with the table that is written from mesh.toml, once with one that a person has written, as long ago."""
     by_hand = None if feeds == ["feeds:*"] else HAND_WRITTEN
-    root = make_root(f"{QUICK}[backfill]\nenabled = {enabled}\n[feed]\nlines = {3 if by_hand else 2}\n", by_hand)
+    alone = "" if by_hand else run.MARKET_ALONE
+    root = make_root(f"{alone}{QUICK}[backfill]\nenabled = {enabled}\n[feed]\nlines = {3 if by_hand else 2}\n", by_hand)
     shown = run.ok(root, "mesh", "up").stdout
     assert ("a table of its own" in shown and "does not run feed-binance-3, which mesh.toml has" in shown) == bool(by_hand)
     run.until(lambda: len(ids(root, Kind.trade)) > 20, "trades flow")

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from tests.support.places import PROJECT
+from tests.support.source_trees import modules
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.settings import Mesh
 from tickmesh.nodes.process_table import FIXED, NODES, guests_of, hosted, idle_because, processes
@@ -169,10 +170,6 @@ def test_the_sequencer_is_changed_by_whom_it_hosts(mesh):
 
 # What the table says that nodes read, against their code: every file that a node imports, and those it imports in turn.
 
-FILES = {
-    ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__"): ast.parse(path.read_text())
-    for package in ("bus", "storage", "nodes") for path in (PROJECT / package).rglob("*.py")
-}  # fmt: skip
 OF_ALL = ("bus.process", "bus.sockets", "bus.operator_log")  # what every process runs with
 BY_THE_RUNNER = {"log", "host"}  # nodes/__main__.py reads them for every process, and for the sequencer
 # Called by others only, with the rest of whose file they are imported, or no reason to restart: node or "" → {(file, part)}.
@@ -196,7 +193,7 @@ def imported(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             base = str(node.module).removeprefix("tickmesh.")
             out |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return out & set(FILES)
+    return out & set(modules())
 
 
 def closure(*roots: str) -> set[str]:
@@ -206,7 +203,7 @@ def closure(*roots: str) -> set[str]:
         name = waiting.pop()
         if name not in seen:
             seen.add(name)
-            waiting += imported(FILES[name])
+            waiting += imported(modules()[name])
     return seen - {"bus.config", "bus.trading_rules"}  # read when the file is read
 
 
@@ -227,7 +224,7 @@ def test_a_node_reads_the_settings_that_the_table_names(node):
     found = defaultdict(set)
     steps = ("nodes.runner.alone",) if node in ("model", "executor") else ()
     for name in closure(f"nodes.{node}.node", *OF_ALL, *steps):
-        for part in parts_read(FILES[name]):
+        for part in parts_read(modules()[name]):
             if (name, part) not in NOT_CALLED[""] | NOT_CALLED.get(node, set()):
                 found[part].add(name)
     named = {*NODES[node].reads, *FIXED}

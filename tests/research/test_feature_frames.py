@@ -9,10 +9,7 @@ import pytest
 
 import tickmesh as tm
 from bench.archive import captured, sequenced
-from tests.support import (
-    captures,
-    own_kernels,  # noqa: F401 - before what it is for
-)
+from tests.support import captures
 from tests.support.captures import needs
 from tests.support.feature_tape import EXPONENTS, SUBJECT, market_tape
 from tests.support.naive_features import Past, parsed

@@ -16,7 +16,7 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 
 # At the top of a mesh.toml: nobody trades. What is recorded of a market needs no models, executor and session beside it.
-MARKET_ALONE = "default_models = false\nexecutor.enabled = false\n"
+MARKET_ALONE = "models = []\nexecutor.enabled = false\n"
 
 
 def command(root: Path, program: str, *words: str, timeout: float = 240) -> subprocess.CompletedProcess:
@@ -55,12 +55,18 @@ def logs(root: Path) -> str:
 
 
 def until(condition, what: str, seconds: float = 60.0):
-    """Waits until a condition holds; gives what it gave, or fails with `what`."""
+    """Waits until a condition holds; gives what it gave, or fails with `what`.
+
+    It is looked at half of the time at most: to read a log, or to run a command, takes CPU from those who are waited for.
+    """
     deadline = time.monotonic() + seconds
-    while not (got := condition()):
-        assert time.monotonic() < deadline, what() if callable(what) else what
-        time.sleep(0.02)
-    return got
+    while True:
+        begun = time.monotonic()
+        if got := condition():
+            return got
+        now = time.monotonic()
+        assert now < deadline, what() if callable(what) else what
+        time.sleep(min(max(now - begun, 0.02), 0.5))
 
 
 def config_of(root: Path) -> Config:

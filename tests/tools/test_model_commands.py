@@ -75,6 +75,7 @@ def test_a_loop_without_end_is_ended_from_outside(root):
 
 
 def test_up_tries_models_once_and_again_only_when_they_change(root, tmp_path, monkeypatch):
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
     (tmp_path / "mesh.toml").write_text('[[models]]\nname = "lost"\nkernel = "nowhere"\n')
     announced = []
     faults = check_model.check_models(load(tmp_path), announced.append)
@@ -87,9 +88,16 @@ def test_up_tries_models_once_and_again_only_when_they_change(root, tmp_path, mo
     flow = {"name": "flow", "kernel": "trade_flow", "parameters": {"fast_ms": 100.0}}
     check_model.check_models(load(tmp_path, {"models": [flow]}), announced.append)
     assert tries[1:] == [[("trade_flow", {"fast_ms": 100.0})]]
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "shared"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/mesh.toml").write_text("")
+    for root, count in ((tmp_path, 5), (tmp_path / "other", 5)):
+        check_model.check_models(load(root), announced.append)
+        assert len(tries) == count, "meshes that share machine code share what is known of it"
 
 
 def test_what_is_remembered_of_tries_is_bounded_and_all_models_of_the_mesh_are_among_it(root, tmp_path, monkeypatch):
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
     monkeypatch.setattr(check_model, "KEPT", 3)
     tries = []
     monkeypatch.setattr(check_model, "tried", lambda config, kernels: tries.append(kernels) or [{"ok": True}])

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import tickmesh as tm
-from tests.support import own_kernels  # noqa: F401 - before what it is for
 from tests.support.command_run import mesh_here
 from tests.support.feature_tape import SUBJECT, market_tape
 from tests.support.stored import write_log

@@ -352,6 +352,11 @@ def test_old_cache_folders_are_removed(tmp_path):
     cache.prune(tmp_path, tmp_path / f"flow-{0:016x}")
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == [f"flow-{i:016x}" for i in (0, 5, 6, 7, 8)] + [f"slow-flow-{0:016x}"], "those of other kernels stay"
+    for i in range(9, 18):
+        (tmp_path / f"flow-{i:016x}").mkdir()
+    cache.prune(tmp_path, tmp_path / f"flow-{0:016x}")
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left[:-1] == [f"flow-{i:016x}" for i in (0, *range(9, 18))], "others may be compiling into what was used just now"
 
 
 def test_the_example_in_the_docs_runs(tmp_path):

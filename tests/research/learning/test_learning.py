@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from tests.support import own_kernels  # noqa: F401 - before what it is for
 from tickmesh.nodes.models.learned import chance_of
 from tickmesh.research.learning.calibration import brier, isotonic, judged, log_loss
 from tickmesh.research.learning.learners import fit, flattened

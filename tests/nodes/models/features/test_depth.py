@@ -6,7 +6,6 @@ import random
 import numpy as np
 import pytest
 
-from tests.support import own_kernels  # noqa: F401 - before what it is for
 from tickmesh.nodes.models.features.depth import book_clear, book_dtype, book_set, depth_imbalance, known_levels
 from tickmesh.nodes.models.features.logarithm import natural_log
 

@@ -1,0 +1,60 @@
+"""How tests are run: what takes long begins early, and machine code is kept in one folder, named by all that it is made of."""
+
+import os
+from itertools import groupby
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+
+from tests.support.long_first import long_first
+from tests.support.places import PROJECT
+from tests.support.source_trees import hash_of, sources
+
+LONG = 36  # tests, in files of three, each with a short one
+
+
+@pytest.mark.parametrize("workers", [1, 3, 4])
+def test_every_worker_has_its_share_of_long_tests_early(workers):
+    worksteal = pytest.importorskip("xdist.scheduler.worksteal")
+    modules = [f"a{i // 7}" for i in range(300)] + [f"mesh{i // 4}" for i in range(48)] + [f"z{i // 9}" for i in range(602)]
+    is_long = [module.startswith("mesh") and place % 4 != 1 for place, module in enumerate(modules)]
+    assert sum(is_long) == LONG
+    order = long_first(modules, is_long, workers)
+    assert sorted(order) == list(range(len(modules))), "each test once"
+
+    given: dict[int, list[int]] = {}
+    scheduler = worksteal.WorkStealingScheduling(SimpleNamespace(getvalue=lambda _: ["popen"] * workers))
+    for number in range(workers):
+        node = Mock(gateway=SimpleNamespace(id=number), shutting_down=False)
+        node.send_runtest_some = lambda places, number=number: given.setdefault(number, []).extend(places)
+        scheduler.add_node(node)
+        scheduler.add_node_collection(node, [str(place) for place in order])
+    scheduler.schedule()
+    assert len(given) == workers
+    for worker, places in given.items():
+        mine = [order[place] for place in places]
+        early, late = mine[: len(mine) * 5 // 8], mine[len(mine) * 5 // 8 :]
+        assert sum(is_long[place] for place in early) == LONG // workers, "its share of long ones"
+        assert len({modules[place] for place in early if is_long[place]}) == 12 // workers, "whole files"
+        assert not any(is_long[place] for place in late), "none is left at the end"
+        assert modules[mine[0]].startswith("mesh") == (worker % 2 == 0), "not all at once"
+        longest = max(len(list(same)) for long, same in groupby(mine, lambda place: modules[place].startswith("mesh")) if long)
+        assert longest == 4, "short ones between one file and the next"
+    runs = [module for module, _ in groupby(order, lambda place: modules[place])]
+    assert len(runs) <= len(set(runs)) + workers, "files are whole, but where one worker's part ends"
+    short = [place for place in order if not modules[place].startswith("mesh")]
+    assert short == sorted(short), "the others as they were collected"
+
+
+def test_machine_code_of_changed_sources_is_not_used(tmp_path):
+    """Numba looks at the file of a function alone, and not at those of the functions that it calls."""
+    assert Path(os.environ["NUMBA_CACHE_DIR"]).parent == PROJECT / ".pytest_cache/kernels" and len(list(sources())) > 300
+    paths = [tmp_path / "caller.py", tmp_path / "callee.py"]
+    hashes = set()
+    for texts in (("a = 1\n", "b = 2\n"), ("a = 1\n", "b = 3\n"), ("a = 1\nb = 2\n", "")):
+        for path, text in zip(paths, texts, strict=True):
+            path.write_text(text)
+        hashes.add(hash_of(paths))
+    assert len(hashes) == 3
