@@ -119,8 +119,8 @@ class Session:
         )  # fmt: skip
 
     def requests_counted(self) -> dict[str, Any]:
-        """What is on the account beside our own, how far the venue's clock is ahead of the mesh's, what the venue counts of our
-        requests, how long they have waited."""
+        """What is on the account beside our own, which positions the venue has otherwise, how far its clock is ahead of the
+        mesh's, what it counts of our requests, how long they have waited."""
         budget = self.venue.budget
         account = self.account
         seen: dict[str, Any] = {
@@ -128,6 +128,8 @@ class Session:
             "adopted": account.adopted,
             "contradictions": account.contradictions,
         }
+        if elsewhere := account.positions.elsewhere:
+            seen["venue_positions"] = dict(elsewhere)
         if self.venue_time.offset_ns is not None:
             seen["clock_skew_ms"] = round((self.venue_time.now_ns() - now_ns()) / 1e6, 1)
         return {

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tests.support.executor_tape import ASK, BID, LOT, Tape, make
-from tickmesh.bus.schema import Status
+from tests.support.executor_tape import ASK, BID, LOT, SUBJECT, Tape, make
+from tickmesh.bus.schema import Kind, Status
 from tickmesh.bus.settings_trading import StrategySettings
+from tickmesh.bus.wire import encode
 from tickmesh.nodes.orders.commands import Flatten, KillSwitch
 
 AIM = {"models": ("aim",), "target_quantity": "0.004", "signal_threshold": 0.0, "position_max": "9"}
@@ -72,3 +73,34 @@ def test_flatten_and_the_kill_switch_close_by_orders_that_only_reduce(all_at_onc
         trade(step, tape, wish(step, tape, 1.0, model)[1], number)
     tape.answer(step, tape.command(KillSwitch(True, "operator") if all_at_once else Flatten("operator")))
     assert closing(step, tape) == [(b"aim", 4, 1), (b"other", 3, 1)]
+
+
+def hear(step, tape, **lots):
+    """The session's health: where the venue has other positions than the log's fills say."""
+    said = {"pid": 1, "venue_positions": {SUBJECT: lots["lots"]}} if lots else {"pid": 1}
+    step.step([tape.log(encode(Kind.health, "session", said), "session")])
+
+
+@pytest.mark.parametrize("kill", [False, True])
+@pytest.mark.parametrize(("lots", "closes"), [(0, False), (-LOT, False), (LOT, True)])
+def test_what_the_venue_does_not_have_is_not_closed_again_and_again(kill, lots, closes):
+    """Somebody else has closed it. The venue would refuse each order, and an order that is not reduce-only would open one."""
+    step, tape = scene(TAKES, limits={"on_kill": "flatten"})
+    trade(step, tape, wish(step, tape, 1.0)[1], 1)
+    hear(step, tape, lots=lots)
+    tape.answer(step, tape.command(KillSwitch(True, "operator") if kill else Flatten("operator")))
+    assert closing(step, tape) == ([(b"aim", 4, 1)] if closes else [])
+    if not closes:
+        assert step.counters()["closing"] == {}, "it is over"
+        hear(step, tape)
+        tape.answer(step, tape.command(Flatten("operator")))
+        assert closing(step, tape) == [(b"aim", 4, 1)], "the venue and the log agree again"
+
+
+def test_a_target_orders_nothing_that_would_close_what_the_venue_does_not_have():
+    step, tape = scene(TAKES)
+    trade(step, tape, wish(step, tape, 0.5)[1], 1)
+    hear(step, tape, lots=0)
+    assert tape.answer(step, tape.quote(), tape.signal(0.25, model="aim")) == []
+    assert step.counters()["strategies"]["aim"]["refused"] == {"nothing_to_close": 1}
+    assert wish(step, tape, 1.0)[0] == (1, 2, False), "what opens goes on"
