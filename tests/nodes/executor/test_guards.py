@@ -5,6 +5,9 @@ import pytest
 from tests.support.executor_tape import ASK, BID, LOT
 from tests.support.parent_scene import Scene, is_cancel
 from tickmesh.bus.schema import GapState, Kind
+from tickmesh.bus.settings_trading import ExecutionSettings
+from tickmesh.nodes.executor.drafts import Quote
+from tickmesh.nodes.executor.guards import OPEN_GAPS_MAX, MarketState, closed, closed_by
 
 TICK = 1_000_000
 WIDE = {"ask": BID + BID // 100}
@@ -83,3 +86,45 @@ def test_guards_can_be_switched_off():
 def test_a_repaired_trade_says_nothing_of_how_late_the_venue_is():
     scene = Scene("post_only", venue_lag_max_ms=300)
     assert len(scene.see(scene.tape.trade(LOT, lag_ms=9000, flags=2)) + scene.signal()) == 1
+
+
+MS = 1_000_000
+BOUNDED = ExecutionSettings(spread_max_bp=10.0, venue_lag_max_ms=300.0, gap_pause=True)
+
+
+@pytest.mark.parametrize(("market", "ask", "age_ms", "reason"), [
+    ({}, 10_005, 2000, ""), ({}, 10_005, 2000 + 1e-6, "stale_quote"),
+    ({"book_gap_ns": 5000 * MS}, 10_005, 0, ""), ({"book_gap_ns": 5000 * MS + 1}, 10_005, 0, "gap"),
+    ({"missing": [(1, 1)]}, 10_005, 0, "gap"),
+    ({"lag_ns": 300 * MS}, 10_005, 0, ""), ({"lag_ns": 300 * MS + 1}, 10_005, 0, "venue_lag"), ({"lag_ns": -1}, 10_005, 0, ""),
+    ({}, 10_006, 0, "spread"),
+])  # fmt: skip
+def test_each_guard_holds_beyond_its_bound_and_not_at_it(market, ask, age_ms, reason):
+    """10 of 10,000 is 10 bp; it is 5 s, and a quote of 2 s is not stale."""
+    now_ns = 5000 * MS
+    quote_ns = now_ns - round(age_ms * MS)
+    seen = BOUNDED, MarketState(**market), Quote(9_995, 1, ask, 1), quote_ns, now_ns, 2000 * MS
+    assert closed_by(*seen) == reason == closed(*seen)[0]
+    wait = closed(*seen)[1]
+    if reason == "":
+        assert (wait.time_ns, wait.lag_high_ns) == (quote_ns + 2000 * MS + 1, 300 * MS + 1), "by then it may hold"
+    elif reason == "venue_lag":
+        assert wait.lag_low_ns == 300 * MS
+    elif reason == "spread":
+        assert (wait.ask_low, wait.ask_high, wait.bid_low, wait.bid_high) == (ask - 1, ask + 1, 9_994, 9_996)
+
+
+@pytest.mark.parametrize(("repaired", "left"), [
+    ((4, 6), [(1, 3), (7, 9)]), ((1, 1), [(2, 9)]), ((9, 9), [(1, 8)]), ((0, 20), []), ((8, 20), [(1, 7)]),
+    ((10, 20), [(1, 9)]),
+])  # fmt: skip
+def test_a_gap_is_open_as_far_as_it_is_not_filled(repaired, left):
+    tape, market = Scene("post_only").tape, MarketState(missing=[(1, 9)])
+    market.note_gap(tape.gap(*repaired, GapState.repaired), 1)
+    assert market.missing == left
+
+
+def test_of_missing_runs_the_newest_are_kept():
+    tape, market = Scene("post_only").tape, MarketState(missing=[(one, one) for one in range(OPEN_GAPS_MAX)])
+    market.note_gap(tape.gap(5000, 5000, GapState.open), 1)
+    assert len(market.missing) == OPEN_GAPS_MAX and market.missing[0] == (1, 1) and market.missing[-1] == (5000, 5000)
