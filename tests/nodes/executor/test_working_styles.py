@@ -220,6 +220,21 @@ def test_twap_does_a_part_at_the_beginning_of_each_slice():
     assert times == [0, 1000, 2000] and scene.ended()["why"] == b"filled"
 
 
+def test_a_slice_that_rests_leaves_alone_what_the_one_before_is_taking():
+    """Only what rests follows the book: a market order that is under way costs nothing of the budget to follow."""
+    scene = Scene("twap", lots=2 * LOT, horizon_ms=4000, slices=2, slice_style="patient", patience_ms=1000)
+    (rests,) = scene.signal()
+    scene.accept(rests)
+    assert is_cancel(scene.see(scene.tape.clock(1000)), rests)
+    (takes,) = scene.over(rests)
+    scene.accept(takes)
+    (second,) = scene.see(scene.tape.quote(), scene.tape.clock(1000))
+    assert (takes["order_type"], terms(second)) == (OrderType.MARKET, (OrderType.LIMIT_MAKER, TimeInForce.GTC, BID, LOT))
+    scene.fill(takes, price=ASK)
+    scene.fill(second)
+    assert (scene.ended()["why"], scene.ended()["reprices"]) == (b"filled", 0)
+
+
 def test_what_a_slice_leaves_the_next_does_too():
     scene = Scene("twap", lots=4 * LOT, horizon_ms=2000, slices=2, slice_style="post_only")
     (order,) = scene.signal()
