@@ -11,6 +11,9 @@ from tickmesh.bus.schema import Kind, Status
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor.intents import is_own_id
 from tickmesh.nodes.executor.ordering import closable
+from tickmesh.nodes.executor.session_word import SessionWord
+from tickmesh.nodes.executor.state import InstrumentState
+from tickmesh.nodes.orders.accounts import is_session, session_name
 from tickmesh.nodes.orders.commands import CancelOrders, Flatten, content_of
 from tickmesh.nodes.process_table import hosted, name_of
 from tickmesh.tools import terminal
@@ -22,6 +25,7 @@ from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.trading import trading_config
 
 LOOK_S = 0.05
+NO_POSITION = ": the venue has no such position, somebody else has closed it (alert position_differs)"
 EVERYTHING = 1_000_000  # orders that are over, which a history is to keep: they were open a moment ago
 QUOTE = record_struct(Kind.quote, "bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
 Subject = str
@@ -72,6 +76,7 @@ def flatten(instrument: str, strategy: str, why: str, timeout_s: float) -> termi
             "before": units.quantity(subject, begun.get((subject, name), 0)),
             "left": units.quantity(subject, now.get((subject, name), 0)),
             "why_not": "" if (subject, name) in closed else follower.reasons.get(subject, {}).get(name, ""),
+            "note": NO_POSITION if follower.is_gone((subject, name)) else "",
         }
         for subject, name in pairs
     ]  # fmt: skip
@@ -87,6 +92,7 @@ class AccountFollower:
         self.history = history_of(config, Filter(last=EVERYTHING, since_seq=seq), seq)
         self._after = seq
         self.reasons: dict[str, dict[str, str]] = {}  # why a position is not closed, as the executor said last
+        self.words: dict[str, SessionWord] = {}  # by session
 
     def wait(self, left: Callable[[], list[OrderRow]] | Callable[[], list[Pair]], timeout_s: float) -> list[object]:
         """Follows the log until nothing is left, for so long at most; gives what is left."""
@@ -112,19 +118,36 @@ class AccountFollower:
                 known.quote = QUOTE.unpack_from(event.raw, -QUOTE.size)
         elif event.kind == Kind.health and event.subject == "executor":
             self.reasons |= event.map().get("closing", {})
+        elif event.kind == Kind.health and is_session(event.producer):
+            self.words.setdefault(event.producer, SessionWord()).read_health(event.map(), event.seq_ns)
         else:
             self.history.take(event)
 
+    def is_gone(self, pair: Pair) -> bool:
+        """Whether the log has a position that the venue has said it has not."""
+        subject, name = pair
+        word = self.words.get(session_name(subject.partition(".")[0]), SessionWord())
+        return is_gone(subject, self.history.state.instrument(subject), name, word)
+
     def is_flat(self, pair: Pair) -> bool:
-        """Whether none of its orders is open, and the venue takes no order that would close more of its position."""
+        """Whether none of its orders is open, and the venue takes no order that would close more, or has nothing to close."""
         subject, name = pair
         instrument = self.history.state.instrument(subject)
         if any(is_own_id(one.client_order_id) for one in instrument.orders.values() if one.strategy == name):
             return False
+        if self.is_gone(pair):
+            return True
         if instrument.rules is None:
             return not instrument.book(name).position.lots
         lots, bid = abs(closable(subject, instrument.book(name), instrument.rules)), instrument.quote[0]
         return not lots or (bid > 0 and not instrument.rules.takes(instrument.rules.whole(lots), bid))
+
+
+def is_gone(subject: Subject, instrument: InstrumentState, strategy: str, word: SessionWord) -> bool:
+    """Whether a strategy has a position by the log, all of which its account has, and the venue says that there is none."""
+    lots = instrument.book(strategy).position.lots
+    side = 1 if lots < 0 else -1
+    return 0 < -side * lots <= -side * instrument.position.lots and word.has_none_to_close(subject, side)
 
 
 def _held(history: AccountHistory, wanted: Filter) -> dict[Pair, int]:
@@ -201,6 +224,6 @@ def show_flatten(result: terminal.JsonObject) -> None:
     for name in ("instrument", "strategy", "held", "left", "is"):
         table.add_column(name)
     for row in result["positions"]:
-        state = "closed" if row["closed"] else f"open: {row['why_not'] or 'no word of it yet'}"
+        state = f"closed{row['note']}" if row["closed"] else f"open: {row['why_not'] or 'no word of it yet'}"
         table.add_row(row["instrument"], row["strategy"] or "(none)", row["before"], row["left"], state)
     terminal.out.print(table)

@@ -7,8 +7,9 @@ import signal
 import time
 from pathlib import Path
 
-from tickmesh.nodes.process_table import NODES
+from tickmesh.nodes.process_table import NODES, NodeRow
 from tickmesh.nodes.supervision.presence import Presence
+from tickmesh.nodes.supervision.sessions import END_TRADING, HOST, PATIENCE_S, hosted_sessions
 from tickmesh.tools.running import living
 from tickmesh.tools.terminal import Failure
 
@@ -17,6 +18,8 @@ BY_FORCE = "by force, since supervisord did not answer"
 LEFT_OVER = "supervisord was gone, and what had lived on was ended"
 NOT_THERE = "it was not running"
 KILL_S = 10.0  # a process that has not ended so long after SIGKILL waits for a device
+LOOK_S = 0.05
+SESSION = NODES["session"]
 
 
 def watch(pids: list[int]) -> dict[int, int]:
@@ -44,7 +47,7 @@ def end_by_force(root: Path, presence: Presence, deadline: float) -> str:
     if not presence.pid:
         raise Failure("a supervisord holds run/supervisord.lock, and its pid cannot be told; is it another user's?")
     _signal(presence.pid, signal.SIGSTOP)
-    _end_in_order(living(root), deadline)
+    _end_in_order(root, living(root), deadline)
     fds = watch([presence.pid])
     _signal(presence.pid, signal.SIGKILL)
     try:
@@ -58,22 +61,48 @@ def end_by_force(root: Path, presence: Presence, deadline: float) -> str:
 def end_what_is_left(root: Path, deadline: float) -> str:
     """Ends the processes of a mesh whose supervisord is gone; says how."""
     left = living(root)
-    _end_in_order(left, deadline)
+    _end_in_order(root, left, deadline)
     return LEFT_OVER if left else NOT_THERE
 
 
-def _end_in_order(pids: dict[str, int], deadline: float) -> None:
-    for name, pid in sorted(pids.items(), key=lambda one: -NODES[one[0].partition("-")[0]].priority):
-        row = NODES[name.partition("-")[0]]
-        for fd in watch([pid]).values():
-            try:
-                _signal(pid, signal.SIGTERM)
-                _signal(pid, signal.SIGCONT)  # one that was stopped itself
-                if not _has_ended(fd, min(deadline, time.monotonic() + row.stopwaitsecs)):
-                    _signal(pid, signal.SIGKILL)
-                    await_ends({pid: fd}, time.monotonic() + KILL_S)
-            finally:
-                os.close(fd)
+def _end_in_order(root: Path, pids: dict[str, int], deadline: float) -> None:
+    """Ends processes one after the other, and the sessions that the sequencer hosts where one alone would end."""
+    in_order = sorted(pids.items(), key=lambda one: -_row(one[0]).priority)
+    for name, pid in in_order:
+        if _row(name).priority >= SESSION.priority:
+            _end(pid, _row(name).stopwaitsecs, deadline)
+    _end_hosted_sessions(root, pids, deadline)
+    for name, pid in in_order:
+        if _row(name).priority < SESSION.priority:
+            _end(pid, _row(name).stopwaitsecs, deadline)
+
+
+def _end_hosted_sessions(root: Path, pids: dict[str, int], deadline: float) -> None:
+    """Has hosted sessions cancel their orders and end, while the venue is there; waits as long as that may take."""
+    if not hosted_sessions(root / "run", pids):
+        return
+    _signal(pids[HOST], END_TRADING)
+    _signal(pids[HOST], signal.SIGCONT)
+    patience = min(deadline, time.monotonic() + PATIENCE_S)
+    while time.monotonic() < patience and hosted_sessions(root / "run", living(root)):
+        time.sleep(LOOK_S)
+
+
+def _end(pid: int, wait_s: float, deadline: float) -> None:
+    """Ends a process by SIGTERM, and by SIGKILL where that does not help in time."""
+    for fd in watch([pid]).values():
+        try:
+            _signal(pid, signal.SIGTERM)
+            _signal(pid, signal.SIGCONT)  # one that was stopped itself
+            if not _has_ended(fd, min(deadline, time.monotonic() + wait_s)):
+                _signal(pid, signal.SIGKILL)
+                await_ends({pid: fd}, time.monotonic() + KILL_S)
+        finally:
+            os.close(fd)
+
+
+def _row(name: str) -> NodeRow:
+    return NODES[name.partition("-")[0]]
 
 
 def _has_ended(fd: int, deadline: float) -> bool:

@@ -8,6 +8,7 @@ from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.profit import MONEY_EXPONENT, money_of
 from tickmesh.nodes.executor.risk import Scope
+from tickmesh.nodes.executor.rules import InstrumentRules
 from tickmesh.nodes.executor.state import ExecutorState, InstrumentState
 from tickmesh.nodes.executor.traders import Bounds
 
@@ -50,16 +51,21 @@ class Exposures:
         What two strategies hold against each other is no position at the venue: closing one side of it opens one there. What is
         under way on the same side comes first; but what rests is not before an order that takes.
         """
-        rests = draft.time_in_force == TimeInForce.GTC and draft.price_ticks > 0
-        mine = [order for order in instrument.orders.values() if order.strategy == strategy]
-        for lots, orders in (
-            (instrument.book(strategy).position.lots, mine),
-            (instrument.position.lots, instrument.orders.values()),
-        ):
-            before = sum(one.outstanding_lots for one in orders if one.side == draft.side and (rests or not one.resting))
-            if -draft.side * lots - before < draft.quantity_lots:
-                return draft
-        return draft._replace(reduce_only=True)
+        of_account = _left_to_close(draft, instrument.position.lots, instrument.orders.values())
+        closes = min(_of_strategy_to_close(draft, instrument, strategy), of_account) >= draft.quantity_lots
+        return draft._replace(reduce_only=True) if closes else draft
+
+    def parts(self, instrument: InstrumentState, strategy: str, draft: Draft, rules: InstrumentRules) -> tuple[Draft, ...]:
+        """The draft; cut in two where it goes through zero: what closes the strategy's position, then what goes beyond.
+
+        So what closes does not fail where the account has not enough for what opens. Where one of both is less than the venue
+        takes it stays whole.
+        """
+        closes = rules.whole(_of_strategy_to_close(draft, instrument, strategy))
+        beyond = draft.quantity_lots - closes
+        if not (rules.takes(closes, draft.worst_ticks) and rules.takes(beyond, draft.worst_ticks)):
+            return (draft,)
+        return draft._replace(quantity_lots=closes), draft._replace(quantity_lots=beyond)
 
     def of_strategy(
         self, subject: str, instrument: InstrumentState, strategy: str, bounds: Bounds, position_max_lots: int
@@ -120,6 +126,18 @@ class Exposures:
                 if position is not None and (position.fills or position.fundings):
                     total += money_of(_profit(position, instrument), instrument.rules)
         return total
+
+
+def _of_strategy_to_close(draft: Draft, instrument: InstrumentState, strategy: str) -> int:
+    mine = [order for order in instrument.orders.values() if order.strategy == strategy]
+    return _left_to_close(draft, instrument.book(strategy).position.lots, mine)
+
+
+def _left_to_close(draft: Draft, lots: int, orders: Iterable[Order]) -> int:
+    """How much of a position an order of the draft's side could close, after what is under way; below 0: it opens all."""
+    rests = draft.time_in_force == TimeInForce.GTC and draft.price_ticks > 0
+    before = sum(one.outstanding_lots for one in orders if one.side == draft.side and (rests or not one.resting))
+    return -draft.side * lots - before
 
 
 def _profit(position: Position, instrument: InstrumentState) -> int:

@@ -16,11 +16,13 @@ from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.parents import Parent
 from tickmesh.nodes.executor.risk import Approved, MarketView, Refused, Scope
 from tickmesh.nodes.executor.rules import InstrumentRules
+from tickmesh.nodes.executor.session_word import SessionWord
 from tickmesh.nodes.executor.state import Book, Closing, ExecutorState, InstrumentState
 from tickmesh.nodes.executor.traders import MS, AccountLimits, Trader
 from tickmesh.nodes.orders.accounts import session_name
 
 CANCEL_AGAIN_MAX = 5  # the pause between two cancels of one order doubles so many times
+NOTHING_TO_CLOSE = "nothing_to_close"  # the venue has no such position: somebody else has closed it
 CLOSE_AGAIN_NS = 1_000_000_000  # at least so long between two orders that close positions of one instrument
 MARKS = 16  # how finely the age of a signal's cause is known: stale_ms ÷ 16
 
@@ -115,6 +117,9 @@ class Ordering:
         else:
             if trader.has_target:  # what of a target only closes; any other size is a wish of its own, whatever is held
                 draft = self.exposures.marked(instrument, trader.name, draft)
+                if self._closes_nothing(subject, draft):
+                    instrument.book(trader.name).count_refusal(NOTHING_TO_CLOSE)
+                    return NOTHING_TO_CLOSE
             whole = self._account.bounds(subject, rules)
             scopes = (
                 self.exposures.of_strategy(subject, instrument, trader.name, bounds, most),
@@ -144,11 +149,19 @@ class Ordering:
 
     def session_refusal(self, subject: str, now_ns: int) -> str:
         """Why by what is heard of the session of its account no order of an instrument may be made; "" where one may."""
+        word = self._word(subject)
+        return word.refusal(now_ns, self._pause_ns, self._skew_max_ms) if word is not None else ""
+
+    def _word(self, subject: str) -> SessionWord | None:
         name = self._session_names.get(subject)
         if name is None:
             name = self._session_names[subject] = session_name(subject.partition(".")[0])
-        word = self._state.sessions.get(name)
-        return word.refusal(now_ns, self._pause_ns, self._skew_max_ms) if word is not None else ""
+        return self._state.sessions.get(name)
+
+    def _closes_nothing(self, subject: str, draft: Draft) -> bool:
+        """Whether it only closes, and the venue has said that there is nothing to close: it would refuse it again."""
+        word = self._word(subject)
+        return draft.reduce_only and word is not None and word.has_none_to_close(subject, draft.side)
 
     def _check(
         self, draft: Draft, market: MarketView, scopes: tuple[Scope, ...], instrument: InstrumentState, strategy: str
@@ -273,7 +286,7 @@ class Ordering:
         """Closes positions on an instrument with market orders, each once none of its strategy's orders is open there.
 
         `closing`: of these strategies, and it is written there why one is not closed yet; None: of all. Gives those that are
-        closed, as far as the venue takes an order.
+        closed, as far as the venue takes an order, or has anything to close.
         """
         rules, subject = instrument.rules, event.subject
         if rules is None or not self._state.log_id or event.seq_ns < instrument.flatten_ns:
@@ -293,6 +306,9 @@ class Ordering:
                 continue
             else:
                 draft = self.exposures.marked(instrument, name, build_draft("market", side, quote, wanted))
+                if self._closes_nothing(subject, draft):
+                    closed.append(name)
+                    continue
                 answer = risk.check(draft, market, (), instrument.orders.values(), name, ())
                 why = self._close(instrument, answer, event, name)
             if closing is not None:

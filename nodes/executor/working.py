@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tickmesh.bus.schema import Kind, OrderType, ParentState, TimeInForce
 from tickmesh.bus.settings_trading import ACCOUNT
 from tickmesh.bus.wire import Event, encode
-from tickmesh.nodes.executor.drafts import Quote
+from tickmesh.nodes.executor.drafts import Draft, Quote
 from tickmesh.nodes.executor.guards import KEEPING, REASONS, closed, closed_by
 from tickmesh.nodes.executor.intents import Answers
 from tickmesh.nodes.executor.ordering import ChildTerms, Ordering
@@ -106,12 +106,15 @@ class Working:
         draft = decision.place
         if draft is not None:
             terms = self._terms(event.subject, trader, parent, self._ordering.signal_expiry_ns(event), now_ns)
-            parent.paused = self._ordering.order(trader, instrument, event, draft, parent, terms)
+            first, *beyond = self._parts(trader, instrument, draft, parent)
+            parent.paused = self._ordering.order(trader, instrument, event, first, parent, terms)
             if parent.paused and not (parent.paused == NETTED and parent.working and _takes(instrument, parent)):
                 self.pending.add(event.subject)  # a parent of another strategy may have been netted
                 del book.parents[parent.seq]
                 return
             if style in ONCE:
+                for part in beyond if not parent.paused else ():
+                    self._ordering.order(trader, instrument, event, part, parent, terms)
                 parent.end("unfilled")  # but for what its order still brings
         elif not view.quote.tradable or not view.rules.takes(view.rules.whole(lots), quote.bid_ticks):
             del book.parents[parent.seq]
@@ -188,7 +191,8 @@ class Working:
             return self._work(subject, instrument, trader, parent, event)  # of its other orders nothing has been said
         if decision.place is not None:
             terms = self._terms(subject, trader, parent, self._ordering.expiry_ns(event), now_ns)
-            parent.paused = self._ordering.order(trader, instrument, event, decision.place, parent, terms)
+            first, *_ = self._parts(trader, instrument, decision.place, parent)  # what is beyond it is missing when asked again
+            parent.paused = self._ordering.order(trader, instrument, event, first, parent, terms)
             self.pending.add(subject)  # a parent of another strategy may have been netted
             if parent.paused:
                 parent.retry_ns = now_ns + RISK_AGAIN_NS
@@ -198,6 +202,13 @@ class Working:
             if parent.shadow:
                 return self._work(subject, instrument, trader, parent, event)
         return wait
+
+    def _parts(self, trader: Trader, instrument: InstrumentState, draft: Draft, parent: Parent) -> tuple[Draft, ...]:
+        """What of a draft is to be ordered, one after the other. A wish that is no target is one, whatever is held."""
+        if parent.shadow or not trader.has_target:
+            return (draft,)
+        assert instrument.rules is not None, "a parent is of a defined instrument"
+        return self._ordering.exposures.parts(instrument, trader.name, draft, instrument.rules)
 
     def _decide(self, parent: Parent, view: View) -> Advice:
         """What the style says of what is due by now."""

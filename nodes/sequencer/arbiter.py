@@ -19,8 +19,9 @@ from tickmesh.nodes.sequencer import doubts, eras, exclusive, holding, statement
 from tickmesh.nodes.sequencer.copies import Copies
 from tickmesh.nodes.sequencer.holding import HeldEvents
 from tickmesh.nodes.sequencer.offer import REPAIRED, RESET, SNAPSHOT, Offer, key_of, offer_of
+from tickmesh.nodes.sequencer.packed_stream import PackedStream
 from tickmesh.nodes.sequencer.statements import Alerts
-from tickmesh.nodes.sequencer.stream import DISORDER, ArbitratedStream, PackedStream
+from tickmesh.nodes.sequencer.stream import DISORDER, ArbitratedStream
 from tickmesh.nodes.sequencer.trade_gaps import TradeGaps
 
 ARBITRATED = frozenset((int(Kind.trade), int(Kind.quote), int(Kind.depth)))
@@ -52,10 +53,9 @@ class Arbiter:
 
     def stream(self, kind: int, subject: str) -> ArbitratedStream:
         key = (int(kind), subject)
-        stream = self.streams.get(key)
-        if stream is None:
-            stream = self.streams[key] = ArbitratedStream(*key)
-        return stream
+        if key not in self.streams:
+            self.streams[key] = ArbitratedStream(*key)
+        return self.streams[key]
 
     def connected(self, line: str, number: int, subject: str = "", kind: int = 0) -> None:
         """Notes a line's new connection (for one subject or "" for all, for one kind or 0 for all): its events beyond `number`

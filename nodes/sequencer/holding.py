@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 
 from tickmesh.bus.schema import GapState, Reason
 from tickmesh.nodes.sequencer import statements
+from tickmesh.nodes.sequencer.leap import CONFIRM
 from tickmesh.nodes.sequencer.offer import Offer
 from tickmesh.nodes.sequencer.statements import Alerts
-from tickmesh.nodes.sequencer.stream import CONFIRM, DISORDER, ArbitratedStream
+from tickmesh.nodes.sequencer.stream import DISORDER, ArbitratedStream
 from tickmesh.nodes.sequencer.trade_gaps import TradeGaps
 
 HELD_MAX = 50_000  # events held per stream; beyond it the oldest hole is given up at once

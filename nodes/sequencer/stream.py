@@ -2,60 +2,29 @@
 
 from collections import deque
 from collections.abc import Iterable
-from typing import NotRequired, TypedDict
 
 from tickmesh.bus.id_rules import rule, shared_ids
 from tickmesh.bus.layout import header_reader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.topics import topic
-from tickmesh.nodes.gaps.gaps import Gaps, PackedGap, Run
+from tickmesh.nodes.gaps.gaps import Gaps
 from tickmesh.nodes.sequencer.doubts import Doubts
+from tickmesh.nodes.sequencer.leap import Leap
 from tickmesh.nodes.sequencer.line_quality import Lines
 from tickmesh.nodes.sequencer.offer import SNAPSHOT, UNSYNCED, Key, Offer, key_of
+from tickmesh.nodes.sequencer.packed_stream import FirstPackedStream, PackedStream
 from tickmesh.nodes.sequencer.taken import TakenRing
-from tickmesh.nodes.sequencer.unsynced import PackedChanges, Unsynced
+from tickmesh.nodes.sequencer.unsynced import Unsynced
 
 MARKS_MAX = 16  # connections of a line that brought nothing yet, remembered per stream
 JUMP = 100_000  # ids: a smaller step is in proportion for any stream
 DISORDER = 1000  # trades, whose ids are counted one by one: so much is in proportion, and what lies so near below is late
 WIDER = 16  # a step of more than so many times the widest of late is out of proportion, until a neighbour confirms it
 IN_TURN = 64  # quotes: likewise, and eight times the usual step
-CONFIRM = 3  # events of its line, each near and above, that confirm an id out of proportion: a venue may be wrong twice
 HOLES_MAX = 16
 RECENT_MAX = 8192  # ids of a rising stream that are known to be taken
 FADE = 8  # the widest fades by 2^-FADE with every event
 _read_count_and_number = header_reader("count", "number")
-
-FirstPackedStream = tuple[int | None, int, bool, list[str], list[Run]]  # last, venue_ns, synced, joined, missing
-
-
-_Numbered = TypedDict("_Numbered", {"told_number": NotRequired[int]})  # noqa: UP013  the key on disk
-
-
-class PackedStream(_Numbered):
-    """A stream's state in the head of a log segment. Keys that an older version did not write are not required."""
-
-    last: int | None
-    venue_ns: int
-    synced: bool
-    gaps: list[PackedGap]
-    joined: list[str]
-    marks: dict[str, list[int]]
-    crossed: dict[str, int] | None
-    owner: str
-    away: bool
-    sure: NotRequired[int | None]
-    teller: NotRequired[str]
-    connections: NotRequired[dict[str, list[int]]]
-    leap: NotRequired[dict[str, int]]
-    leapt: NotRequired[list[int]]
-    jumped: NotRequired[bool]
-    widest: NotRequired[int]
-    usual: NotRequired[int]
-    base: NotRequired[int | None]
-    unsynced: NotRequired[PackedChanges]
-    before: NotRequired[int]
-    anew: NotRequired[bool]
 
 
 class ArbitratedStream:
@@ -72,8 +41,7 @@ class ArbitratedStream:
         self.sure: int | None = None
         self.last_line = ""
         self.last_number = 0  # … and the number of that line's event
-        # Quotes out of step, while no line has said enough near them: how many each line said. Two lines may be wrong alike.
-        self.leap: dict[str, int] = {}
+        self.leap = Leap()  # quotes that are out of step
         self.jumped = False  # `last` was given up to, not taken
         self.widest = self.usual = 0  # ids from one event to the next, of late; before `last`
         self.doubts = Doubts()
@@ -174,10 +142,7 @@ class ArbitratedStream:
             return False
         if not (self.leap or step > self.in_proportion):
             return False
-        self.leap[line] = self.leap.get(line, 0) + 1
-        if self.leap[line] > CONFIRM:
-            self.leap = {}
-        return bool(self.leap)
+        return self.leap.add(line)
 
     def leapt(self, line: str) -> bool:
         """Whether the line has said the last id, or one of those that are out of step with what is confirmed."""
@@ -237,7 +202,7 @@ class ArbitratedStream:
         """Takes back the ids above `sure`, which are contradicted; the stream goes on above `high`."""
         if sure != self.last:
             self.widest = self.usual  # an absurd step is no measure of the next
-        self.leap = {}
+        self.leap.clear()
         self.sure, self.last, self.jumped, self.last_line = sure, high, high > sure, ""
         self.synced = False
         self.unsynced.clear()
@@ -336,7 +301,8 @@ class ArbitratedStream:
         self.refuted = None
         self.crossed = {line: number}
         self.joined, self.marks = set(), {}
-        self.sure, self.last_line, self.jumped, self.widest, self.usual, self.leap = None, "", False, 0, 0, {}
+        self.sure, self.last_line, self.jumped, self.widest, self.usual = None, "", False, 0, 0
+        self.leap.clear()
         self.taken.clear()
         self.holes.clear()
         self.recent.clear()
@@ -356,7 +322,7 @@ class ArbitratedStream:
             "teller": self.last_line,
             "told_number": self.last_number,
             "connections": {line: list(numbers) for line, numbers in sorted(self.connections.items())},
-            "leap": dict(sorted(self.leap.items())),
+            "leap": self.leap.state(),
             "leapt": [one for one in self.recent if self.leap and one > (self.sure or 0)],
             "jumped": self.jumped,
             "widest": self.widest,
@@ -391,7 +357,8 @@ class ArbitratedStream:
         self.known_from = -1 if self.last is None else self.last
         self.sure = state.get("sure", self.last)  # an older version confirmed nothing
         self.last_line, self.jumped = state.get("teller", ""), state.get("jumped", False)
-        self.last_number, self.leap = state.get("told_number", 0), state.get("leap", {})
+        self.last_number = state.get("told_number", 0)
+        self.leap.restore(state.get("leap", {}))
         self.recent.update(dict.fromkeys(state.get("leapt", [])))
         self.connections = state.get("connections", {self.last_line: [self.last_number]})  # an older version kept none
         self.widest, self.before, self.anew = state.get("widest", 0), state.get("before", 0), state.get("anew", False)

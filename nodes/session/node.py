@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from tickmesh.bus.checkpoint import CheckpointWriter
-from tickmesh.bus.clock import now_ns
+from tickmesh.bus.clock import now_ns, wall_ns
 from tickmesh.bus.file_lock import FileLock, FileLocked
 from tickmesh.bus.instruments import DecidedInstruments
 from tickmesh.bus.log import LogReader
@@ -119,8 +119,8 @@ class Session:
         )  # fmt: skip
 
     def requests_counted(self) -> dict[str, Any]:
-        """What is on the account beside our own, how far the venue's clock is ahead of the mesh's, what the venue counts of our
-        requests, how long they have waited."""
+        """What is on the account beside our own, which positions the venue has otherwise, how far its clock is ahead of the
+        mesh's, what it counts of our requests, how long they have waited."""
         budget = self.venue.budget
         account = self.account
         seen: dict[str, Any] = {
@@ -128,8 +128,10 @@ class Session:
             "adopted": account.adopted,
             "contradictions": account.contradictions,
         }
+        if elsewhere := account.positions.elsewhere:
+            seen["venue_positions"] = dict(elsewhere)
         if self.venue_time.offset_ns is not None:
-            seen["clock_skew_ms"] = round((self.venue_time.now_ns() - now_ns()) / 1e6, 1)
+            seen["clock_skew_ms"], seen["wall_skew_ms"] = (round(one, 1) for one in self.skews_ms())
         return {
             **seen,
             "repeated": account.repeated,
@@ -138,6 +140,11 @@ class Session:
             "used_weight": int(budget.used_weight),
             "budget_waited_s": round(budget.waited_s, 3),
         }
+
+    def skews_ms(self) -> tuple[float, float]:
+        """How far the venue's clock is ahead of the mesh's time, and of this machine's clock."""
+        venue_ns = self.venue_time.now_ns()
+        return (venue_ns - now_ns()) / 1e6, (venue_ns - wall_ns()) / 1e6
 
     def age_ns(self, order: SessionOrder) -> int:
         """How long ago an order was sent, at least: by the log's time, whose steps make nothing older."""
@@ -321,19 +328,20 @@ class Session:
         self.alerted_differing = dict(differing)
 
     def alert_skew(self) -> None:
-        """Raises an alert while the venue's clock is further from the mesh's than the executor trades with, and of its end."""
+        """Raises an alert while the venue's clock is further from the mesh's time, and from this machine's clock, than the
+        executor trades with, and of its end."""
         venue, most_ms = self.account.venue, self.ctx.config.risk.clock_skew_max_ms
-        skew_ms = (self.venue_time.now_ns() - now_ns()) / 1e6
+        skew_ms = min(self.skews_ms(), key=abs)
         differs = 0 < most_ms < abs(skew_ms)
         if differs == self.alerted_skew:
             return
         self.alerted_skew = differs
-        why = f"the clock of {venue} is {abs(skew_ms) / 1000:.1f} s {'ahead of' if skew_ms > 0 else 'behind'} the mesh's"
+        why = f"the clock of {venue} is {abs(skew_ms) / 1000:.1f} s {'ahead of' if skew_ms > 0 else 'behind'} this machine's"
         if differs:
             why += f"; nothing is ordered beyond risk.clock_skew_max_ms = {most_ms:g}: what is stale cannot be told"
             action = (
-                "set this machine's clock (NTP); the mesh's time never goes back: where it is ahead for good, allow more by "
-                "risk.clock_skew_max_ms (0: whatever it is) and `mesh reload`. Orders are signed by the venue's time"
+                "set this machine's clock (NTP): when it is right orders go on, though the mesh's time never goes back and is "
+                "ahead for days. risk.clock_skew_max_ms allows more (0: whatever it is; `mesh reload`)"
             )
         else:
             why, action = f"{why}: orders go on", "nothing is to be done"

@@ -85,6 +85,7 @@ class Reconciler:
                     await self.compare_trades(subject, instrument)
             if not differing or positions.changes == since:
                 positions.note(differing)
+                positions.doubted = False
                 return
 
     async def ask_fundings(self) -> None:
@@ -106,7 +107,7 @@ class Reconciler:
         """Asks for each order that is not final or lacks fills, unless a request about it is unanswered; Unknown ones first.
 
         Where that costs more, all that are open are asked for instead, and one by one only those that are not among them. Where
-        something has moved, for the balances too.
+        something has moved, for the balances too; where an order to close a position was refused, for the positions.
         """
         orders = [order for order in self.account.unsettled_orders() if not self.in_flight(order)]
         subjects = dict.fromkeys(order.subject for order in orders)
@@ -120,6 +121,8 @@ class Reconciler:
                 await self.settle(order)
         if self.account.moved:
             await self.compare_balances()
+        if self.account.positions.doubted:
+            await self.compare_positions()
         if self.account.fundings.due:
             await self.ask_fundings()
         self.count["reconciles"] += 1

@@ -350,6 +350,9 @@ class VenueConnection:
         trouble = self._venue.trouble(error.status, error.code, error.words) if request.places else None
         if trouble is not None:
             self._alert(self._troubles.take_refusal(trouble, order.subject, order.side, error.words))
+            if trouble is Trouble.POSITION:
+                self._account.positions.doubted = True
+                self._unresolved.set()
         proves = self._venue.proves_nothing_done(error.status, error.code, error.words)
         if request.places and proves and not order.order_id:
             self._count["rejects"] += 1

@@ -7,6 +7,7 @@ and has to, for what feeds and exchange say last is still logged.
 import os
 import signal
 import time
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,18 @@ class HostedSessions:
         return self._left() if time.monotonic() < self._deadline_s else []
 
     def _left(self) -> list[str]:
-        alone = self._pids()
-        if HOST not in alone:
-            return []
-        return [path.stem for path in sorted(self._locks.glob("session*.lock")) if path.stem not in alone and _is_held(path)]
+        return hosted_sessions(self._locks, self._pids())
 
     def _pids(self) -> dict[str, int]:
         groups = self._supervisord.process_groups.values()
         return {name: one.pid for group in groups for name, one in group.processes.items() if one.pid}
+
+
+def hosted_sessions(run_dir: Path, alone: Container[str]) -> list[str]:
+    """The names of the sessions that the sequencer hosts and that have not ended; `alone`: names of processes that live."""
+    if HOST not in alone:
+        return []
+    return [path.stem for path in sorted(run_dir.glob("session*.lock")) if path.stem not in alone and _is_held(path)]
 
 
 def _is_held(path: Path) -> bool:

@@ -197,8 +197,8 @@ def test_a_sentinel_reckons_a_process_s_age_in_the_log_s_time(tmp_path, off_ns):
 def test_a_whole_mesh_lives_through_every_step(make_root, monkeypatch):
     """Processes die before and after each; nobody is blamed for it, nothing is lost, orders go on.
 
-    After the step forward this mesh's time is an hour ahead of the venue's: they go on because the limit of that is switched
-    off (test_clock_skew_mesh.py has it on).
+    After the step forward both clocks of this mesh are an hour ahead of the venue's: orders go on because that limit is
+    switched off (test_clock_skew_mesh.py has it on).
     """
     root = make_root(
         "[executor]\norder_ttl_ms = 500\n[risk]\nclock_skew_max_ms = 0\n"

@@ -14,7 +14,10 @@ from tests.support.mesh_run import until
 from tests.support.naive_money import NaivePosition
 from tests.support.trading_mesh import trading_mesh
 from tickmesh.bus.schema import Kind, Status
+from tickmesh.nodes.executor.session_word import SessionWord
+from tickmesh.nodes.executor.state import InstrumentState
 from tickmesh.tools.cli import commands
+from tickmesh.tools.closing import is_gone
 from tickmesh.tools.terminal import Failure
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(400)]
@@ -29,6 +32,26 @@ styles = ["limit"]
 name = "takes"
 styles = ["limit_ioc"]
 """
+
+
+@pytest.mark.parametrize(
+    ("lots", "of_account", "at_venue", "gone"),
+    [
+        (4, 4, 0, True),
+        (4, 4, -1, True),
+        (-4, -6, 0, True),
+        (4, 4, 1, False),
+        (4, 4, None, False),
+        (4, 1, 0, False),
+        (0, 0, 0, False),
+    ],
+)
+def test_a_position_is_gone_where_the_venue_says_so_of_all_of_it(lots, of_account, at_venue, gone):
+    """What two strategies hold against each other is closed by orders that the venue takes, whatever it has."""
+    instrument = InstrumentState()
+    instrument.book("s").position.lots, instrument.position.lots = lots, of_account
+    word = SessionWord(venue_lots={} if at_venue is None else {BTC: at_venue})
+    assert is_gone(BTC, instrument, "s", word) == gone
 
 
 @pytest.fixture(scope="module")

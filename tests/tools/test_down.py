@@ -1,8 +1,11 @@
 """`mesh down` ends whatever runs, also where mesh.toml cannot be read any more. Stand-ins for the nodes."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -10,10 +13,55 @@ from tests.support.command_run import mesh_here
 from tests.support.places import PROJECT
 from tests.support.stand_ins import StandIns
 from tickmesh.bus.config import load
+from tickmesh.tools import ending
 from tickmesh.tools.running import living
 from tickmesh.tools.started_with import remember
 
 pytestmark = pytest.mark.mesh
+
+# Notes in which order it is asked to end what: the sequencer holds the lock of a session until that was told to end.
+NOTES = """
+import fcntl, pathlib, signal, sys, time
+lock = open("run/session.lock", "a")
+if sys.argv[1] == "sequencer":
+    fcntl.flock(lock, fcntl.LOCK_EX)
+def note(what):
+    with open("ends", "a") as ends:
+        ends.write(what + " ")
+def end(*_):
+    note(sys.argv[1])
+    sys.exit(0)
+def end_trading(*_):
+    time.sleep(0.2)
+    note("session")
+    lock.close()
+signal.signal(signal.SIGTERM, end)
+signal.signal(signal.SIGUSR1, end_trading)
+pathlib.Path("ready-" + sys.argv[1]).touch()
+while True:
+    time.sleep(60)
+"""
+
+
+def test_a_hosted_session_ends_before_the_venue_also_where_nobody_is_left_to_keep_the_order(tmp_path):
+    for folder in ("run", "tickmesh/nodes"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "tickmesh/nodes/__main__.py").write_text(NOTES)
+    started = []
+    try:
+        for name in ("sequencer", "exchange", "recorder"):
+            command = [sys.executable, "-m", "tickmesh.nodes", name]
+            started.append(subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "SUPERVISOR_ENABLED": "1"}))
+        deadline = time.monotonic() + 30
+        while len(list(tmp_path.glob("ready-*"))) < len(started):
+            assert time.monotonic() < deadline, "they are not ready"
+            time.sleep(0.02)
+        assert ending.end_what_is_left(tmp_path, deadline) == ending.LEFT_OVER
+        assert (tmp_path / "ends").read_text().split() == ["session", "exchange", "sequencer", "recorder"]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.parametrize(("known", "words"), [(True, ()), (False, ("--force",))])

@@ -8,7 +8,7 @@ import msgpack
 import msgspec
 
 from tickmesh.bus.files import write_file
-from tickmesh.nodes.sequencer.stream import PackedStream
+from tickmesh.nodes.sequencer.packed_stream import PackedStream
 from tickmesh.tools.terminal import Failure
 
 FILE = "import.json"

@@ -195,6 +195,40 @@ def test_every_refusal_has_its_reason():
     assert verdict(limit(), full_ns=11) == "rate"
 
 
+@pytest.mark.parametrize(("have", "at_the_limit", "beyond", "reason"), [
+    ({}, {"position_max_lots": 3000}, {"position_max_lots": 2999}, "position"),
+    ({"position_lots": 500, "bought_lots": 700}, {"position_max_lots": 4200}, {"position_max_lots": 4199}, "position"),
+    ({}, {"order_max_lots": 3000}, {"order_max_lots": 2999}, "order_size"),
+    ({}, {"order_max_notional": 300_000}, {"order_max_notional": 299_999}, "order_size"),
+    ({}, {"price_collar": 0.2}, {"price_collar": 0.19}, "price_collar"),  # 100 is 25 from the mid, 125
+    ({"open_orders": 1}, {"open_orders_max": 2}, {"open_orders_max": 1}, "open_orders"),
+    ({"elsewhere": 1000}, {"notional_max": 301_000}, {"notional_max": 300_999}, "notional_limit"),
+    # 2000 short and 4000 more for sale are worth more than 1000 long
+    ({"position_lots": -2000, "sold_lots": 4000}, {"notional_max": 600_000}, {"notional_max": 599_999}, "notional_limit"),
+    ({"position_lots": -3000}, {"notional_max": 0}, {}, ""),  # what only closes
+])  # fmt: skip
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_limit_refuses_beyond_it_and_not_at_it_on_either_side(side, have, at_the_limit, beyond, reason):
+    names = {"bought_lots": "sold_lots", "sold_lots": "bought_lots"} if side < 0 else {}
+    lots = {names.get(name, name): value * side if name == "position_lots" else value for name, value in have.items()}
+    base = risk.Scope("", 0, 0, 0, 0, 0)._replace(**lots)
+    market = risk.MarketView(drafts.Quote(100, 1, 150, 1), 0, 1000, 1000, RULES)
+    for limits, expected in ((at_the_limit, ""), (beyond, reason)):
+        answer = risk.check(limit(side=side), market, (base._replace(**limits),), (), "", ())
+        assert (answer.reason if isinstance(answer, risk.Refused) else "") == expected
+
+
+@pytest.mark.parametrize(("strategy", "price", "market", "meets"), [
+    ("other", 100, False, True), ("other", 105, False, False), ("other", 105, True, True), ("mine", 105, False, True),
+])  # fmt: skip
+def test_an_order_meets_another_strategy_s_at_its_price_and_none_of_its_own_is_let_stand(strategy, price, market, meets):
+    rests = Order("x", -1, int(OrderType.LIMIT), int(TimeInForce.GTC), price, 3000, 0, strategy=strategy)
+    draft = limit()._replace(order_type=int(OrderType.MARKET)) if market else limit()
+    view = risk.MarketView(drafts.Quote(100, 1, 150, 1), 0, 0, 1000, RULES)
+    answer = risk.check(draft, view, (), (rests,), "mine", ())
+    assert isinstance(answer, risk.Refused) == meets and (not meets or answer.reason == "own_order")
+
+
 @pytest.mark.parametrize(
     ("price", "lot_size", "min_quantity", "min_notional", "lots"),
     [

@@ -63,6 +63,13 @@ def test_a_clock_that_differs_too_much_from_the_venues_refuses_orders(skew_ms, l
     assert order(step, tape) == [Action.NEW]
 
 
+@pytest.mark.parametrize("wall_skew_ms, orders", [(0.0, True), (999.0, True), (-1001.0, False), (3_600_000.0, False)])
+def test_a_mesh_whose_time_is_ahead_for_days_trades_as_soon_as_the_machine_s_clock_is_right(wall_skew_ms, orders):
+    step, tape = ready()
+    beat(step, tape, clock_skew_ms=-3_600_000.0, wall_skew_ms=wall_skew_ms)
+    assert bool(order(step, tape)) is orders and refused(step) == ({} if orders else {"clock_skew": 1})
+
+
 def test_what_the_session_said_is_in_a_checkpoint():
     step, tape = ready()
     beat(step, tape, clock_skew_ms=5000.0)

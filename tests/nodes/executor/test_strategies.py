@@ -94,9 +94,10 @@ def test_a_target_is_reached_by_the_difference_and_what_is_under_way_counts():
     assert (more["side"], more["quantity_lots"]) == (1, 5 * LOT)
     fill(step, tape, bought, 1)
     fill(step, tape, more, 2)
-    (sold,) = tape.answer(step, tape.signal(-0.2))
-    assert (sold["side"], sold["quantity_lots"]) == (-1, 12 * LOT), "from +0.01 to −0.002"
-    fill(step, tape, sold, 3, BID)
+    closes, opens = tape.answer(step, tape.signal(-0.2))
+    assert [(one["side"], one["quantity_lots"]) for one in (closes, opens)] == [(-1, 10 * LOT), (-1, 2 * LOT)], "to −0.002"
+    fill(step, tape, closes, 3, BID)
+    fill(step, tape, opens, 4, BID)
     (flat,) = tape.answer(step, tape.signal(0.05))
     assert (flat["side"], flat["quantity_lots"]) == (1, 2 * LOT), "below the threshold it is flat"
     assert strategy(step, "aim")["refused"] == {}

@@ -11,7 +11,7 @@ from tickmesh.bus.settings_trading import ExecutionSettings
 from tickmesh.nodes.executor.drafts import Quote
 from tickmesh.nodes.executor.parents import Parent
 from tickmesh.nodes.executor.rules import InstrumentRules
-from tickmesh.nodes.executor.styles.interface import View
+from tickmesh.nodes.executor.styles.interface import View, worst_price
 from tickmesh.nodes.executor.styles.schedules import pov
 
 TICK = 1_000_000
@@ -56,6 +56,72 @@ def test_what_was_filled_before_the_cancel_is_not_ordered_again():
     scene.see(scene.tape.quote(bid=ASK, ask=ASK + TICK))
     (again,) = scene.over(order, filled=LOT)
     assert terms(again)[2:] == (ASK, 3 * LOT)
+
+
+def test_asked_again_it_stays_where_it_is_the_best_itself():
+    scene = Scene("post_only", improve_ticks=1)
+    scene.see(scene.tape.quote(ask=BID + 9 * TICK))
+    (order,) = scene.signal()
+    scene.accept(order)
+    scene.see(scene.tape.quote(bid=BID + TICK, ask=BID + 9 * TICK))
+    assert scene.accept(order) == [], "a report of its order is no reason to outbid itself"
+
+
+def test_a_book_without_a_side_moves_nothing_and_is_waited_for():
+    scene = Scene("post_only", improve_ticks=1)
+    scene.see(scene.tape.quote(ask=BID + 9 * TICK))
+    (order,) = scene.signal(-1.0)
+    scene.accept(order)
+    empty = {"ask": 0, "ask_lots": 0}
+    assert scene.see(scene.tape.quote(**empty)) == []
+    assert scene.over(order) == scene.see(scene.tape.clock(300)) == [] and scene.refused == {}, "risk is not asked"
+    assert len(scene.see(scene.tape.quote())) == 1
+
+
+def test_post_only_rests_at_its_slippage_bound_though_others_are_better():
+    scene = Scene("post_only", slippage_max_bp=1.0)
+    (order,) = scene.signal()
+    scene.accept(order)
+    assert is_cancel(scene.see(scene.tape.quote(bid=BID + 700 * TICK, ask=BID + 701 * TICK)), order)
+    (again,) = scene.over(order)
+    assert terms(again)[2] == (BID + ASK) * 10_001 // 20_000 // TICK * TICK < BID + 700 * TICK
+    scene.accept(again)
+    assert scene.see(scene.tape.quote(bid=BID + 800 * TICK, ask=BID + 801 * TICK)) == []
+
+
+@pytest.mark.parametrize("improve, price", [(0, BID), (1, BID + 1), (99, BID + 8)])
+def test_where_the_venue_has_no_tick_size_a_step_is_the_smallest_there_is(improve, price):
+    scene = Scene("post_only", improve_ticks=improve)
+    scene.see(scene.tape.instrument(tick_size=0), scene.tape.quote(ask=BID + 9))
+    (order,) = scene.signal()
+    assert terms(order)[2] == price
+    scene.accept(order)
+    moved = scene.see(scene.tape.quote(bid=price + 1, ask=price + 9))
+    assert is_cancel(moved, order), "by the smallest step another one is better"
+
+
+def test_who_may_follow_less_than_once_in_ten_seconds_follows_once_and_then_in_time():
+    scene = Scene("post_only", reprices_per_min=3.0, lifetime_ms=60_000)
+    (order,) = scene.signal()
+    scene.accept(order)
+    assert is_cancel(scene.see(scene.tape.quote(bid=ASK, ask=ASK + TICK)), order)
+    (order,) = scene.over(order)
+    scene.accept(order)
+    better = {"bid": ASK + TICK, "ask": ASK + 2 * TICK}
+    assert scene.see(scene.tape.quote(**better)) == []
+    for _ in range(19):
+        assert scene.see(scene.tape.clock(1000), scene.tape.quote(**better)) == []
+    assert is_cancel(scene.see(scene.tape.clock(1000)), order), "20 s after the first"
+
+
+@pytest.mark.parametrize("tick, bought, sold", [(5, 115, 95), (2, 114, 96), (0, 115, 95)])
+def test_the_worst_price_is_within_the_bound_and_on_the_tick_grid(tick, bought, sold):
+    rules = InstrumentRules(0, 0, tick, 1, 1, 0)
+    for side, price in ((1, bought), (-1, sold)):  # 10 % from 105: 115.5 and 94.5
+        parent = Parent(1, "sweep", side, 1, 1, 0, 100, 110, 0, 1)
+        for bound, worst in ((1000.0, price), (0.0, 0)):
+            view = View(Quote(90, 1, 120, 1), 0, rules, ExecutionSettings(slippage_max_bp=bound), (), 0)
+            assert worst_price(parent, view) == worst
 
 
 def test_reprices_stay_in_their_budget():
@@ -152,6 +218,21 @@ def test_twap_does_a_part_at_the_beginning_of_each_slice():
             break
         (order,) = made
     assert times == [0, 1000, 2000] and scene.ended()["why"] == b"filled"
+
+
+def test_a_slice_that_rests_leaves_alone_what_the_one_before_is_taking():
+    """Only what rests follows the book: a market order that is under way costs nothing of the budget to follow."""
+    scene = Scene("twap", lots=2 * LOT, horizon_ms=4000, slices=2, slice_style="patient", patience_ms=1000)
+    (rests,) = scene.signal()
+    scene.accept(rests)
+    assert is_cancel(scene.see(scene.tape.clock(1000)), rests)
+    (takes,) = scene.over(rests)
+    scene.accept(takes)
+    (second,) = scene.see(scene.tape.quote(), scene.tape.clock(1000))
+    assert (takes["order_type"], terms(second)) == (OrderType.MARKET, (OrderType.LIMIT_MAKER, TimeInForce.GTC, BID, LOT))
+    scene.fill(takes, price=ASK)
+    scene.fill(second)
+    assert (scene.ended()["why"], scene.ended()["reprices"]) == (b"filled", 0)
 
 
 def test_what_a_slice_leaves_the_next_does_too():

@@ -1,12 +1,14 @@
 """What is held of each asset: any amount that 64 bits hold, every change once, and no asset stops the others."""
 
+import time
 from decimal import Decimal
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.session_scene import scenario
+from tests.support.session_scene import Venue, scenario
 from tests.support.waiting import until
 from tickmesh.bus.fields import record_looks
 from tickmesh.bus.schema import BALANCE, Kind
@@ -125,6 +127,34 @@ def test_a_balance_of_which_the_stream_was_silent_is_found_on_schedule(tmp_path)
         assert not venue.received
 
     scenario(tmp_path, play, reconcile_all_s=0.5)
+
+
+class NoBalances(Venue):
+    """While `fails` it does not say what the account holds, and notes when it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.fails, self.asked_s = False, []
+
+    def answer_question(self, path, query):
+        if self.fails and path == "/api/v3/account":
+            self.asked_s.append(time.monotonic())
+            return web.json_response({"code": -1001, "msg": "Internal error; unable to process your request."}, status=500)
+        return super().answer_question(path, query)
+
+
+def test_a_whole_comparison_that_fails_is_made_again_with_the_next_round_and_not_at_once(tmp_path):
+    async def play(mesh, venue):
+        await until(lambda: mesh.balances())
+        venue.fails = True
+        await until(lambda: len(venue.asked_s) == 3)
+        assert venue.asked_s[2] - venue.asked_s[0] > 2.0, "a round is of 1.5 s"
+        venue.balances["USDT"] = ("7.00000000", "0.00000000")
+        venue.fails = False
+        await until(lambda: mesh.balances()["USDT"] == (700_000_000, 0, 0))
+        assert "Internal error" in mesh.ctx.counters["last_error"]
+
+    scenario(tmp_path, play, reconcile_all_s=0.5, reconcile_s=1.5, make=NoBalances)
 
 
 def test_a_fee_that_cannot_be_held_and_a_long_name_of_an_asset_lose_no_fill(tmp_path):

@@ -104,6 +104,30 @@ def test_a_wrong_key_is_said_and_tried_ever_more_rarely(tmp_path, account, code,
     at_exchange(tmp_path, play, started=False, account=account, refused_pause_s=PAUSE)
 
 
+def test_a_venue_closed_for_maintenance_is_asked_ever_more_rarely_and_its_words_are_shown(tmp_path):
+    """Handshakes and requests, of whatever kind: orders wait and expire, what stood stands, and all goes on when it opens."""
+
+    async def play(mesh, rest):
+        stands = mesh.order(ttl_s=30.0)
+        await until(lambda: mesh.states(stands)[-1:] == ["New"], PATIENCE_S)
+        refused = {"kind": "refuse", "status": 503, "message": "maintenance until noon"}
+        faults = [await command_fault(rest, **refused), await command_fault(rest, endpoint="*", **refused)]
+        await command_fault(rest, kind="cut", length_s=0)
+        await until(lambda: mesh.ctx.counters["reconnects"] > 0, PATIENCE_S)
+        late = mesh.order(ttl_s=1.0)
+        await asyncio.sleep(STORM_S)
+        asked = mesh.asked("")
+        assert 2 <= asked <= 2 * TRIES_MAX, f"{asked} requests and handshakes in {STORM_S} s"
+        assert "maintenance until noon" in mesh.ctx.counters["last_error"]
+        for number in faults:
+            await end_fault(rest, number)
+        await until(lambda: mesh.states(late) == ["Expired"], PATIENCE_S)
+        mesh.publish_intent("cancel", target=stands)
+        await until(lambda: mesh.states(stands)[-1] == "Canceled", PATIENCE_S)
+
+    at_exchange(tmp_path, play, backoff_s=(0.2, 10.0))
+
+
 def test_without_a_key_the_session_stops_for_good_with_a_sentence(tmp_path):
     async def play(mesh, rest):
         (tmp_path / "key.toml").write_text('api_key = "mine"\n')

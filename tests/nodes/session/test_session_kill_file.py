@@ -8,6 +8,7 @@ from tickmesh.bus.names import KILL_SWITCH_FILE
 from tickmesh.bus.schema import Kind
 
 PATIENCE_S = 60.0
+HOUR_NS = 3600 * 10**9
 OLD, NEW, AFTER = (f"t0123456789abcdef-{i}-0" for i in range(3))
 
 
@@ -31,12 +32,23 @@ def test_it_refuses_orders_and_sends_cancels(tmp_path):
 
 
 @pytest.mark.parametrize("skew_ms", [0, 5000])
-def test_its_health_says_how_far_the_venues_clock_is(tmp_path, skew_ms):
+def test_its_health_says_how_far_the_venues_clock_is_from_the_mesh_s_time_and_from_the_machine_s_clock(tmp_path, skew_ms):
     async def play(mesh, venue):
         venue.skew_ms = skew_ms
         mesh.start()
         await until(lambda: mesh.ctx.ask_counters is not None, PATIENCE_S)
         await until(lambda: "clock_skew_ms" in mesh.ctx.ask_counters(), PATIENCE_S)
         assert abs(mesh.ctx.ask_counters()["clock_skew_ms"] - skew_ms) < 1000
+        if skew_ms:
+            await until(lambda: mesh.alerts("clock_skew"), PATIENCE_S)
+            assert mesh.alerts("clock_skew")[0][0] == "critical"
+            return
+        clock = mesh.log.sequencer.clock.clock
+        clock.segment = clock.segment._replace(time_ns=clock.segment.time_ns + HOUR_NS)  # it was an hour ahead, and is right
+        await until(lambda: mesh.ctx.ask_counters()["clock_skew_ms"] < -3_590_000, PATIENCE_S)
+        assert abs(mesh.ctx.ask_counters()["wall_skew_ms"]) < 1000
+        mesh.publish_intent(NEW, ttl_s=3660)
+        await until(lambda: mesh.states(NEW)[-1:] == ["New"], PATIENCE_S)
+        assert mesh.alerts("clock_skew") == [], "the mesh's time goes back for days, and orders go on"
 
     scenario(tmp_path, play, started=False)

@@ -3,9 +3,12 @@
 import asyncio
 import time
 
-from tests.support.session_scene import scenario
+from tests.support.session_scene import LOCAL, scenario
 from tests.support.waiting import until
+from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
+from tickmesh.nodes.session import node as session
+from tickmesh.nodes.session import stopping
 
 OURS, OTHER, WAITS, LATE = (f"t00c0ffee00c0ffee-{number}-0" for number in (1, 2, 3, 4))
 
@@ -68,19 +71,33 @@ def test_somebody_s_own_order_stands(tmp_path):
     scenario(tmp_path, play, started=False, foreign="adopt")
 
 
-def test_what_waits_when_the_stop_begins_is_never_sent(tmp_path):
-    """An intent that comes while the cancels are answered, too."""
+def test_an_intent_that_comes_while_the_cancels_are_answered_is_never_sent(tmp_path, monkeypatch):
+    """A hosted session may be given the rest of a backlog after it was asked to stop."""
+    monkeypatch.setattr(stopping, "CANCEL_S", 60.0)
 
     async def play(mesh, venue):
-        await two_working(mesh, venue)
-        venue.deaf = True  # cancels are not answered: the stop takes its time
-        mesh.ctx.stop.set()
-        await until(lambda: ("cancel", OURS) in venue.received)
-        mesh.publish_intent(LATE)
-        await asyncio.wait_for(asyncio.shield(mesh.task), 10)
-        assert ("place", LATE) not in venue.received
+        mesh.ctx = Context(mesh.config, "session")
+        one = session.Session(mesh.ctx, LOCAL)
+        tasks = [asyncio.create_task(await one.rebuild()), asyncio.create_task(one.connection.keep_connected())]
+        try:
+            await two_working(mesh, venue)
+            venue.deaf = True
+            ending = asyncio.create_task(stopping.end_orders(mesh.ctx, one.account, one.requests, one.sender))
+            await until(lambda: ("cancel", OURS) in venue.received)
+            mesh.publish_intent(LATE, ttl_s=60)
+            await until(lambda: mesh.states(LATE)[-1:] == ["Expired"])
+            venue.deaf = False
+            one.requests.give_up_all()  # the cancels that were not answered
+            await asyncio.wait_for(ending, 20)
+            assert mesh.states(LATE) == ["Expired"] and ("place", LATE) not in venue.received
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await one.venue.rest.close()
+            await mesh.ctx.close()
 
-    scenario(tmp_path, play)
+    scenario(tmp_path, play, started=False)
 
 
 def test_an_intent_that_the_venue_keeps_waiting_ends_expired(tmp_path):
