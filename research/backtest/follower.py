@@ -28,7 +28,7 @@ class ExecutorFollower:
     """
 
     def __init__(self, step: Step, subjects: Sequence[str], every_event: bool = False):
-        self._step = step
+        self.step = step
         self._subjects = subjects
         self._every_event = every_event
         self._seq = 0
@@ -53,7 +53,7 @@ class ExecutorFollower:
 
     def next_wake(self, begin: int, end: int) -> tuple[int, int]:
         """(the first of the tape's rows [begin, end) at which it has to be asked, or `end`; when something is due anyhow)."""
-        wait = self._step.waiting()
+        wait = self.step.waiting()
         if self._every_event:
             rows = self._tape.market.rows["what"][begin:end] != BOOK
             wake = begin + int(np.argmax(rows)) if rows.any() else end
@@ -65,7 +65,7 @@ class ExecutorFollower:
             slot = self._subjects.index(subject) if subject in self._subjects else -1
             triggers[place] = (slot, *trigger)
             if slot >= 0:
-                volumes[slot] = self._step.state.instruments[subject].market.traded_lots + self._unseen_lots(slot, begin)
+                volumes[slot] = self.step.state.instruments[subject].market.traded_lots + self._unseen_lots(slot, begin)
         fired = np.zeros(len(triggers), "u1")
         wake = int(first_fired(self._tape.triggers, begin, end, triggers, volumes, fired))
         return wake, _until(wait)
@@ -112,7 +112,8 @@ class ExecutorFollower:
         records = {Kind.quote: market.quotes, Kind.trade: market.trades}.get(kind, self._tape.others.get(kind))
         assert records is not None, "rows are of the kinds that the tape has"
         own = records[int(one["first"]) : int(one["first"] + one["count"])]
-        return encode(kind, self._subjects[int(one["slot"])], np.ascontiguousarray(own), flags=int(one["flags"]))
+        subject, flags = self._subjects[int(one["slot"])], int(one["flags"])
+        return encode(kind, subject, np.ascontiguousarray(own), flags=flags, **self._times_of(row))
 
     def _volume_of(self, rows: np.ndarray) -> bytearray:
         """One trade of what these traded: of trades that wake nobody only the volume counts."""
@@ -120,7 +121,14 @@ class ExecutorFollower:
         last = market.rows[rows[-1]]
         record = market.trades[int(last["first"] + last["count"] - 1) :][:1].copy()
         record["quantity_lots"] = self._tape.triggers["lots"][rows].sum()
-        return encode(Kind.trade, self._subjects[int(last["slot"])], record)
+        return encode(Kind.trade, self._subjects[int(last["slot"])], record, **self._times_of(int(rows[-1])))
+
+    def _times_of(self, row: int) -> dict[str, int]:
+        """When an event came, and was, where somebody asks for it."""
+        if not len(self._tape.times):
+            return {}
+        one = self._tape.times[row]
+        return {"recv_ns": int(one["recv_ns"]), "venue_ns": int(one["venue_ns"])}
 
     # Beside the tape
 
@@ -140,12 +148,12 @@ class ExecutorFollower:
         """Hands events over, then what the executor says to them, as it reads it in the log."""
         answers: list[Event] = []
         self.wakes += 1
-        waiting = deque(self._step.step(events))
+        waiting = deque(self.step.step(events))
         while waiting:
-            own = self._stamped(waiting.popleft(), self._step.name, self.now_ns)
+            own = self._stamped(waiting.popleft(), self.step.name, self.now_ns)
             answers.append(own)
-            if own.kind in self._step.reads:
-                waiting.extend(self._step.step([own]))
+            if own.kind in self.step.reads:
+                waiting.extend(self.step.step([own]))
         return answers
 
     def _stamped(self, event: bytearray, producer: str, now_ns: int) -> Event:
