@@ -18,6 +18,7 @@ from tickmesh.nodes.exchange.market.instruments import (
     market_name,
     quantity_max,
     spec,
+    starting_amounts,
 )
 from tickmesh.nodes.exchange.market.logged_market import LoggedMarket
 from tickmesh.nodes.exchange.market.mark_price import MarkPrice
@@ -98,7 +99,7 @@ class Core:
             self.desk.apply_line(line)
             self._taken.update(line.taken)
         for market in self.desk.markets.values():
-            for asset, amount in self._deposits(market.spec).items():
+            for asset, amount in starting_amounts(market.spec, self.settings.balances).items():
                 self.desk.deposit(asset, amount)
         for market in self.margin.markets.values():
             self.margin.state.deposit(market.spec.quote, mantissa(self.settings.usdm_wallet))
