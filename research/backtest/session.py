@@ -52,6 +52,7 @@ class Message(NamedTuple):
     slot: int
     event: bytearray | None
     order: int = -1
+    response_s: float = 0.0  # of an intent: how long the venue's answer to it takes
 
 
 @dataclass(slots=True)
@@ -109,8 +110,9 @@ class BacktestSession:
             order = BacktestOrder(number, slot, strategy, intent, now_ns, parent, lots=int(intent["quantity_lots"]))
             self._orders.append(order)
             self._by_id[bytes(intent["client_order_id"])] = order
-        at_ns = self._arrival(TO_VENUE, slot, now_ns, self._terms.latency.at(now_ns).entry_s)
-        self._push(Message(at_ns, self._count, intent, slot, None, number))
+        latency = self._terms.latency.at(now_ns)  # a pair: what is slow there is mostly slow back
+        at_ns = self._arrival(TO_VENUE, slot, now_ns, latency.entry_s)
+        self._push(Message(at_ns, self._count, intent, slot, None, number, latency.response_s))
 
     def _arrival(self, way: str, slot: int, now_ns: int, seconds: float) -> int:
         """When a message arrives: no earlier than the one before it over the same connection, which is one for each venue."""
@@ -128,22 +130,22 @@ class BacktestSession:
         if message.intent is None:
             return message.at_ns, message.event
         if message.order >= 0:
-            self._enter(self._orders[message.order], message.at_ns)
+            self._enter(self._orders[message.order], message.at_ns, message.response_s)
         else:
-            self._change(message.intent, message.at_ns)
+            self._change(message.intent, message.at_ns, message.response_s)
         return message.at_ns, None
 
-    def _enter(self, order: BacktestOrder, now_ns: int) -> None:
+    def _enter(self, order: BacktestOrder, now_ns: int, response_s: float) -> None:
         order.arrived_ns = now_ns
         intent, rules = order.intent, self._rules.get(order.slot)
         kind, price = int(intent["order_type"]), int(intent["price_ticks"])
         side, force, number, slot = int(intent["side"]), int(intent["time_in_force"]), order.number, order.slot
         new = NewOrder(number, slot, side, kind, force, price, order.lots, bool(intent["reduce_only"]))
         if reason := _refusal(rules, kind, price, order.lots) or self.accounts.admit(new, now_ns):
-            self._refuse(order, reason, now_ns, self._answer_ns(slot, now_ns))
+            self._refuse(order, reason, now_ns, self._answer_ns(slot, now_ns, response_s))
             return
         lots = self.accounts.reach(new)
-        self.take_reports(self._venue.enter(number, slot, side, kind, force, price, lots), now_ns)
+        self.take_reports(self._venue.enter(number, slot, side, kind, force, price, lots), now_ns, response_s)
         if lots < order.lots and not order.ended_ns:
             self._expire(order, now_ns)
         self._expire_beyond(slot, now_ns)
@@ -163,7 +165,7 @@ class BacktestSession:
         for number in self.accounts.beyond(slot):
             self._expire(self._orders[number], now_ns)
 
-    def _change(self, intent: np.void, now_ns: int) -> None:
+    def _change(self, intent: np.void, now_ns: int, response_s: float) -> None:
         """A cancel, or an amendment; where there is nothing to change only a refused amendment is worth a word."""
         order = self._by_id.get(bytes(intent["target_id"]))
         amends = intent["action"] == Action.AMEND
@@ -181,19 +183,19 @@ class BacktestSession:
             elif done:
                 self._end(order, Status.Canceled, now_ns)
         if order is not None and done:
-            self._report(order, now_ns, self._answer_ns(order.slot, now_ns))
+            self._report(order, now_ns, self._answer_ns(order.slot, now_ns, response_s))
         elif order is not None and amends:
             why, name = "the order cannot be reduced so", bytes(intent["client_order_id"])
-            self._report(order, now_ns, self._answer_ns(order.slot, now_ns), why, name, Status.Rejected)
+            self._report(order, now_ns, self._answer_ns(order.slot, now_ns, response_s), why, name, Status.Rejected)
 
     # From the venue
 
-    def take_reports(self, reports: list[VenueReport], now_ns: int) -> None:
-        """Takes what the venue says at a time; it is on its way to the log from then on."""
+    def take_reports(self, reports: list[VenueReport], now_ns: int, response_s: float | None = None) -> None:
+        """Takes what the venue says at a time; it is on its way to the log from then on, for so long if that is given."""
         if not reports:
             return
         slot = self._orders[reports[0].order].slot  # they are of one row, so of one instrument
-        at_ns = self._answer_ns(slot, now_ns)
+        at_ns = self._answer_ns(slot, now_ns, response_s)
         for one in reports:
             order = self._orders[one.order]
             if one.what == venue_kernel.REJECTED:
@@ -209,9 +211,10 @@ class BacktestSession:
         if any(one.what == venue_kernel.FILLED and one.maker for one in reports):
             self._expire_beyond(slot, now_ns)
 
-    def _answer_ns(self, slot: int, now_ns: int) -> int:
+    def _answer_ns(self, slot: int, now_ns: int, response_s: float | None = None) -> int:
         """When the log has what an instrument's venue says now."""
-        return self._arrival(BACK, slot, now_ns, self._terms.latency.at(now_ns).response_s)
+        seconds = self._terms.latency.at(now_ns).response_s if response_s is None else response_s
+        return self._arrival(BACK, slot, now_ns, seconds)
 
     def _end(self, order: BacktestOrder, status: Status, now_ns: int) -> None:
         order.status, order.ended_ns = int(status), now_ns

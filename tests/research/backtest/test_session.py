@@ -7,7 +7,7 @@ from tests.support.backtest_scene import DEFINITION, MS, SUBJECTS, scene
 from tests.support.stored import START, Market
 from tickmesh.bus.schema import DEPTH, DTYPES, INSTRUMENT, INTENT, QUOTE, TRADE, Action, Flag, Kind, OrderType, Status
 from tickmesh.bus.wire import Event, decode, encode
-from tickmesh.nodes.exchange.market.latency import ConstantLatency, Latency
+from tickmesh.nodes.exchange.market.latency import ConstantLatency, Latency, SampledLatency
 from tickmesh.research.backtest import venue_arrays, venue_kernel
 from tickmesh.research.backtest.recorded_latency import recorded_latency
 from tickmesh.research.backtest.session import BacktestSession
@@ -151,7 +151,16 @@ def test_what_is_sent_later_arrives_no_earlier():
     script = Script(FasterEachTime())
     script.say("x")
     script.say("c", Action.CANCEL, "x")
-    assert script.arrived() == [(60.0, "x", "New", 50, 0), (60.0, "x", "Canceled", 50, 0)]
+    assert script.arrived() == [(80.0, "x", "New", 50, 0), (80.0, "x", "Canceled", 50, 0)]
+
+
+def test_a_measured_way_there_goes_with_its_way_back():
+    script = Script(SampledLatency([(1.0, 100.0), (100.0, 1.0)], 1))
+    for number in range(20):
+        script.say(f"x{number}", price=BID - 1000)
+        ((at_ms, *_),) = script.arrived()
+        assert at_ms - (script.now_ns - START) / MS == 101.0
+        script.now_ns += 1000 * MS
 
 
 def test_every_venue_has_a_connection_of_its_own():
