@@ -92,6 +92,9 @@ def test_a_contract_needs_margin_by_its_leverage_and_profit_gives_some():
     assert own.admit(order(3, -1, 5), 0) == NO_MARGIN
     assert own.admit(order(4, 1, 150), 0) == "", "it closes first"
     own.end(4)
+    book.bid, book.ask = BID + 6000, BID + 6010
+    assert own.margin.available("USDT") < 0 and own.admit(order(6, 1, 99, MARKET), 0) == "", "what closes needs none"
+    own.end(6)
     book.bid, book.ask = BID - 6000, BID - 5990
     assert own.admit(order(5, -1, 5, price=BID - 6000), 0) == "", "1 % is gained of 5,940"
 
