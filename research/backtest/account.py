@@ -60,14 +60,13 @@ class BacktestAccounts:
         self.spot: dict[str, SpotAccount] = {}
         self.margin: MarginAccount | None = None
         self._marks: dict[str, int] = {}
-        if terms.balances is None:
-            return
         for name in dict.fromkeys(self._venues):
-            if name != USDM:
+            if name != USDM and terms.balances is not None:
                 self.spot[name] = SpotAccount(terms.balances.get(name, {}))
         contracts = {str(slot): self._assets[slot][1] for slot, name in enumerate(self._venues) if name == USDM}
         if contracts:
-            self.margin = MarginAccount(terms.balances.get(USDM, {}), terms.leverage, contracts, self._mark)
+            wallets = None if terms.balances is None else terms.balances.get(USDM, {})
+            self.margin = MarginAccount(wallets, terms.leverage, contracts, self._mark)
 
     def define(self, slot: int, rules: InstrumentRules) -> None:
         """Takes what an instrument's mantissas are worth."""
@@ -146,7 +145,7 @@ class BacktestAccounts:
         order = self._orders[number]
         slot, venue = order.slot, self._venues[order.slot]
         worth, quantity = self._worth(slot, price, lots), self._lots(slot, lots)
-        if (limits := self._limits.get(venue)) is not None and self._left[number] == order.lots:
+        if venue != USDM and (limits := self._limits.get(venue)) is not None and self._left[number] == order.lots:
             limits.give_back_orders(OWNER, maker, now_ns // MS)
         base, quote = self._assets[slot]
         rate = self._rate(slot, maker)

@@ -16,10 +16,15 @@ INSUFFICIENT = "Margin is insufficient."
 
 
 class MarginAccount:
-    """What is held of contracts, and what is open. `assets`: the asset of each contract; `mark_of`: its mark price."""
+    """What is held of contracts, and what is open. `assets`: the asset of each contract; `mark_of`: its mark price.
 
-    def __init__(self, wallets: Mapping[str, int], leverage: int, assets: Mapping[str, str], mark_of: Callable[[str], int]):
-        self.wallets, self.positions = dict(wallets), {symbol: MarginPosition() for symbol in assets}
+    `wallets` None: no order is refused for want of margin; one that may only reduce still opens nothing."""
+
+    def __init__(
+        self, wallets: Mapping[str, int] | None, leverage: int, assets: Mapping[str, str], mark_of: Callable[[str], int]
+    ):
+        self._is_checked = wallets is not None
+        self.wallets, self.positions = dict(wallets or {}), {symbol: MarginPosition() for symbol in assets}
         self.orders: dict[int, MarginOrder] = {}  # open ones, by number
         self._leverage, self._assets, self._mark_of = leverage, assets, mark_of
 
@@ -31,7 +36,7 @@ class MarginAccount:
                 check_reduce_only(order, self.positions[order.symbol].amount, others)
             except VenueError as error:
                 return error.message
-        elif reason := self._lacks_margin(order, price, others):
+        elif self._is_checked and (reason := self._lacks_margin(order, price, others)):
             return reason
         self.orders[order.id] = order
         return ""

@@ -146,9 +146,7 @@ class BacktestSession:
             return
         lots = self.accounts.reach(new)
         self.take_reports(self._venue.enter(number, slot, side, kind, force, price, lots), now_ns, response_s)
-        if lots < order.lots and not order.ended_ns:
-            self._expire(order, now_ns)
-        self._expire_beyond(slot, now_ns)
+        self._expire_beyond(slot, now_ns)  # itself, too, where it took as much as there was to reduce
 
     def _refuse(self, order: BacktestOrder, reason: str, now_ns: int, at_ns: int) -> None:
         self._end(order, Status.Rejected, now_ns)

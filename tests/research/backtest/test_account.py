@@ -116,6 +116,12 @@ def test_an_order_that_only_reduces_opens_nothing():
     assert own.beyond(0) == [4], "of 10 there are 4 left"
 
 
+def test_without_balances_only_what_opens_by_mistake_is_refused():
+    own = accounts(USDM)
+    assert own.admit(order(1, -1, 10, reduce_only=True), 0) != "" and own.admit(order(2, -1, 10**9), 0) == ""
+    assert accounts(SPOT).admit(order(1, -1, 10**9), 0) == ""
+
+
 def test_a_venue_takes_so_many_orders_in_ten_seconds_and_gives_some_back_for_a_fill():
     limits = {"binance": ExchangeLimits(orders_per_10_s=2)}
     own = accounts(SPOT, order_limits=limits)
@@ -125,6 +131,12 @@ def test_a_venue_takes_so_many_orders_in_ten_seconds_and_gives_some_back_for_a_f
     own.fill(0, BID, 10, False, 5 * ms)
     assert own.admit(order(3, 1, 10), 6 * ms) == "" and own.admit(order(4, 1, 10), 6 * ms) != ""
     assert own.admit(order(5, 1, 10), 10_000 * ms) == ""
+    contracts = accounts(
+        USDM, order_limits={"binance_usdm": ExchangeLimits(orders_per_10_s=1)}, balances={"binance_usdm": {"USDT": 10**15}}
+    )
+    assert contracts.admit(order(0, 1, 10), 0) == ""
+    contracts.fill(0, BID, 10, True, 0)
+    assert contracts.admit(order(1, 1, 10), 0) != "", "of contracts none is given back"
 
 
 @pytest.mark.parametrize(

@@ -230,9 +230,15 @@ def test_the_command_says_first_what_is_missing(root):
 
 def test_the_command_keeps_a_result_and_writes_its_report(root):
     kept, page = root / "kept.npz", root / "page.html"
-    done = mesh_here(root, "backtest", "--latency", "1", "--save", kept, "--html", page, "--json")
+    given = {"balances": "USDT=1", "leverage": "5", "order-limits": "unchecked", "warm-up": "30s", "start": "2024-08-09"}
+    terms = [f"--{name}={value}" for name, value in given.items()]
+    done = mesh_here(root, "backtest", "--latency", "1", *terms, "--save", kept, "--html", page, "--json")
     assert done.returncode == 0, done.stderr
     orders = sum(row["orders"] for row in json.loads(done.stdout)["rows"])
+    settings = stored(kept).settings
+    assert settings["rejected"] == {"Account has insufficient balance for requested action.": orders}
+    said = [settings[name] for name in ("balances", "leverage", "order_limits", "warm_up")]
+    assert said == ["USDT=1", 5, "unchecked", "30s"]
     assert len(stored(kept).orders) == orders > 0 and page.read_text().startswith("<!doctype html>")
     refused = mesh_here(root, "backtest", "--save", root / "no" / "such.npz")
     assert refused.returncode == 1 and "no" in refused.stderr and "Traceback" not in refused.stderr
