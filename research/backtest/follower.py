@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tickmesh.bus.names import producer_bytes
-from tickmesh.bus.schema import DTYPES, Kind
+from tickmesh.bus.schema import DTYPES, Flag, Kind
 from tickmesh.bus.wire import Event, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor.node import Step
 from tickmesh.nodes.executor.styles.interface import Trigger
@@ -39,6 +39,7 @@ class ExecutorFollower:
         self._seen = 0  # rows of the tape that it knows of
         self._quotes: list[np.ndarray] = []  # by slot: its quotes among the tape's rows
         self._trades: list[np.ndarray] = []
+        self._timed: list[np.ndarray] = []  # where it counts how late data came: quotes that say it
 
     # Along the tape
 
@@ -50,6 +51,8 @@ class ExecutorFollower:
         slots = range(len(self._subjects))
         self._quotes = [quotes[rows["slot"][quotes] == slot] for slot in slots]
         self._trades = [trades[rows["slot"][trades] == slot] for slot in slots]
+        sound = quotes[rows["flags"][quotes] & int(Flag.REPAIRED) == 0] if len(tape.times) else quotes[:0]
+        self._timed = [sound[rows["slot"][sound] == slot] for slot in slots]
 
     def next_wake(self, begin: int, end: int) -> tuple[int, int]:
         """(the first of the tape's rows [begin, end) at which it has to be asked, or `end`; when something is due anyhow)."""
@@ -82,10 +85,9 @@ class ExecutorFollower:
         rows = self._tape.market.rows
         events: list[tuple[int, bytearray]] = []
         for slot in range(len(self._subjects)):
-            quotes, trades = self._quotes[slot], self._trades[slot]
-            newest = int(np.searchsorted(quotes, row, "right")) - 1
-            if newest >= 0 and quotes[newest] >= self._seen:
-                events.append((int(quotes[newest]), self._event_of(int(quotes[newest]))))
+            trades = self._trades[slot]
+            newest = {_newest(places, row) for places in (self._quotes[slot], self._timed[slot])}
+            events += [(place, self._event_of(place)) for place in newest if place >= self._seen]
             own = trades[np.searchsorted(trades, self._seen) : np.searchsorted(trades, row, "right")]
             if len(own) and own[-1] == row:  # by itself: the prices of the others have woken nobody
                 events.append((row, self._event_of(row)))
@@ -170,6 +172,12 @@ class ExecutorFollower:
         stamp_sent(event, raw, 1, number, now_ns)
         stamp_sequenced(event, self._seq, 0, now_ns)
         return Event(event)
+
+
+def _newest(places: np.ndarray, row: int) -> int:
+    """The last of some rows up to this one; −1 for none."""
+    found = int(np.searchsorted(places, row, "right")) - 1
+    return int(places[found]) if found >= 0 else -1
 
 
 def _until(wait: Awaited) -> int:

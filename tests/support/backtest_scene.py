@@ -72,7 +72,7 @@ class RandomMarket:
         if self._late is None:
             return {}
         recv_ns = self._market.seq_ns
-        fetched = {"flags": Flag.REPAIRED} if self._late.random() < 0.05 else {}
+        fetched = {"flags": Flag.REPAIRED} if self._late.random() < 0.3 else {}
         return {"recv_ns": recv_ns, "venue_ns": recv_ns - self._late.randrange(30) * MS} | fetched
 
     def _step(self) -> int:

@@ -34,7 +34,8 @@ WITHOUT_VOLUME = (replace(STRATEGIES[0], styles=("post_only", "patient", "limit"
 
 
 @pytest.mark.parametrize(
-    "seed, strategies, loss", [(1, STRATEGIES, "200"), (2, STRATEGIES, "200"), (3, WITHOUT_VOLUME, ""), (4, LATE, "")]
+    "seed, strategies, loss",
+    [(1, STRATEGIES, "200"), (2, STRATEGIES, "200"), (3, WITHOUT_VOLUME, ""), (4, LATE, ""), (6, LATE, "")],
 )
 def test_skipping_from_wake_up_to_wake_up_says_the_same_as_every_event(tmp_path, seed, strategies, loss):
     config = scene(tmp_path, RandomMarket(seed, late=strategies is LATE).run(1000), strategies, {"daily_loss_max": loss})
@@ -42,7 +43,8 @@ def test_skipping_from_wake_up_to_wake_up_says_the_same_as_every_event(tmp_path,
     for every_event in (False, True):
         latency = SampledLatency([(0.0, 0.0), (3.0, 1.0), (40.0, 12.0), (200.0, 90.0)], seed)
         terms = VenueTerms("probability_power", fees=Fees(200, 500), latency=latency)
-        runs.append(course(config, terms, RandomSignals(seed, SUBJECTS), every_event))
+        share = 0.1 if strategies is LATE else 0.02
+        runs.append(course(config, terms, RandomSignals(seed, SUBJECTS, share), every_event))
     skipped, stepped = runs
     assert [bytes(event.raw) for event in skipped.answers] == [bytes(event.raw) for event in stepped.answers]
     assert skipped.session.fills().tobytes() == stepped.session.fills().tobytes()
