@@ -64,6 +64,8 @@ def test_an_instrument_whose_steps_nobody_knows_is_refused(tmp_path, place, what
     raws = RandomMarket(1).run(20)
     later = Market(len(raws), Event(raws[-1]).seq_ns)
     raws.append(later.event(Kind.instrument, SUBJECTS[1], np.array([tuple(unknown)], INSTRUMENT)))
+    raws.append(later.trade(subject=SUBJECTS[1]))
     config = scene(tmp_path, raws, STRATEGIES[:1])
-    with pytest.raises(ReadError, match=f"the {what} of binance.ETHUSDT is not known"):
-        course(config, VenueTerms(), RandomSignals(1, SUBJECTS))
+    for start_ns in (0, later.seq_ns):  # it is defined on the way, or before
+        with pytest.raises(ReadError, match=f"the {what} of binance.ETHUSDT is not known"):
+            course(config, VenueTerms(), RandomSignals(1, SUBJECTS), span_ns=(start_ns, 1 << 62))
