@@ -17,7 +17,7 @@ from tickmesh.storage.columns.span import ColumnSpan
 from tickmesh.tools import terminal
 from tickmesh.tools.replaying.divergence import Diverged, inputs, readable
 from tickmesh.tools.replaying.identities import EXECUTOR, Identity, StepMaker, changed, present, recorded
-from tickmesh.tools.replaying.recording import RecordedEvents, of_kinds
+from tickmesh.tools.replaying.recording import RecordedEvents, of_kinds, running_s
 from tickmesh.tools.replaying.steps import DERIVED, Faults, Published, kinds_of, run_on_columns, run_steps
 from tickmesh.tools.replaying.stretches import (
     BEFORE_ALL,
@@ -199,12 +199,13 @@ class ReplayCheck:
         return out
 
     def _silent_s(self, judged: StretchComparison | None, following: Stretch | None) -> float:
-        """How long a node had something to publish and did not: until its next `run` event, or the end of what is replayed."""
+        """How long a node had something to publish and did not: until its next `run` event, or the end of what is replayed.
+
+        A time in which the mesh was down is not counted."""
         if judged is None or not judged.unpublished:
             return 0.0
         end = following.run_seq if following is not None else self.last_seq
-        moments = [next(iter(self.recording.events(seq - 1, seq))).seq_ns for seq in (judged.unpublished_from, end)]
-        return max(moments[1] - moments[0], 0) / 1e9
+        return running_s(self.recording, judged.unpublished_from, end)
 
     def _verdict(self, node: str, found: list[Checked]) -> terminal.JsonObject:
         silent = self.lives[node].last == BEFORE_ALL
