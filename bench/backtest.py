@@ -19,7 +19,8 @@ from bench.floor import line, rounds
 from bench.quoting import ENTRY_NS, GTC, LIMIT_MAKER, LOT, QUANTITY, RESPONSE_NS, TICK, UNIT, capture_rows, ours, their_events
 from tickmesh.research.backtest.terms import VenueTerms
 from tickmesh.research.backtest.venue import ColumnVenue, MarketRows
-from tickmesh.research.backtest.venue_kernel import ASK, BID, REPORT, book_of, cut, enter, pass_rows
+from tickmesh.research.backtest.venue_arrays import REPORT
+from tickmesh.research.backtest.venue_kernel import ASK, BID, book_of, cut, enter, pass_rows
 from tickmesh.storage.books.arrays import best
 
 CLOCK_NS = 1_000_000_000

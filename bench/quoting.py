@@ -11,7 +11,7 @@ import numpy as np
 
 from tickmesh.bus.schema import DEPTH, QUOTE, TRADE, Flag, Kind
 from tickmesh.nodes.exchange.market.captures import RecordedBook, RecordedDepth, RecordedTrade, lines_of
-from tickmesh.research.backtest import venue_kernel
+from tickmesh.research.backtest import venue_arrays, venue_kernel
 from tickmesh.research.backtest.terms import VenueTerms
 from tickmesh.research.backtest.venue import ColumnVenue, MarketRows
 from tickmesh.tools.simulation.usdm_capture import read_usdm_line
@@ -54,7 +54,7 @@ def capture_rows(path: Path) -> MarketRows:
                 rows.append((frame.recv_ns, row.last, len(levels), len(row.levels), *what))
                 levels += [(price, quantity, side, b"") for side, price, quantity in row.levels]
                 book_id = row.last
-    out = np.zeros(len(rows), venue_kernel.MARKET_ROW)
+    out = np.zeros(len(rows), venue_arrays.MARKET_ROW)
     for name, column in zip(("seq_ns", "last_id", "first", "count", "flags", "kind", "what"), zip(*rows)):
         out[name] = column
     return MarketRows(out, np.zeros(0, QUOTE), np.array(trades, TRADE), np.array(levels, DEPTH))

@@ -37,6 +37,10 @@ class BacktestChoice(NamedTuple):
     through: str
     impact: bool
     seed: int
+    balances: str
+    leverage: int
+    order_limits: str
+    warm_up: str
 
 
 def run(place: Path | None, choice: BacktestChoice) -> BacktestResult:
@@ -45,7 +49,7 @@ def run(place: Path | None, choice: BacktestChoice) -> BacktestResult:
         with progress("backtest") as shown, warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always", PrunedWarning)
             result = backtest(
-                place, *choice,
+                place, **choice._asdict(),
                 shown=lambda first, now, end: shown((now - first) // SECOND_NS, max(end - first, 1) // SECOND_NS),
             )  # fmt: skip
         for one in warned:
@@ -112,4 +116,11 @@ def show(result: JsonObject) -> None:
             f"{one['position']:g}", f"{one['fees']:,.4f}", f"{one['profit']:,.4f}",
         )  # fmt: skip
     out.print(table)
+    for what, counts in (
+        ("Orders that the venue refused", settings["rejected"]),
+        ("Not ordered, or later", settings["refused"]),
+    ):
+        if counts:
+            most_first = sorted(counts.items(), key=lambda one: -one[1])
+            out.print(f"{what}: {', '.join(f'{count:,} × {reason}' for reason, count in most_first)}", markup=False)
     out.print("Money is in the quote currency of each instrument; a position is valued at the last mid.", markup=False)

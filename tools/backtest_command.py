@@ -27,6 +27,12 @@ def backtest(
     through: Annotated[str, typer.Option(help="Beyond its price an order gets what was shown, or its whole.")] = "shown",
     impact: Annotated[bool, typer.Option(help="What orders take is gone until the level changes.")] = True,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 1,
+    balances: Annotated[
+        str, typer.Option(help="What the accounts begin with (USDT=1000,BTC=0.5), or unchecked. Else as [exchange].")
+    ] = "",
+    leverage: Annotated[int, typer.Option(help="Of USD-M contracts.")] = 20,
+    order_limits: Annotated[str, typer.Option(help="unchecked: venues take any number of orders. Else as [exchange].")] = "",
+    warm_up: Annotated[str, typer.Option(help="Models and executor see the market so long before the start (1h).")] = "",
     save: Annotated[Path | None, typer.Option(help="Keep it in this file (.npz), for `mesh backtest-report`.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write its report as a page with plots.")] = None,
     at: At = None,
@@ -45,7 +51,21 @@ def backtest(
     """
     from tickmesh.tools import backtest as command
 
-    choice = command.BacktestChoice(start, end, tuple(strategy or ()), latency, queue, fees, through, impact, seed)
+    choice = command.BacktestChoice(
+        start,
+        end,
+        tuple(strategy or ()),
+        latency,
+        queue,
+        fees,
+        through,
+        impact,
+        seed,
+        balances,
+        leverage,
+        order_limits,
+        warm_up,
+    )
     found = command.run(at, choice)
     command.keep(found, save, html)
     result = command.summary(found)

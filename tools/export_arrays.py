@@ -170,7 +170,9 @@ def show(result: JsonObject) -> None:
         f"{result['written']} event arrays written to {result['folder']}, {result['skipped']} were there already.", markup=False
     )
     for one in result["files"]:
-        words = [f"{one['rows']:,} rows", f"tick {one['tick_size']}, lot {one['lot_size']}"]
+        sizes = "0" not in (one["tick_size"], one["lot_size"])
+        steps = f"tick {one['tick_size']}, lot {one['lot_size']}" if sizes else "tick or lot size not known"
+        words = [f"{one['rows']:,} rows", steps]
         words += [f"local times moved by {one['moved_ns']:,} ns: the clocks differ"] if one["moved_ns"] else []
         words += [f"{one['unsynced']:,} levels without a book left out"] if one["unsynced"] else []
         words += [f"{one['untimed']:,} rows know one clock only"] if one["untimed"] else []

@@ -35,6 +35,10 @@ def replay(
         int | None,
         typer.Option(help="Give models events in lists of so many, as live; without it columns. The result is the same."),
     ] = None,
+    silence_max: Annotated[
+        float,
+        typer.Option(help="Seconds, by the log, for which a node may publish nothing of what it had to: a restart takes less."),
+    ] = 60.0,
     into: Annotated[Path | None, typer.Option(help="With --speed: the folder of the bus; else run/replay.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="With --speed: again and again, until Ctrl-C.")] = False,
     json: Json = False,
@@ -60,7 +64,7 @@ def replay(
     from tickmesh.tools import replay as command
     from tickmesh.tools.replaying.shown import show
 
-    result = command.replay(source, batch, start, end, model or [])
+    result = command.replay(source, batch, start, end, model or [], silence_max)
     terminal.print_json(result) if json else show(result)
     if not result["ok"]:
         raise typer.Exit(1)

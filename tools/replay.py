@@ -20,7 +20,7 @@ from tickmesh.storage.query.times import ReadError
 from tickmesh.tools import terminal
 from tickmesh.tools.arguments import place
 from tickmesh.tools.progress import progress
-from tickmesh.tools.replaying.checking import ReplayCheck
+from tickmesh.tools.replaying.checking import SILENCE_MAX_S, ReplayCheck
 from tickmesh.tools.replaying.recording import SOURCES, EventsInMemory, RecordedEvents, StoredEvents, seq_at, watched
 from tickmesh.tools.replaying.stretches import WHOLE, ReplayedPart
 
@@ -51,30 +51,34 @@ def signals(config: Config, source: str = "all") -> "pandas.DataFrame":
     return together.sort_values(["cause_seq", "k", "model"], kind="stable") if frames else together
 
 
-def compare(config: Config, events: Iterable[Event], batch: int = 4096) -> terminal.JsonObject:
+def compare(
+    config: Config, events: Iterable[Event], batch: int = 4096, silence_max_s: float = SILENCE_MAX_S
+) -> terminal.JsonObject:
     """Runs the steps over `events`, from seq 1 on, and compares what they publish with what they published live."""
-    return ReplayCheck(config, EventsInMemory(list(events)), batch).run()
+    return ReplayCheck(config, EventsInMemory(list(events)), batch, silence_max_s=silence_max_s).run()
 
 
 def compare_stored(
-    config: Config, source: str = "all", batch: int | None = None, part: ReplayedPart = WHOLE, only: Sequence[str] = ()
-) -> terminal.JsonObject:
+    config: Config, source: str = "all", batch: int | None = None, part: ReplayedPart = WHOLE, only: Sequence[str] = (),
+    silence_max_s: float = SILENCE_MAX_S,
+) -> terminal.JsonObject:  # fmt: skip
     """`compare` of what this folder has recorded, by columns or in lists of `batch`; with a bar on stderr for a person.
 
     `part`: only what its events cause is compared. `only`: names of models, or `executor`."""
     recording = StoredEvents(config, source)
     last = recording.last
     with progress("replaying") as shown:
-        return ReplayCheck(config, watched(recording, lambda seq: shown(seq, last)), batch, part, only).run()
+        return ReplayCheck(config, watched(recording, lambda seq: shown(seq, last)), batch, part, only, silence_max_s).run()
 
 
 def replay(
-    source: str = "all", batch: int | None = None, start: str = "", end: str = "", models: Sequence[str] = ()
-) -> terminal.JsonObject:
+    source: str = "all", batch: int | None = None, start: str = "", end: str = "", models: Sequence[str] = (),
+    silence_max_s: float = SILENCE_MAX_S,
+) -> terminal.JsonObject:  # fmt: skip
     """Replays this folder's events, by columns or in lists of `batch`; gives what `--json` prints.
 
     `start`, `end`: a seq, a time, or so long ago; what events from the one to before the other cause is compared. `models`:
-    only those. Raises terminal.Failure with a sentence."""
+    only those. `silence_max_s`: longer without what a node had to publish is a difference. Raises terminal.Failure."""
     check_source(source)
     if batch is not None and batch < 1:
         raise terminal.UsageFailure(f"a batch of {batch} events is impossible; 1 or more are")
@@ -82,7 +86,7 @@ def replay(
     try:
         recording = StoredEvents(config, source)
         last = check_any(config, recording)
-        result = compare_stored(config, source, batch, part_of(recording, start, end, last), models)
+        result = compare_stored(config, source, batch, part_of(recording, start, end, last), models, silence_max_s)
     except (ReadError, ArchiveError, LogError) as error:
         raise terminal.Failure(str(error)) from None
     return result | {"source": source}

@@ -15,10 +15,10 @@ from tickmesh.nodes.exchange.market.instruments import (
     KNOWN,
     SPOT,
     USDM,
-    InstrumentSpec,
     market_name,
     quantity_max,
     spec,
+    starting_amounts,
 )
 from tickmesh.nodes.exchange.market.logged_market import LoggedMarket
 from tickmesh.nodes.exchange.market.mark_price import MarkPrice
@@ -35,7 +35,7 @@ from tickmesh.nodes.exchange.orders.listen_key import ListenKey
 from tickmesh.nodes.exchange.orders.margin_desk import MarginDesk
 from tickmesh.nodes.exchange.orders.margin_reports import listen_key_expired
 from tickmesh.nodes.exchange.orders.orders import StateLine
-from tickmesh.nodes.exchange.protocol import UNIT, Level, mantissa
+from tickmesh.nodes.exchange.protocol import Level, mantissa
 
 ERA_IDS = 10_000_000  # so much lower an era of ids begins than the one before it
 RESERVED_IDS = 100_000  # update ids set aside in one write: what is skipped, never repeated, where the ledger is gone
@@ -99,7 +99,7 @@ class Core:
             self.desk.apply_line(line)
             self._taken.update(line.taken)
         for market in self.desk.markets.values():
-            for asset, amount in self._deposits(market.spec).items():
+            for asset, amount in starting_amounts(market.spec, self.settings.balances).items():
                 self.desk.deposit(asset, amount)
         for market in self.margin.markets.values():
             self.margin.state.deposit(market.spec.quote, mantissa(self.settings.usdm_wallet))
@@ -338,8 +338,3 @@ class Core:
         line = self.whole_state()
         line.reserved, line.era = {}, self.era + 1
         return line
-
-    def _deposits(self, known: InstrumentSpec) -> dict[str, int]:
-        base = "100" if known.start >= 100 * UNIT else "1000000"
-        amounts = {known.base: base, known.quote: "10000000", **self.settings.balances}
-        return {asset: mantissa(amount) for asset, amount in amounts.items()}

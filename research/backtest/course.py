@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tickmesh.bus.schema import INSTRUMENT, Kind
+from tickmesh.bus.schema import INSTRUMENT, Flag, Kind
 from tickmesh.bus.wire import Event, encode
 from tickmesh.nodes.executor.node import Step as ExecutorStep
 from tickmesh.nodes.model.node import Step as ModelStep
@@ -19,8 +19,10 @@ from tickmesh.research.backtest.result import QUOTE_MARK
 from tickmesh.research.backtest.session import PRODUCER, BacktestSession
 from tickmesh.research.backtest.tape import MarketTape
 from tickmesh.research.backtest.terms import VenueTerms
-from tickmesh.research.backtest.venue import ColumnVenue
-from tickmesh.research.backtest.venue_kernel import QUOTE
+from tickmesh.research.backtest.venue import ColumnVenue, MarketRows
+from tickmesh.research.backtest.venue_kernel import QUOTE, TRADE
+from tickmesh.storage.columns.span import ColumnSpan, SubjectColumns
+from tickmesh.storage.query.times import ReadError
 
 NEVER_NS = (1 << 63) - 1
 
@@ -47,11 +49,16 @@ class BacktestCourse:
 
     def __init__(
         self, executor: ExecutorStep, models: Sequence[NamedModel], subjects: tuple[str, ...], strategies: tuple[str, ...],
-        terms: VenueTerms, span_ns: tuple[int, int], every_event: bool = False,
+        terms: VenueTerms, span_ns: tuple[int, int], every_event: bool = False, warm_ns: int | None = None,
     ):  # fmt: skip
-        """`models`: in the order in which their signals of one cause come; `span_ns`: [start, end)."""
+        """`models`: in the order in which their signals of one cause come; `span_ns`: [start, end).
+
+        `warm_ns`: how long before the start models, and the executor, begin to see the market; nothing is traded then. None:
+        models see all that there is, the executor what comes from the start on."""
         self._models, self._subjects = tuple(models), subjects
         self._start_ns, self._end_ns = span_ns
+        self._executor_ns = self._start_ns - (warm_ns or 0)
+        self._models_ns = 0 if warm_ns is None else self._executor_ns
         self._venue = ColumnVenue(len(subjects), terms)
         self.session = BacktestSession(self._venue, terms, subjects, strategies)
         self.follower = ExecutorFollower(executor, subjects, every_event)
@@ -62,17 +69,23 @@ class BacktestCourse:
         self._begun = False
         self._definitions: dict[int, np.void] = {}
         self._marks: list[list[np.ndarray]] = [[] for _ in subjects]
+        self.market_volume = dict.fromkeys(subjects, 0.0)  # what the market traded in the span, in quote currency
         self._last_row_ns = 0
 
     def run(self, tapes: Iterable[MarketTape], shown: Callable[[int], object] = lambda ns: None) -> None:
         """Runs to the end of the tapes, or of the span. `shown`: told how far it is, in log time, after each tape."""
         for tape in tapes:
             rows = tape.market.rows
-            begin, end = (int(np.searchsorted(rows["seq_ns"], ns)) for ns in (self._start_ns, self._end_ns))
+            bounds = self._executor_ns, self._start_ns, self._end_ns
+            warm, begin, end = (int(np.searchsorted(rows["seq_ns"], ns)) for ns in bounds)
             signals = self._signals_of(tape, end)
-            self._pass_before(tape, begin)
+            self._pass_before(tape, warm)
+            if warm < begin:
+                self._begin(int(rows["seq_ns"][warm]))
+                self._pass(tape, warm, begin, [])
             if begin < end:
                 self._begin(int(rows["seq_ns"][begin]))
+                self.first_ns = self.first_ns or int(rows["seq_ns"][begin])
                 self._pass(tape, begin, end, signals)
                 self._note(tape, begin, end)
             if len(rows):
@@ -105,17 +118,29 @@ class BacktestCourse:
         record = tape.others[Kind.instrument][int(one["first"] + one["count"]) - 1]
         self._definitions[int(one["slot"])] = record
         self.session.define(int(one["slot"]), record)
+        if self._begun:
+            self._check_steps(int(one["slot"]))
+
+    def _check_steps(self, slot: int) -> None:
+        """Raises ReadError for an instrument whose steps nobody knows, as after an import: no venue has such prices."""
+        for name, what in (("tick_size", "tick size"), ("lot_size", "lot size")):
+            if not self._definitions[slot][name]:
+                raise ReadError(
+                    f"the {what} of {self._subjects[slot]} is not known: its definition has 0, and above 0 is needed; import "
+                    "it again with --tick and --lot"
+                )
 
     def _begin(self, now_ns: int) -> None:
         if self._begun:
             return
-        self._begun, self.first_ns = True, now_ns
+        self._begun = True
         self._append(encode(Kind.run, "sequencer", {"node": "sequencer", "log_id": LOG_ID}), "sequencer", now_ns)
         for model in self._models:
             self._append(
                 encode(Kind.run, model.process, model.step.identity() | {"node": model.process}), model.process, now_ns
             )
         for slot, record in sorted(self._definitions.items()):
+            self._check_steps(slot)
             row = np.array([record], INSTRUMENT)
             self._append(encode(Kind.instrument, self._subjects[slot], row), "feed", now_ns)
 
@@ -123,8 +148,9 @@ class BacktestCourse:
         """The signals of the span, in order of cause, then model, then k."""
         found: list[PlacedSignal] = []
         seqs = np.ascontiguousarray(tape.market.rows["seq"][:end])
+        span = _from(tape.span, self._models_ns) if self._models_ns else tape.span
         for model in self._models:
-            signals = model.step.step_span(tape.span)
+            signals = model.step.step_span(span)
             signals = signals[(signals["cause_ns"] >= self._start_ns) & (signals["cause_ns"] < self._end_ns)]
             causes = signals["cause_seq"].astype("i8")
             rows = (np.searchsorted(seqs, causes, "right") - 1).tolist()
@@ -232,7 +258,7 @@ class BacktestCourse:
     def _finish(self) -> None:
         """What is under way when the market ends arrives, as long as the span goes on."""
         self.last_ns = self._last_row_ns
-        while self._begun and (at_ns := self.session.next_ns) is not None and at_ns < self._end_ns:
+        while self.first_ns and (at_ns := self.session.next_ns) is not None and at_ns < self._end_ns:
             self._arrive()
 
     def _note(self, tape: MarketTape, begin: int, end: int) -> None:
@@ -247,6 +273,30 @@ class BacktestCourse:
             marks["time_ns"] = own["seq_ns"][there]
             marks["bid"], marks["ask"] = quotes["bid_ticks"][there] * scale, quotes["ask_ticks"][there] * scale
             self._marks[slot].append(marks[_changes(marks)])
+            if slot in self._definitions:
+                unit = scale * 10.0 ** int(self._definitions[slot]["quantity_exponent"])
+                self.market_volume[self._subjects[slot]] += _traded(tape.market, rows, slot) * unit
+
+
+def _from(span: ColumnSpan, begin_ns: int) -> ColumnSpan:
+    """The events of a span from a time on, and all definitions of instruments."""
+    subjects = []
+    for columns in span.subjects:
+        kept = (columns.rows["seq_ns"] >= begin_ns) | (columns.rows["kind"] == Kind.instrument)
+        if kept.all():
+            subjects.append(columns)
+        elif kept.any():
+            subjects.append(SubjectColumns(columns.subject, columns.rows[kept], columns.seqs[kept], columns.records))
+    return span._replace(subjects=subjects)
+
+
+def _traded(market: MarketRows, rows: np.ndarray, slot: int) -> float:
+    """What was traded on the book of an instrument, price × quantity in mantissas, with what was fetched later."""
+    own = rows[(rows["what"] == TRADE) & (rows["slot"] == slot) & (rows["flags"] & int(Flag.OFF_BOOK) == 0)]
+    ends = np.cumsum(own["count"])
+    places = np.repeat(own["first"] - ends + own["count"], own["count"]) + np.arange(int(ends[-1]) if len(ends) else 0)
+    trades = market.trades[places]
+    return float(trades["price_ticks"].astype("f8") @ trades["quantity_lots"].astype("f8"))
 
 
 def _changes(marks: np.ndarray) -> np.ndarray:

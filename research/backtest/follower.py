@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tickmesh.bus.names import producer_bytes
-from tickmesh.bus.schema import DTYPES, Kind
+from tickmesh.bus.schema import DTYPES, Flag, Kind
 from tickmesh.bus.wire import Event, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor.node import Step
 from tickmesh.nodes.executor.styles.interface import Trigger
@@ -28,7 +28,7 @@ class ExecutorFollower:
     """
 
     def __init__(self, step: Step, subjects: Sequence[str], every_event: bool = False):
-        self._step = step
+        self.step = step
         self._subjects = subjects
         self._every_event = every_event
         self._seq = 0
@@ -39,6 +39,7 @@ class ExecutorFollower:
         self._seen = 0  # rows of the tape that it knows of
         self._quotes: list[np.ndarray] = []  # by slot: its quotes among the tape's rows
         self._trades: list[np.ndarray] = []
+        self._timed: list[np.ndarray] = []  # where it counts how late data came: quotes that say it
 
     # Along the tape
 
@@ -50,10 +51,12 @@ class ExecutorFollower:
         slots = range(len(self._subjects))
         self._quotes = [quotes[rows["slot"][quotes] == slot] for slot in slots]
         self._trades = [trades[rows["slot"][trades] == slot] for slot in slots]
+        sound = quotes[rows["flags"][quotes] & int(Flag.REPAIRED) == 0] if len(tape.times) else quotes[:0]
+        self._timed = [sound[rows["slot"][sound] == slot] for slot in slots]
 
     def next_wake(self, begin: int, end: int) -> tuple[int, int]:
         """(the first of the tape's rows [begin, end) at which it has to be asked, or `end`; when something is due anyhow)."""
-        wait = self._step.waiting()
+        wait = self.step.waiting()
         if self._every_event:
             rows = self._tape.market.rows["what"][begin:end] != BOOK
             wake = begin + int(np.argmax(rows)) if rows.any() else end
@@ -65,7 +68,7 @@ class ExecutorFollower:
             slot = self._subjects.index(subject) if subject in self._subjects else -1
             triggers[place] = (slot, *trigger)
             if slot >= 0:
-                volumes[slot] = self._step.state.instruments[subject].market.traded_lots + self._unseen_lots(slot, begin)
+                volumes[slot] = self.step.state.instruments[subject].market.traded_lots + self._unseen_lots(slot, begin)
         fired = np.zeros(len(triggers), "u1")
         wake = int(first_fired(self._tape.triggers, begin, end, triggers, volumes, fired))
         return wake, _until(wait)
@@ -82,10 +85,9 @@ class ExecutorFollower:
         rows = self._tape.market.rows
         events: list[tuple[int, bytearray]] = []
         for slot in range(len(self._subjects)):
-            quotes, trades = self._quotes[slot], self._trades[slot]
-            newest = int(np.searchsorted(quotes, row, "right")) - 1
-            if newest >= 0 and quotes[newest] >= self._seen:
-                events.append((int(quotes[newest]), self._event_of(int(quotes[newest]))))
+            trades = self._trades[slot]
+            newest = {_newest(places, row) for places in (self._quotes[slot], self._timed[slot])}
+            events += [(place, self._event_of(place)) for place in newest if place >= self._seen]
             own = trades[np.searchsorted(trades, self._seen) : np.searchsorted(trades, row, "right")]
             if len(own) and own[-1] == row:  # by itself: the prices of the others have woken nobody
                 events.append((row, self._event_of(row)))
@@ -112,7 +114,8 @@ class ExecutorFollower:
         records = {Kind.quote: market.quotes, Kind.trade: market.trades}.get(kind, self._tape.others.get(kind))
         assert records is not None, "rows are of the kinds that the tape has"
         own = records[int(one["first"]) : int(one["first"] + one["count"])]
-        return encode(kind, self._subjects[int(one["slot"])], np.ascontiguousarray(own), flags=int(one["flags"]))
+        subject, flags = self._subjects[int(one["slot"])], int(one["flags"])
+        return encode(kind, subject, np.ascontiguousarray(own), flags=flags, **self._times_of(row))
 
     def _volume_of(self, rows: np.ndarray) -> bytearray:
         """One trade of what these traded: of trades that wake nobody only the volume counts."""
@@ -120,7 +123,14 @@ class ExecutorFollower:
         last = market.rows[rows[-1]]
         record = market.trades[int(last["first"] + last["count"] - 1) :][:1].copy()
         record["quantity_lots"] = self._tape.triggers["lots"][rows].sum()
-        return encode(Kind.trade, self._subjects[int(last["slot"])], record)
+        return encode(Kind.trade, self._subjects[int(last["slot"])], record, **self._times_of(int(rows[-1])))
+
+    def _times_of(self, row: int) -> dict[str, int]:
+        """When an event came, and was, where somebody asks for it."""
+        if not len(self._tape.times):
+            return {}
+        one = self._tape.times[row]
+        return {"recv_ns": int(one["recv_ns"]), "venue_ns": int(one["venue_ns"])}
 
     # Beside the tape
 
@@ -140,12 +150,12 @@ class ExecutorFollower:
         """Hands events over, then what the executor says to them, as it reads it in the log."""
         answers: list[Event] = []
         self.wakes += 1
-        waiting = deque(self._step.step(events))
+        waiting = deque(self.step.step(events))
         while waiting:
-            own = self._stamped(waiting.popleft(), self._step.name, self.now_ns)
+            own = self._stamped(waiting.popleft(), self.step.name, self.now_ns)
             answers.append(own)
-            if own.kind in self._step.reads:
-                waiting.extend(self._step.step([own]))
+            if own.kind in self.step.reads:
+                waiting.extend(self.step.step([own]))
         return answers
 
     def _stamped(self, event: bytearray, producer: str, now_ns: int) -> Event:
@@ -162,6 +172,12 @@ class ExecutorFollower:
         stamp_sent(event, raw, 1, number, now_ns)
         stamp_sequenced(event, self._seq, 0, now_ns)
         return Event(event)
+
+
+def _newest(places: np.ndarray, row: int) -> int:
+    """The last of some rows up to this one; −1 for none."""
+    found = int(np.searchsorted(places, row, "right")) - 1
+    return int(places[found]) if found >= 0 else -1
 
 
 def _until(wait: Awaited) -> int:

@@ -3,6 +3,7 @@
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Action, Kind, Status
 from tickmesh.nodes.exchange.market.latency import InterpolatedLatency
+from tickmesh.nodes.orders.states import FINAL
 from tickmesh.storage.query import reader
 from tickmesh.storage.query.times import ReadError
 
@@ -24,6 +25,9 @@ def recorded_latency(config: Config, subjects: tuple[str, ...]) -> InterpolatedL
             if event.kind == Kind.intent:
                 if record["action"] == Action.NEW:
                     sent[name] = event.seq_ns
+            elif not record["venue_ns"]:  # the session's own word: of an order that never was at the venue, or is not known yet
+                if record["status"] in FINAL:
+                    sent.pop(name, None)
             elif record["status"] != Status.PendingNew and name in sent:
                 begun_ns = sent.pop(name)
                 whole = event.seq_ns - begun_ns

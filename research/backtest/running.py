@@ -10,6 +10,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings_trading import StrategySettings
 from tickmesh.nodes.exchange.market.latency import LatencyModel
+from tickmesh.nodes.exchange.orders.margin import LEVERAGE_DEFAULT
 from tickmesh.nodes.executor.node import Step as ExecutorStep
 from tickmesh.nodes.model.node import Step as ModelStep
 from tickmesh.research.backtest.blind import one_event_at_a_time
@@ -17,7 +18,16 @@ from tickmesh.research.backtest.course import NEVER_NS, BacktestCourse, NamedMod
 from tickmesh.research.backtest.recorded_latency import recorded_latency
 from tickmesh.research.backtest.result import BacktestResult
 from tickmesh.research.backtest.tape import tapes
-from tickmesh.research.backtest.terms import RECORDED, VenueTerms, fees_of, latency_of
+from tickmesh.research.backtest.terms import (
+    RECORDED,
+    VenueTerms,
+    assets_of,
+    balances_of,
+    fees_of,
+    latency_of,
+    order_limits_of,
+    usdm_fees_of,
+)
 from tickmesh.research.opening import open as open_data
 from tickmesh.research.sources import MeshSource
 from tickmesh.storage.query.coverage import described, lacking
@@ -25,6 +35,10 @@ from tickmesh.storage.query.gaps import touched
 from tickmesh.storage.query.times import ReadError, Time, to_ns
 
 COVERED_KINDS = (Kind.trade, Kind.quote, Kind.depth)
+DAY_NS = 86_400 * 10**9
+WARM_UNITS = {"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": DAY_NS}
+WARM_MOST_NS = 3650 * DAY_NS
+EXCHANGE = "as [exchange] of mesh.toml says"
 INTERVALS_SHOWN = 3  # of one stream
 Shown = Callable[[int, int, int], object]  # (start, how far it is, end), ns of the log
 
@@ -32,7 +46,8 @@ Shown = Callable[[int, int, int], object]  # (start, how far it is, end), ns of 
 def backtest(
     place: "str | PathLike[str] | Config | None" = None, start: Time = None, end: Time = None, strategies: Iterable[str] = (),
     latency: str = "", queue: str = "", fees: str = "", through: str = "shown", impact: bool = True, seed: int = 1,
-    shown: Shown | None = None,
+    shown: Shown | None = None, balances: str = "", leverage: int = LEVERAGE_DEFAULT, order_limits: str = "",
+    warm_up: str = "",
 ) -> BacktestResult:  # fmt: skip
     """Trades what was recorded from start ≤ seq_ns < end as mesh.toml says, at a simulated venue (docs/backtest.md).
 
@@ -43,10 +58,16 @@ def backtest(
     queue       risk_averse, probability_power, probability_log; else that of [exchange]
     fees        "spot", "free" …, or maker and taker in basis points ("2,5"); else those of [exchange]
     through     what an order gets beyond whose price something trades: as much ("shown"), or all that it wants ("whole")
-    impact      what our orders take is gone until the level changes
+    impact      what our orders take is gone until the level changes; False: the next order that arrives gets it again
     seed        of what is drawn
+    balances    what the accounts begin with: "USDT=1000,BTC=0.5", all else 0; "unchecked": no order is refused for want of it;
+                else those of [exchange]
+    leverage    of USD-M contracts
+    order_limits  "unchecked": the venues take any number of orders; else as many as [exchange] says
+    warm_up     how long before `start` models and executor begin to see the market ("1h"), without trading; "": models see the
+                whole recording, the executor what comes from `start` on
 
-    Models see the whole recording up to each event, orders are made from `start` on, and positions begin at 0. Raises
+    Models see the recording up to each event, orders are made from `start` on, and positions begin at 0. Raises
     ReadError with a sentence for what cannot be traded, and ModelFault for a model that fails.
 
     `tickmesh.backtest(start="2024-08-09", end="2024-08-10", latency="5,3", queue="probability_power").fills`
@@ -59,15 +80,21 @@ def backtest(
     exchange, subjects = config.exchange, tuple(sorted(one.subject for one in config.traded))
     way: LatencyModel
     way = recorded_latency(config, subjects) if latency == RECORDED else latency_of(latency, exchange, seed)
-    terms = VenueTerms(queue or exchange.queue, through, impact, fees_of(fees, exchange), way).checked()
+    terms = VenueTerms(
+        queue or exchange.queue, through, impact, fees_of(fees, exchange), way, usdm_fees_of(fees, exchange),
+        balances_of(balances, exchange, subjects), leverage, order_limits_of(order_limits, exchange),
+    ).checked()  # fmt: skip
+    warm_ns = _warm_ns(warm_up, start)
     names = tuple(one.name for one in config.strategies_resolved)
     models = _models(config)
     executor = ExecutorStep(config, "")
-    course = BacktestCourse(executor, models, subjects, names, terms, (begin_ns, end_ns))
+    course = BacktestCourse(executor, models, subjects, names, terms, (begin_ns, end_ns), warm_ns=warm_ns)
     last_ns = MeshSource(config).now()[1] if shown and end is None else end_ns
     kinds = {kind for model in models for kind in model.step.kinds}
+    books_ns = None if span_ns[0] is None else span_ns[0] - (warm_ns or 0)
+    lags = any(one.execution.venue_lag_max_ms for one in config.strategies_resolved)
     course.run(
-        tapes(config, subjects, kinds, executor.reads, *span_ns),
+        tapes(config, subjects, kinds, executor.reads, books_ns, span_ns[1], lags),
         lambda ns: shown(course.first_ns or ns, ns, last_ns) if shown else None,
     )
     if not course.first_ns:
@@ -76,8 +103,11 @@ def backtest(
     last_fill_ns = int(fills["time_ns"][-1]) if len(fills) else 0  # an order may arrive after the last thing that was recorded
     return BacktestResult(
         subjects, names, course.first_ns, max(min(end_ns, course.last_ns + 1), last_fill_ns), fills, course.session.orders(),
-        course.marks(), dict.fromkeys(subjects, 0.0), _settings(terms, latency, seed, models, executor, course),
-        tuple(_lacks(config, subjects, *span_ns)),
+        course.marks(), dict.fromkeys(subjects, 0.0),
+        _settings(terms, latency, seed, models, executor, course) | {
+            "balances": balances or EXCHANGE, "order_limits": order_limits or EXCHANGE, "warm_up": warm_up,
+        },
+        (*_lacks(config, subjects, *span_ns), *_not_warm(models, warm_up, warm_ns)),
     )  # fmt: skip
 
 
@@ -101,13 +131,33 @@ def _with_strategies(config: Config, names: tuple[str, ...]) -> Config:
     out = Config(msgspec.structs.replace(config.mesh, strategies=live), config.root)
     if not out.traded:
         raise ReadError("no strategy of mesh.toml trades an instrument of it; state them in [[strategies]] or [executor]")
-    for one in out.strategies_resolved:
-        if one.execution.venue_lag_max_ms:
-            raise ReadError(
-                f"strategy {one.name} has venue_lag_max_ms = {one.execution.venue_lag_max_ms:g}; columns do not have how late "
-                "data came, so a backtest needs it to be 0"
-            )
     return out
+
+
+def _warm_ns(text: str, start: Time) -> int | None:
+    """How long a warm-up is, in ns; None for none. Raises ReadError."""
+    if not text:
+        return None
+    if start is None:
+        raise ReadError(f"a warm-up of {text} lies before the start, and none is given; give one")
+    unit = WARM_UNITS.get(text[-1:], 0)
+    try:
+        seconds = float(text[:-1])
+    except ValueError:
+        seconds = -1.0
+    if not unit or not 0 <= seconds * unit <= WARM_MOST_NS:
+        raise ReadError(
+            f"a warm-up of {text!r} is none; allowed are 30s, 5m, 1h, 2d and the like, up to {WARM_MOST_NS // DAY_NS}d"
+        )
+    return int(seconds * unit)
+
+
+def _not_warm(models: tuple[NamedModel, ...], text: str, warm_ns: int | None) -> Iterable[str]:
+    """Sentences about the models that look back further than the warm-up."""
+    for model in models:
+        if warm_ns is not None and not 0 < model.step.lookback_ns <= warm_ns:
+            past = f"{model.step.lookback_ns / 1e9:g} s" if model.step.lookback_ns else "all of the past"
+            yield f"{model.process} depends on {past}, and had a warm-up of {text}: live it would say something else at first"
 
 
 def _models(config: Config) -> tuple[NamedModel, ...]:
@@ -134,9 +184,13 @@ def _settings(
     kernels = {model.process: {k: model.step.identity()[k] for k in ("kernel", "code", "parameters")} for model in models}
     return {
         "queue": terms.queue, "through": terms.through, "impact": terms.impact, "maker_fee_ppm": terms.fees.maker_ppm,
-        "taker_fee_ppm": terms.fees.taker_ppm, "latency": latency or "as [exchange] of mesh.toml says", "seed": seed,
-        "models": kernels, "executor": executor.identity(), "events": course.events, "signals": course.signals,
+        "taker_fee_ppm": terms.fees.taker_ppm, "usdm_maker_fee_ppm": terms.usdm_fees.maker_ppm,
+        "usdm_taker_fee_ppm": terms.usdm_fees.taker_ppm, "leverage": terms.leverage, "latency": latency or EXCHANGE,
+        "seed": seed, "models": kernels, "executor": executor.identity(), "events": course.events, "signals": course.signals,
         "wakes": course.follower.wakes,
+        "rejected": course.session.rejected, "refused": executor.counters()["refused"],
+        "quote_currency": {subject: assets_of(subject)[1] for subject in course.market_volume},
+        "market_volume": dict(course.market_volume),
     }  # fmt: skip
 
 

@@ -10,6 +10,9 @@ from tickmesh.research.backtest.report import BacktestReport, plain, summarize
 from tickmesh.research.backtest.result import BacktestResult
 from tickmesh.research.backtest.stored import ResultError
 
+# What `settings` has of what came of a backtest: it differs with everything, and nobody has set it
+OUTCOMES = frozenset(("events", "signals", "wakes", "rejected", "refused", "market_volume"))
+
 
 @dataclass(frozen=True)
 class TrialFigures:
@@ -65,7 +68,7 @@ def side_by_side(
     interval_ns = interval_ns or chosen_interval(min(one.end_ns - one.start_ns for one in results.values()))
     reports = {name: summarize(one, interval_ns, seed=None) for name, one in results.items()}
     flat = {name: _flat(plain(one.settings)) for name, one in reports.items()}
-    keys = dict.fromkeys(key for one in flat.values() for key in one)
+    keys = dict.fromkeys(key for one in flat.values() for key in one if key.partition(".")[0] not in OUTCOMES)
     varied = tuple(key for key in keys if len({one.get(key, "") for one in flat.values()}) > 1)
     first = next(iter(reports.values()))
     sharpes = [one.performance.sharpe_interval.value for one in reports.values()]

@@ -12,17 +12,18 @@ import numpy as np
 from tickmesh.bus.schema import DTYPES, Action, Kind, OrderType, ParentState, Status
 from tickmesh.bus.schema import FILL as FILL_EVENT
 from tickmesh.bus.wire import Event, encode
-from tickmesh.nodes.exchange.market.fees import PPM
-from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.executor.rules import InstrumentRules
 from tickmesh.research.backtest import venue_kernel
+from tickmesh.research.backtest.account import BacktestAccounts, NewOrder
 from tickmesh.research.backtest.result import FILL, ORDER
 from tickmesh.research.backtest.terms import VenueTerms
 from tickmesh.research.backtest.venue import ColumnVenue, VenueReport
 
-FEE_UNIT = 10**8
 SECOND_NS = 1_000_000_000
 PRODUCER = "session"
+TO_VENUE, BACK = "to", "back"
+POST_ONLY = "Order would immediately match and take."
+REDUCED = "reduce-only: the position is too small"
 
 
 @dataclass(slots=True)
@@ -51,12 +52,14 @@ class Message(NamedTuple):
     slot: int
     event: bytearray | None
     order: int = -1
+    response_s: float = 0.0  # of an intent: how long the venue's answer to it takes
 
 
 @dataclass(slots=True)
 class _Collected:
     fills: list[tuple[object, ...]] = field(default_factory=list)
     arrivals: dict[tuple[str, str, int], float] = field(default_factory=dict)  # subject, strategy, parent → mid
+    rejected: dict[str, int] = field(default_factory=dict)  # reason → how many orders the venue refused
 
 
 class BacktestSession:
@@ -69,15 +72,16 @@ class BacktestSession:
         self._by_id: dict[bytes, BacktestOrder] = {}
         self._under_way: list[Message] = []
         self._count = self._trades = 0
-        self._last_ns = [0, 0]  # when the newest message arrives: at the venue, at the log
+        self._venues = [subject.partition(".")[0] for subject in subjects]
+        self._last_ns: dict[tuple[str, str], int] = {}  # (way, venue) → when the newest message arrives: there, or at the log
         self._collected = _Collected()
-        quotes = [subject.partition(".")[2] for subject in subjects]
-        self._fee_assets = [(one.rpartition("/")[2] if "/" in one else spec(one).quote).encode()[:16] for one in quotes]
+        self.accounts = BacktestAccounts(terms, subjects, venue)
 
     def define(self, slot: int, record: np.void) -> None:
         """Takes a definition of an instrument: an INSTRUMENT record."""
         names = InstrumentRules.__struct_fields__
-        self._rules[slot] = InstrumentRules(*(int(record[name]) for name in names))
+        self._rules[slot] = rules = InstrumentRules(*(int(record[name]) for name in names))
+        self.accounts.define(slot, rules)
         self._venue.define(slot, int(record["lot_size"]), int(record["quantity_exponent"]))
 
     @property
@@ -106,12 +110,15 @@ class BacktestSession:
             order = BacktestOrder(number, slot, strategy, intent, now_ns, parent, lots=int(intent["quantity_lots"]))
             self._orders.append(order)
             self._by_id[bytes(intent["client_order_id"])] = order
-        at_ns = self._arrival(0, now_ns, self._terms.latency.at(now_ns).entry_s)
-        self._push(Message(at_ns, self._count, intent, slot, None, number))
+        latency = self._terms.latency.at(now_ns)  # a pair: what is slow there is mostly slow back
+        at_ns = self._arrival(TO_VENUE, slot, now_ns, latency.entry_s)
+        self._push(Message(at_ns, self._count, intent, slot, None, number, latency.response_s))
 
-    def _arrival(self, way: int, now_ns: int, seconds: float) -> int:
-        self._last_ns[way] = max(self._last_ns[way], now_ns + round(seconds * SECOND_NS))
-        return self._last_ns[way]
+    def _arrival(self, way: str, slot: int, now_ns: int, seconds: float) -> int:
+        """When a message arrives: no earlier than the one before it over the same connection, which is one for each venue."""
+        line = way, self._venues[slot]
+        self._last_ns[line] = at_ns = max(self._last_ns.get(line, 0), now_ns + round(seconds * SECOND_NS))
+        return at_ns
 
     def _push(self, message: Message) -> None:
         heappush(self._under_way, message)
@@ -123,23 +130,40 @@ class BacktestSession:
         if message.intent is None:
             return message.at_ns, message.event
         if message.order >= 0:
-            self._enter(self._orders[message.order], message.at_ns)
+            self._enter(self._orders[message.order], message.at_ns, message.response_s)
         else:
-            self._change(message.intent, message.at_ns)
+            self._change(message.intent, message.at_ns, message.response_s)
         return message.at_ns, None
 
-    def _enter(self, order: BacktestOrder, now_ns: int) -> None:
+    def _enter(self, order: BacktestOrder, now_ns: int, response_s: float) -> None:
         order.arrived_ns = now_ns
         intent, rules = order.intent, self._rules.get(order.slot)
         kind, price = int(intent["order_type"]), int(intent["price_ticks"])
-        if reason := _refusal(rules, kind, price, order.lots):
-            self._end(order, Status.Rejected, now_ns)
-            self._report(order, now_ns, self._answer_ns(now_ns), reason)
+        side, force, number, slot = int(intent["side"]), int(intent["time_in_force"]), order.number, order.slot
+        new = NewOrder(number, slot, side, kind, force, price, order.lots, bool(intent["reduce_only"]))
+        if reason := _refusal(rules, kind, price, order.lots) or self.accounts.admit(new, now_ns):
+            self._refuse(order, reason, now_ns, self._answer_ns(slot, now_ns, response_s))
             return
-        terms = int(intent["side"]), kind, int(intent["time_in_force"]), price, order.lots
-        self.take_reports(self._venue.enter(order.number, order.slot, *terms), now_ns)
+        lots = self.accounts.reach(new)
+        self.take_reports(self._venue.enter(number, slot, side, kind, force, price, lots), now_ns, response_s)
+        self._expire_beyond(slot, now_ns)  # itself, too, where it took as much as there was to reduce
 
-    def _change(self, intent: np.void, now_ns: int) -> None:
+    def _refuse(self, order: BacktestOrder, reason: str, now_ns: int, at_ns: int) -> None:
+        self._end(order, Status.Rejected, now_ns)
+        self._collected.rejected[reason] = self._collected.rejected.get(reason, 0) + 1
+        self._report(order, now_ns, at_ns, reason)
+
+    def _expire(self, order: BacktestOrder, now_ns: int) -> None:
+        """Takes out what is left of an order that may only reduce: the position is too small for it."""
+        self._venue.cut(order.number, order.lots)
+        self._end(order, Status.Expired, now_ns)
+        self._report(order, now_ns, self._answer_ns(order.slot, now_ns), REDUCED)
+
+    def _expire_beyond(self, slot: int, now_ns: int) -> None:
+        for number in self.accounts.beyond(slot):
+            self._expire(self._orders[number], now_ns)
+
+    def _change(self, intent: np.void, now_ns: int, response_s: float) -> None:
         """A cancel, or an amendment; where there is nothing to change only a refused amendment is worth a word."""
         order = self._by_id.get(bytes(intent["target_id"]))
         amends = intent["action"] == Action.AMEND
@@ -153,55 +177,64 @@ class BacktestSession:
                 done = self._venue.cut(order.number, taken) > 0
             if done and amends:
                 order.lots = lots
+                self.accounts.reduce(order.number, lots)
             elif done:
                 self._end(order, Status.Canceled, now_ns)
         if order is not None and done:
-            self._report(order, now_ns, self._answer_ns(now_ns))
+            self._report(order, now_ns, self._answer_ns(order.slot, now_ns, response_s))
         elif order is not None and amends:
             why, name = "the order cannot be reduced so", bytes(intent["client_order_id"])
-            self._report(order, now_ns, self._answer_ns(now_ns), why, name, Status.Rejected)
+            self._report(order, now_ns, self._answer_ns(order.slot, now_ns, response_s), why, name, Status.Rejected)
 
     # From the venue
 
-    def take_reports(self, reports: list[VenueReport], now_ns: int) -> None:
-        """Takes what the venue says at a time; it is on its way to the log from then on."""
-        at_ns = self._answer_ns(now_ns) if reports else 0
+    def take_reports(self, reports: list[VenueReport], now_ns: int, response_s: float | None = None) -> None:
+        """Takes what the venue says at a time; it is on its way to the log from then on, for so long if that is given."""
+        if not reports:
+            return
+        slot = self._orders[reports[0].order].slot  # they are of one row, so of one instrument
+        at_ns = self._answer_ns(slot, now_ns, response_s)
         for one in reports:
             order = self._orders[one.order]
+            if one.what == venue_kernel.REJECTED:
+                self._refuse(order, POST_ONLY, now_ns, at_ns)
+                continue
             if one.what == venue_kernel.ACCEPTED:
                 order.status = int(Status.New)
             elif one.what == venue_kernel.FILLED:
                 self._fill(order, one, now_ns, at_ns)
             else:
-                rejected = one.what == venue_kernel.REJECTED
-                self._end(order, Status.Rejected if rejected else Status.Expired, now_ns)
+                self._end(order, Status.Expired, now_ns)
             self._report(order, now_ns, at_ns)
+        if any(one.what == venue_kernel.FILLED and one.maker for one in reports):
+            self._expire_beyond(slot, now_ns)
 
-    def _answer_ns(self, now_ns: int) -> int:
-        """When the log has what the venue says now."""
-        return self._arrival(1, now_ns, self._terms.latency.at(now_ns).response_s)
+    def _answer_ns(self, slot: int, now_ns: int, response_s: float | None = None) -> int:
+        """When the log has what an instrument's venue says now."""
+        seconds = self._terms.latency.at(now_ns).response_s if response_s is None else response_s
+        return self._arrival(BACK, slot, now_ns, seconds)
 
     def _end(self, order: BacktestOrder, status: Status, now_ns: int) -> None:
         order.status, order.ended_ns = int(status), now_ns
+        self.accounts.end(order.number)
 
     def _fill(self, order: BacktestOrder, one: VenueReport, now_ns: int, at_ns: int) -> None:
+        cost = self.accounts.fill(order.number, one.price, one.lots, one.maker, now_ns)
         order.filled += one.lots
         order.status = int(Status.PartiallyFilled)
         if order.filled >= order.lots:
             self._end(order, Status.Filled, now_ns)
         rules = self._rules[order.slot]
         price, quantity = one.price * 10.0**rules.price_exponent, one.lots * 10.0**rules.quantity_exponent
-        rate = self._terms.fees.maker_ppm if one.maker else self._terms.fees.taker_ppm
-        fee = price * quantity * rate / PPM
         side = int(order.intent["side"])
         strategy = self._strategies.index(order.strategy) if order.strategy in self._strategies else -1
-        self._collected.fills.append((now_ns, order.number, order.slot, strategy, side, one.maker, price, quantity, fee))
+        self._collected.fills.append((now_ns, order.number, order.slot, strategy, side, one.maker, price, quantity, cost.worth))
         self._trades += 1
         row = np.zeros(1, FILL_EVENT)
         row["client_order_id"], row["side"], row["maker"] = order.intent["client_order_id"], side, one.maker
         row["order_id"], row["trade_id"], row["venue_ns"] = order.number + 1, self._trades, now_ns
         row["price_ticks"], row["quantity_lots"] = one.price, one.lots
-        row["fee"], row["fee_asset"] = round(fee * FEE_UNIT), self._fee_assets[order.slot]
+        row["fee"], row["fee_asset"] = cost.fee, cost.asset.encode()[:16]
         self._back(Kind.fill, order, row, now_ns, at_ns)
 
     def _report(
@@ -222,6 +255,11 @@ class BacktestSession:
         self._push(Message(at_ns, self._count, None, order.slot, event))
 
     # What there was
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """How many orders the venue refused, by its reason."""
+        return dict(self._collected.rejected)
 
     def fills(self) -> np.ndarray:
         """The fills, (n,) result.FILL in order of time."""

@@ -6,15 +6,20 @@ from typing import NamedTuple
 import numpy as np
 
 from tickmesh.bus.config import Config
-from tickmesh.bus.schema import DEPTH, DTYPES, Kind
+from tickmesh.bus.schema import DEPTH, DTYPES, Flag, Kind
 from tickmesh.nodes.executor import trigger_kernel
 from tickmesh.research.backtest.venue import MarketRows
-from tickmesh.research.backtest.venue_kernel import BOOK, MARKET_ROW, NOTHING, QUOTE, TRADE, UNCOUNTED
+from tickmesh.research.backtest.venue_arrays import MARKET_ROW
+from tickmesh.research.backtest.venue_kernel import BOOK, NOTHING, QUOTE, TRADE, UNCOUNTED
 from tickmesh.storage.books.events import BookEvents, book_events
 from tickmesh.storage.columns import reading
 from tickmesh.storage.columns.span import ColumnSpan, SubjectColumns
+from tickmesh.storage.query import reader
 
 MARKET_KINDS = (Kind.quote, Kind.trade, Kind.gap, Kind.instrument)
+TIMED_KINDS = (Kind.quote, Kind.trade)  # whose lag counts
+# When an event came, and when the venue says it was; 0: not known. `lag_ns` as triggers have it.
+TIMES = np.dtype([("seq", "<i8"), ("recv_ns", "<i8"), ("venue_ns", "<i8")])
 _COUNTS = {Kind.quote: QUOTE, Kind.trade: TRADE}  # of a venue; what else there is, is for the executor
 
 
@@ -22,7 +27,8 @@ class MarketTape(NamedTuple):
     """A span of the log, of the instruments that are traded.
 
     `triggers`: (n,) trigger_kernel.ROW for each row of `market`; `stops`: rows that wake the executor whatever it waits for;
-    `others`: records of the kinds that no venue looks at, by kind, which such rows point to.
+    `others`: records of the kinds that no venue looks at, by kind, which such rows point to. `times`: (n,) TIMES for each row
+    where somebody asks how late data came, else none.
     """
 
     span: ColumnSpan
@@ -30,6 +36,7 @@ class MarketTape(NamedTuple):
     triggers: np.ndarray
     stops: np.ndarray
     others: Mapping[Kind, np.ndarray]
+    times: np.ndarray
 
 
 class BookCursor:
@@ -52,26 +59,49 @@ class BookCursor:
             self._rest = next(self._chunks, None)
 
 
+class TimesCursor:
+    """When quotes and trades of some instruments came, taken in order of `seq`: read event by event, since columns lack it."""
+
+    def __init__(self, config: Config, subjects: Sequence[str]):
+        wanted = frozenset(subjects)
+        self._events = (one for one in reader.events(config, kinds=TIMED_KINDS) if one.subject in wanted)
+        self._next = next(self._events, None)
+
+    def take(self, last: int) -> np.ndarray:
+        """Takes those up to the seq `last`: (n,) TIMES."""
+        found = []
+        while (event := self._next) is not None and event.seq <= last:
+            found.append((event.seq, event.recv_ns, event.venue_ns))
+            self._next = next(self._events, None)
+        return np.array(found, TIMES)
+
+
 def tapes(
     config: Config, subjects: Sequence[str], kinds: Iterable[Kind], reads: frozenset[int], start_ns: int | None,
-    end_ns: int | None,
+    end_ns: int | None, counts_lag: bool = False,
 ) -> Iterator[MarketTape]:  # fmt: skip
     """Reads archive, then log, from the first event on, to the span that reaches `end_ns` (seq_ns).
 
     Rows are of `subjects`, whose place is their slot; of books only what is needed to know them from `start_ns` on. The spans
-    have `kinds` as well, of all instruments. `reads`: the kinds whose time counts for the executor.
+    have `kinds` as well, of all instruments. `reads`: the kinds whose time counts for the executor. `counts_lag`: how late data
+    came counts, too.
     """
     slots = {subject: slot for slot, subject in enumerate(subjects)}
     cursors = [BookCursor(book_events(config, subject, start_ns, None, end_ns)) for subject in subjects]
+    clock = TimesCursor(config, subjects) if counts_lag else None
     for span in reading.spans(config, sorted({*MARKET_KINDS, *kinds})):
-        tape = tape_of(span, slots, [list(cursor.take(span.last)) for cursor in cursors], reads)
+        times = clock.take(span.last) if clock is not None else None
+        tape = tape_of(span, slots, [list(cursor.take(span.last)) for cursor in cursors], reads, times)
         yield tape
         if end_ns is not None and any(int(columns.rows["seq_ns"][-1]) >= end_ns for columns in span.subjects):
             return
 
 
-def tape_of(span: ColumnSpan, slots: Mapping[str, int], books: list[list[BookEvents]], reads: frozenset[int]) -> MarketTape:
-    """Builds the tape of a span. `books`: the depth events of each slot up to the span's end."""
+def tape_of(
+    span: ColumnSpan, slots: Mapping[str, int], books: list[list[BookEvents]], reads: frozenset[int],
+    times: np.ndarray | None = None,
+) -> MarketTape:  # fmt: skip
+    """Builds the tape of a span. `books`: the depth events of each slot up to the span's end; `times`: TIMES of its events."""
     records: dict[Kind, _Records] = {kind: _Records(kind) for kind in (*MARKET_KINDS, Kind.depth)}
     parts = [_rows_of(columns, slots[columns.subject], records) for columns in span.subjects if columns.subject in slots]
     parts += [_book_rows(chunk, slot, records[Kind.depth]) for slot, chunks in enumerate(books) for chunk in chunks]
@@ -80,8 +110,26 @@ def tape_of(span: ColumnSpan, slots: Mapping[str, int], books: list[list[BookEve
     rows["seq_ns"] = np.maximum.accumulate(rows["seq_ns"])  # an image of a book has no time of its own
     quotes, trades, levels = (records[kind].all() for kind in (Kind.quote, Kind.trade, Kind.depth))
     market = MarketRows(rows, quotes, trades, levels)
-    stops = np.flatnonzero(rows["what"] == NOTHING)
-    return MarketTape(span, market, trigger_rows(market, reads), stops, {kind: records[kind].all() for kind in MARKET_KINDS})
+    wakes = rows["what"] == NOTHING
+    triggers, by_row = trigger_rows(market, reads), np.zeros(0, TIMES)
+    if times is not None:
+        by_row = np.zeros(len(rows), TIMES)
+        own = np.flatnonzero(np.isin(rows["seq"], times["seq"]))
+        by_row[own] = times[np.searchsorted(times["seq"], rows["seq"][own])]
+        with_lags(triggers, rows, by_row)
+        wakes |= (rows["what"] == TRADE) & (
+            rows["flags"] & UNCOUNTED != 0
+        )  # they may be the newest, and are none of its trades
+    others = {kind: records[kind].all() for kind in MARKET_KINDS}
+    return MarketTape(span, market, triggers, np.flatnonzero(wakes), others, by_row)
+
+
+def with_lags(triggers: np.ndarray, rows: np.ndarray, times: np.ndarray) -> None:
+    """Writes into rows of `trigger_rows` how late they came; what was fetched again later says nothing of that."""
+    known = (times["recv_ns"] != 0) & (times["venue_ns"] != 0) & (rows["flags"] & int(Flag.REPAIRED) == 0)
+    own = known & (triggers["what"] != trigger_kernel.SKIPPED)
+    triggers["slot"][own] = rows["slot"][own]
+    triggers["lag_ns"][own] = times["recv_ns"][own] - times["venue_ns"][own]
 
 
 class _Records:
@@ -135,7 +183,7 @@ def _book_rows(chunk: BookEvents, slot: int, levels: _Records) -> np.ndarray:
 def trigger_rows(market: MarketRows, reads: frozenset[int]) -> np.ndarray:
     """Builds the rows that triggers are held against, (n,) trigger_kernel.ROW, as nodes/executor/triggers.py does of events.
 
-    A change of a book is no event that an executor reads. How late data came is not in columns, so `lag_ns` is NO_LAG.
+    A change of a book is no event that an executor reads. How late data came is not in columns, so `lag_ns` is NO_LAG here.
     """
     rows, quotes, trades, _ = market
     out = np.zeros(len(rows), trigger_kernel.ROW)

@@ -1,16 +1,25 @@
 """What a backtest assumes of the venue and of the way to it."""
 
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tickmesh.bus.settings import ExchangeSettings
-from tickmesh.nodes.exchange.market.fees import SCHEDULES, Fees
+from tickmesh.bus.settings import ExchangeLimits, ExchangeSettings
+from tickmesh.nodes.exchange.market.fees import PPM, SCHEDULES, Fees
+from tickmesh.nodes.exchange.market.instruments import SPOT, USDM, spec, starting_amounts
 from tickmesh.nodes.exchange.market.latency import ConstantLatency, LatencyModel, read_latencies
+from tickmesh.nodes.exchange.orders.margin import LEVERAGE_DEFAULT, LEVERAGE_MAX
+from tickmesh.nodes.exchange.protocol import mantissa
 from tickmesh.storage.query.times import ReadError
 
 QUEUES = ("risk_averse", "probability_power", "probability_log")
 THROUGH = ("shown", "whole")
 RECORDED = "recorded"
+UNCHECKED = "unchecked"
+UNIT_EXPONENT = -8  # of amounts of an asset
+
+Amounts = Mapping[str, Mapping[str, int]]  # by venue, then asset: mantissas at 10^UNIT_EXPONENT
 
 
 class VenueTerms(NamedTuple):
@@ -20,8 +29,11 @@ class VenueTerms(NamedTuple):
     through  what an order gets that the other side reaches, or beyond which something trades: what was shown or traded there,
              or all of it ("whole")
     impact   what our orders took of a level is gone until the level's quantity changes
-    fees     parts per million of what a fill is worth
+    fees     parts per million of what a fill is worth; `usdm_fees`: of USD-M contracts
     latency  how long orders take to the venue, and its answers back
+    balances what the account at each venue begins with; None: no order is refused for want of it
+    leverage of USD-M contracts
+    order_limits  by venue: how many orders it takes; none for a venue that is not named
     """
 
     queue: str = "risk_averse"
@@ -29,15 +41,21 @@ class VenueTerms(NamedTuple):
     impact: bool = True
     fees: Fees = SCHEDULES["spot"]
     latency: LatencyModel = ConstantLatency(0.0, 0.0)
+    usdm_fees: Fees = Fees(200, 500)
+    balances: Amounts | None = None
+    leverage: int = LEVERAGE_DEFAULT
+    order_limits: Mapping[str, ExchangeLimits] = {}
 
     def checked(self) -> "VenueTerms":
         """Gives itself. Raises ReadError for a word that there is not, and for an impossible fee."""
         for name, seen, allowed in (("queue", self.queue, QUEUES), ("through", self.through, THROUGH)):
             if seen not in allowed:
                 raise ReadError(f"{name} = {seen!r} is unknown; there are {', '.join(allowed)}")
-        for rate in self.fees:
-            if not -1_000_000 < rate < 1_000_000:
-                raise ReadError(f"a fee of {rate} parts per million is impossible; allowed is less than the whole, 1000000")
+        for rate in (*self.fees, *self.usdm_fees):
+            if not -PPM < rate < PPM:
+                raise ReadError(f"a fee of {rate} parts per million is impossible; allowed is less than the whole, {PPM}")
+        if not 1 <= self.leverage <= LEVERAGE_MAX:
+            raise ReadError(f"leverage {self.leverage} is none; allowed are 1 to {LEVERAGE_MAX}")
         return self
 
 
@@ -52,6 +70,11 @@ def fees_of(text: str, exchange: ExchangeSettings) -> Fees:
         known = ", ".join(SCHEDULES)
         raise ReadError(f"fees {text!r} are none; allowed: {known}, or maker and taker in basis points like 2,5")
     return Fees(round(numbers[0] * 100), round(numbers[1] * 100))
+
+
+def usdm_fees_of(text: str, exchange: ExchangeSettings) -> Fees:
+    """`fees_of` for USD-M contracts, which have fees of their own in [exchange]. Raises ReadError."""
+    return fees_of(text, exchange) if text else Fees(exchange.usdm_maker_fee_ppm, exchange.usdm_taker_fee_ppm)
 
 
 def latency_of(text: str, exchange: ExchangeSettings, seed: int) -> LatencyModel:
@@ -76,9 +99,66 @@ def latency_of(text: str, exchange: ExchangeSettings, seed: int) -> LatencyModel
         raise ReadError(f"{path}: {error}") from None
 
 
+def balances_of(text: str, exchange: ExchangeSettings, subjects: Iterable[str]) -> Amounts | None:
+    """Reads what the accounts begin with: "" as the local exchange's ([exchange]), "unchecked" for None, or amounts.
+
+    Amounts are like `USDT=1000,BTC=0.5`, of every venue, or `binance.USDT=1000` of one; what is not named is not there.
+    Raises ReadError for what is none of these.
+    """
+    if text == UNCHECKED:
+        return None
+    out: dict[str, dict[str, int]] = {}
+    for subject in subjects:
+        venue, _, symbol = subject.partition(".")
+        base, quote = assets_of(subject)
+        own = out.setdefault(venue, {})
+        if text:
+            continue
+        if venue == USDM:
+            own[quote] = mantissa(exchange.usdm_wallet)
+        else:
+            own |= starting_amounts(spec(symbol, SPOT)._replace(base=base, quote=quote), exchange.balances)
+    for part in text.split(",") if text else ():
+        name, _, amount = part.strip().partition("=")
+        venue, dot, asset = name.rpartition(".")
+        try:
+            value = mantissa(amount)
+        except ValueError:
+            value = -1
+        if value < 0 or not asset or (dot and venue not in out):
+            raise ReadError(
+                f"balance {part.strip()!r} is none; allowed are amounts of at most 8 decimals like USDT=1000,BTC=0.5, those of "
+                f"one venue like {next(iter(out), SPOT)}.USDT=1000, or {UNCHECKED}"
+            )
+        for own in (out[venue],) if dot else out.values():
+            own[asset] = value
+    return out
+
+
+def order_limits_of(text: str, exchange: ExchangeSettings) -> Mapping[str, ExchangeLimits]:
+    """Reads how many orders the venues take: "" as the local exchange does ([exchange]), "unchecked": any. Raises ReadError."""
+    if text not in ("", UNCHECKED):
+        raise ReadError(
+            f"order limits {text!r} are none; allowed are {UNCHECKED}, or nothing: those of [exchange] in mesh.toml"
+        )
+    return {} if text else {SPOT: exchange.limits, USDM: exchange.usdm_limits}
+
+
+def assets_of(subject: str) -> tuple[str, str]:
+    """The base and the quote asset of an instrument, by its symbol: `binance.BTCUSDT`, `kraken.BTC/USD`, `okx.BTC-USDT`."""
+    symbol = subject.partition(".")[2].partition("_")[0]  # of a dated future, whose delivery date follows
+    for mark in ("/", "-"):
+        if mark in symbol:
+            base, quote = symbol.split(mark)[:2]
+            return base, quote
+    known = spec(symbol)
+    return known.base, known.quote
+
+
 def _numbers(text: str) -> list[float]:
-    """The numbers of a text with commas; none where something else is in it."""
+    """The numbers of a text with commas; none where something else is in it, or no end."""
     try:
-        return [float(word) for word in text.split(",")]
+        found = [float(word) for word in text.split(",")]
     except ValueError:
         return []
+    return found if all(math.isfinite(one) for one in found) else []

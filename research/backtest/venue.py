@@ -6,16 +6,8 @@ import numpy as np
 
 from tickmesh.research.backtest import venue_kernel
 from tickmesh.research.backtest.terms import VenueTerms
-from tickmesh.research.backtest.venue_kernel import (
-    LEVELS,
-    QUOTED,
-    REPORT,
-    RESTING,
-    RULES,
-    TAKEN_LEVEL,
-    UNITS,
-    VenueArrays,
-)
+from tickmesh.research.backtest.venue_arrays import QUOTED, REPORT, RESTING, RULES, TAKEN_LEVEL, UNITS, VenueArrays
+from tickmesh.research.backtest.venue_kernel import LEVELS
 from tickmesh.storage.books.arrays import CAPACITY, BookArrays, best, empty_book, grown
 
 MODELS = {
@@ -121,6 +113,11 @@ class ColumnVenue:
             more[: len(self._venue.orders)] = self._venue.orders
             self._venue = self._venue._replace(orders=more)
         return self._taken(venue_kernel.enter(self._venue, order, slot, side, order_type, force, price, lots, self._reports))
+
+    def reachable(self, slot: int, side: int, lots: int) -> list[tuple[int, int]]:
+        """What a market order would get now: (price, lots) level by level."""
+        levels = int(venue_kernel.reachable(self._venue, slot, side, lots))
+        return [(price, got) for price, got in self._venue.reached[:levels].tolist()]
 
     def cut(self, order: int, lots: int) -> int:
         """Takes so much off a resting order; all of it: it is out. Gives what is left of it, −1 where it is not in the book."""

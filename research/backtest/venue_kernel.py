@@ -5,25 +5,28 @@ that shrinks by more than was traded has lost orders, ahead or behind, as the mo
 the sources). An order whose price the other side reaches, or beyond which something traded, is filled as far as there was
 quantity (`THROUGH_WHOLE`: as a whole). Quantities and prices are mantissas, positions floats of the same unit.
 
-The functions of storage/books/arrays.py are part of the machine code. Numba's cache looks at this file alone, so only what is
-called from Python is kept there, under a key with its last argument: a hash of both files.
+The functions of storage/books/arrays.py and the dtypes of venue_arrays.py are part of the machine code. Numba's cache looks at
+this file alone, so only what is called from Python is kept there, under a key with its last argument: a hash of those files.
 """
 
 import math
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 from tickmesh.bus.kernel_cache import go_on_without_room
 from tickmesh.bus.schema import Flag
+from tickmesh.research.backtest import venue_arrays
+from tickmesh.research.backtest.venue_arrays import VenueArrays
 from tickmesh.storage.books import arrays
 from tickmesh.storage.books.arrays import BookArrays, apply, best, has_room, lots_at, top
 
 go_on_without_room()
-SOURCES = int(sha256(Path(arrays.__file__).read_bytes()).hexdigest()[:15], 16)  # part of the key of the compiled code
+_FILES = b"".join(Path(one).read_bytes() for one in (arrays.__file__, venue_arrays.__file__))
+SOURCES = int(sha256(_FILES).hexdigest()[:15], 16)  # part of the key of the compiled code
 NOTHING, QUOTE, TRADE, BOOK = range(4)  # what of a row counts at a venue
 BID, ASK = 0, 1
 UNCOUNTED = int(Flag.REPAIRED | Flag.OFF_BOOK)
@@ -34,47 +37,6 @@ ACCEPTED, FILLED, EXPIRED, REJECTED = range(4)  # what a report says
 UNKNOWN = -1  # a quantity that nothing has shown yet
 LEVELS = 1024  # of the other side that one order can reach
 OPEN, TAKEN = 0, 1  # places in `counts`
-
-# One event of the market: the fields of arrays.EVENT, its instrument's number, and what of it counts.
-MARKET_ROW = np.dtype(
-    [
-        ("seq", "<i8"), ("seq_ns", "<i8"), ("last_id", "<i8"), ("venue_ns", "<i8"), ("first", "<i8"), ("count", "<i8"),
-        ("flags", "<i4"), ("kind", "<i4"), ("slot", "<i4"), ("what", "<i4"),
-    ]
-)  # fmt: skip
-# A resting order. `level`: its level's quantity when it was last looked at, `as_of` the update id of that.
-RESTING = np.dtype(
-    [(name, "<i8") for name in ("order", "slot", "side", "price", "left", "level", "as_of", "traded")] + [("ahead", "<f8")]
-)
-QUOTED = np.dtype([(name, "<i8") for name in ("ahead", "id", "bid", "bid_lots", "ask", "ask_lots")])  # ahead: of the book
-TAKEN_LEVEL = np.dtype([(name, "<i8") for name in ("slot", "side", "price", "lots", "level")])  # what our orders took of it
-REPORT = np.dtype([(name, "<i8") for name in ("what", "order", "price", "lots", "left", "maker")])
-RULES = np.dtype([("model", "<i8"), ("exponent", "<f8"), ("whole", "<i8"), ("impact", "<i8")])
-UNITS = np.dtype([("lot", "<i8"), ("unit", "<f8")])  # least step of a fill, and what one mantissa is worth
-
-
-class VenueArrays(NamedTuple):
-    """S instruments' books (storage/books/arrays.py, one behind the other) and our orders in them.
-
-    heads (S,), sides (S, 2), lots (S, 2, width), far_keys and far_lots (S, 2, capacity); quoted (S,) QUOTED; units (S,) UNITS;
-    rules (1,) RULES; orders (n,) RESTING, in order of slot, side, price from the best, age; taken (m,) TAKEN_LEVEL; counts
-    (2,) i8: how many of both there are; reached: (LEVELS, 2) i8, scratch; prices, quantities: (LEVELS,) i8, scratch.
-    """
-
-    heads: np.ndarray
-    sides: np.ndarray
-    lots: np.ndarray
-    far_keys: np.ndarray
-    far_lots: np.ndarray
-    quoted: np.ndarray
-    units: np.ndarray
-    rules: np.ndarray
-    orders: np.ndarray
-    taken: np.ndarray
-    counts: np.ndarray
-    reached: np.ndarray
-    prices: np.ndarray
-    quantities: np.ndarray
 
 
 @njit(nogil=True)
@@ -110,20 +72,33 @@ def taken_at(venue: VenueArrays, slot: Any, side: Any, price: Any, level: Any) -
     for i in range(venue.counts[TAKEN]):
         one = venue.taken[i]
         if one.slot == slot and one.side == side and one.price == price:
-            return min(one.lots, level) if one.level == level else 0
+            return min(one.lots, level)
     return 0
 
 
 @njit(nogil=True)
+def forget(venue: VenueArrays, slot: Any) -> None:
+    """What was taken of a level is forgotten as soon as that shows another quantity: those who stand there now are others."""
+    kept = 0
+    for i in range(venue.counts[TAKEN]):
+        one = venue.taken[i]
+        if one.slot != slot or shown(venue, slot, one.side, one.price) == one.level:
+            if kept != i:
+                venue.taken[kept] = one
+            kept += 1
+    venue.counts[TAKEN] = kept
+
+
+@njit(nogil=True)
 def take(venue: VenueArrays, slot: Any, side: Any, price: Any, lots: Any) -> None:
-    if venue.rules[0].impact == 0:
+    """Remembers what an order of ours took of a level, until `forget` finds it changed; not where nobody asks."""
+    if venue.rules[0].impact == 0 and venue.rules[0].whole != 0:
         return
     level, n = shown(venue, slot, side, price), venue.counts[TAKEN]
     for i in range(n):
         one = venue.taken[i]
         if one.slot == slot and one.side == side and one.price == price:
-            one.lots = lots + (one.lots if one.level == level else 0)
-            one.level = level
+            one.lots += lots
             return
     if n == len(venue.taken):  # the oldest is the likeliest to have changed
         for i in range(1, n):
@@ -135,8 +110,10 @@ def take(venue: VenueArrays, slot: Any, side: Any, price: Any, lots: Any) -> Non
 
 
 @njit(nogil=True)
-def reach(venue: VenueArrays, slot: Any, side: Any, limit: Any, any_price: Any, wanted: Any) -> Any:
-    """Writes into `reached` what an order of `side` gets of the other side: (price, lots); gives (levels, lots in all)."""
+def reach(venue: VenueArrays, slot: Any, side: Any, limit: Any, any_price: Any, wanted: Any, once: Any) -> Any:
+    """Writes into `reached` what an order of `side` gets of the other side: (price, lots); gives (levels, lots in all).
+
+    `once`: what our orders took of a level is not there again."""
     other, n, total, first = -side, 0, 0, 0
     levels = 0
     if venue.quoted[slot].ahead:
@@ -159,7 +136,9 @@ def reach(venue: VenueArrays, slot: Any, side: Any, limit: Any, any_price: Any, 
         if total >= wanted or (not any_price and (price - limit) * side > 0):
             break
         lots = venue.quantities[i]
-        lots = min(lots - taken_at(venue, slot, other, price, lots), wanted - total)
+        if once:
+            lots -= taken_at(venue, slot, other, price, lots)
+        lots = min(lots, wanted - total)
         if lots > 0:
             venue.reached[n, 0], venue.reached[n, 1] = price, lots
             total += lots
@@ -222,12 +201,15 @@ def follow(venue: VenueArrays, slot: Any, row: Any, levels: np.ndarray) -> None:
 
 @njit(nogil=True)
 def touched(venue: VenueArrays, slot: Any, reports: np.ndarray, n: Any) -> Any:
-    """Fills our orders that the other side has reached."""
-    i = 0
+    """Fills our orders that the other side has reached.
+
+    Without impact an order that arrives gets what others have taken; but one that rests, crossed, gets a level once, not again
+    with each row that finds it so."""
+    i, once = 0, venue.rules[0].impact != 0 or venue.rules[0].whole == 0
     while i < venue.counts[OPEN]:
         order = venue.orders[i]
         if order.slot == slot:
-            levels, total = reach(venue, slot, order.side, order.price, False, order.left)
+            levels, total = reach(venue, slot, order.side, order.price, False, order.left, once)
             for j in range(levels):
                 take(venue, slot, -order.side, venue.reached[j, 0], venue.reached[j, 1])
             if total and venue.rules[0].whole:
@@ -315,6 +297,8 @@ def pass_rows(
                 continue
             q = venue.quoted[slot]
             q.ahead = q.id > book.head[0].last_update_id or (not book.head[0].valid and q.bid + q.ask != 0)
+            if venue.counts[TAKEN]:
+                forget(venue, slot)
             if venue.counts[OPEN]:
                 follow(venue, slot, row, levels)
         elif row.what == QUOTE:
@@ -323,6 +307,8 @@ def pass_rows(
             q.id, q.bid, q.bid_lots = quote.update_id, quote.bid_ticks, quote.bid_lots
             q.ask, q.ask_lots = quote.ask_ticks, quote.ask_lots
             q.ahead = not head.valid or q.id == 0 or q.id > head.last_update_id
+            if venue.counts[TAKEN]:
+                forget(venue, slot)
         elif row.flags & UNCOUNTED == 0 and venue.counts[OPEN]:
             for i in range(row.first, row.first + row.count):
                 n = traded(venue, slot, trades[i], reports, n)
@@ -340,7 +326,7 @@ def enter(
 ) -> Any:  # fmt: skip
     """An order arrives: gives how many reports it has caused; what is left of one that rests joins its queue."""
     any_price = order_type == MARKET
-    levels, total = reach(venue, slot, side, price, any_price, lots)
+    levels, total = reach(venue, slot, side, price, any_price, lots, venue.rules[0].impact != 0)
     if order_type == LIMIT_MAKER and levels:
         return report(reports, 0, REJECTED, order, price, 0, lots, 0)
     rests = order_type != MARKET and force == GTC
@@ -375,6 +361,12 @@ def enter(
         one.as_of = max(one.as_of, q.id)
     venue.counts[OPEN] += 1
     return n
+
+
+@njit(nogil=True, cache=True)
+def reachable(venue: VenueArrays, slot: Any, side: Any, wanted: Any, sources: int = SOURCES) -> Any:
+    """Writes into `reached` what a market order would get now, (price, lots); gives how many levels."""
+    return reach(venue, slot, side, 0, True, wanted, venue.rules[0].impact != 0)[0]
 
 
 @njit(nogil=True, cache=True)

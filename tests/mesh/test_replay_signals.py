@@ -126,6 +126,21 @@ def test_what_is_not_said_yet_is_no_difference_and_counted(mesh):
     assert answer["ok"] and sum(verdict["unsaid"] for verdict in answer["models"].values()) == 1
 
 
+def test_a_model_that_hangs_in_silence_is_a_difference_a_restart_is_none(mesh, capsys):
+    """What model-imbalance published last is not there any more: for longer than is allowed, or not."""
+    config, raws = mesh
+    events = [decode(raw) for raw in raws]
+    own = [event.seq for event in events if event.producer == "model-imbalance" and event.kind == Kind.signal]
+    hung = [event for event in events if event.producer != "model-imbalance" or event.seq < own[-20] or event.kind == Kind.run]
+    lacking = replay.compare(config, hung)["models"]["imbalance"]  # the executor differs: it had those signals
+    assert lacking["unsaid"] == 20 and lacking["first_difference"] is None and lacking["ok"] and not lacking["silent"]
+    answer = replay.compare(config, hung, silence_max_s=lacking["silent_s"] - 0.001)
+    verdict = answer["models"]["imbalance"]
+    assert verdict["silent"] and not verdict["ok"] and verdict["first_difference"] is None and lacking["silent_s"] > 0.1
+    show(answer)
+    assert "it hung, or was stopped; --silence-max" in capsys.readouterr().out.replace("\n", " ")
+
+
 def test_a_model_that_never_spoke_is_a_difference(mesh):
     config, raws = mesh
     events = [event for event in map(decode, raws) if event.producer != "model-flow"]

@@ -7,7 +7,7 @@ import numpy as np
 
 from tests.support.stored import Market, write_log
 from tickmesh.bus.config import Config
-from tickmesh.bus.schema import DTYPES, QUOTE, GapState, Kind
+from tickmesh.bus.schema import DTYPES, QUOTE, Flag, GapState, Kind
 from tickmesh.bus.settings import Instrument, Mesh
 from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings
 from tickmesh.bus.wire import encode
@@ -28,8 +28,10 @@ DEFINITION = (-1, -3, 1, 1, 1, 0, 0)  # prices in tenths, quantities in thousand
 class RandomMarket:
     """Events of some instruments by a seed: each has a book of which everything that changes is said."""
 
-    def __init__(self, seed: int, subjects: tuple[str, ...] = SUBJECTS):
+    def __init__(self, seed: int, subjects: tuple[str, ...] = SUBJECTS, late: bool = False):
+        """`late`: quotes and trades say when they came and were, up to 30 ms apart."""
         self._pick, self._market = random.Random(seed), Market()
+        self._late = random.Random(seed) if late else None
         self._subjects = subjects
         self._middles = dict.fromkeys(subjects, MIDDLE)
         self._books: dict[str, dict[int, int]] = {subject: {} for subject in subjects}
@@ -65,6 +67,14 @@ class RandomMarket:
             record["state"] = GapState.repaired
             self.raws.append(self._market.event(Kind.gap, subject, record, producer=b"sequencer"))
 
+    def _times(self) -> dict[str, int]:
+        """When an event was and came."""
+        if self._late is None:
+            return {}
+        recv_ns = self._market.seq_ns
+        fetched = {"flags": Flag.REPAIRED} if self._late.random() < 0.3 else {}
+        return {"recv_ns": recv_ns, "venue_ns": recv_ns - self._late.randrange(30) * MS} | fetched
+
     def _step(self) -> int:
         return self._pick.choice((0, 1, 3, 20, 20, 90, 400)) * MS + self._pick.randrange(1000)
 
@@ -90,7 +100,7 @@ class RandomMarket:
         bid, ask = self._middles[subject] - 1, self._middles[subject] + 1
         book = self._books[subject]
         record = np.array([(update or self._market.seq, bid, book[bid], ask, -book[ask], 0)], QUOTE)
-        self.raws.append(self._market.event(Kind.quote, subject, record, step_ns=self._step()))
+        self.raws.append(self._market.event(Kind.quote, subject, record, step_ns=self._step(), **self._times()))
 
     def _trade(self, subject: str) -> None:
         side = self._pick.choice((1, -1))
@@ -98,7 +108,10 @@ class RandomMarket:
         rows["price_ticks"] = [self._middles[subject] + side * (1 + (self._pick.random() < 0.2)) for _ in rows]
         rows["quantity_lots"] = [self._pick.randrange(1, 60) for _ in rows]
         rows["side"] = side
-        self.raws.append(self._market.event(Kind.trade, subject, rows, step_ns=self._step()))
+        times = self._times()
+        if self._late is not None and self._late.random() < 0.1:
+            times["flags"] = Flag.OFF_BOOK
+        self.raws.append(self._market.event(Kind.trade, subject, rows, step_ns=self._step(), **times))
 
 
 class RandomSignals:
@@ -164,5 +177,6 @@ def course(
     out = BacktestCourse(step, [NamedModel("model-m", signals)], SUBJECTS, names, terms, span_ns, every_event)
     out.keeps_answers = True
     start = span_ns[0] or None
-    out.run(tapes(config, SUBJECTS, signals.kinds, step.reads, start, span_ns[1]))
+    late = any(one.execution.venue_lag_max_ms for one in config.strategies_resolved)
+    out.run(tapes(config, SUBJECTS, signals.kinds, step.reads, start, span_ns[1], late))
     return out

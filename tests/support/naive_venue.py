@@ -12,7 +12,7 @@ class NaiveVenue:
         self.book_id = 0
         self.quote = None  # (id, {side: (price, lots)})
         self.orders = []
-        self.taken = {}  # (side, price) → (lots, of a level of so many)
+        self.taken = {}  # (side, price) → (lots, of a level of so many), until that shows another quantity
         self.reports = []
 
     # What is shown
@@ -38,24 +38,24 @@ class NaiveVenue:
                 known = {price: there for price, there in known.items() if (top - price) * side > 0} | {top: lots}
         return sorted(known.items(), key=lambda one: -one[0] * side)
 
-    def available(self, side, limit=None):
-        """(price, lots) of a side that our orders have not taken, down to a price."""
+    def available(self, side, limit=None, once=True):
+        """(price, lots) of a side, down to a price; `once`: that our orders have not taken."""
         out = []
         for price, lots in self.levels(side):
             if limit is not None and (limit - price) * side > 0:
                 break
-            got, of = self.taken.get((side, price), (0, None))
-            left = lots - (min(got, lots) if of == lots else 0)
+            left = lots - (self.taken.get((side, price), (0, 0))[0] if once else 0)
             if left > 0:
                 out.append((price, left))
         return out
 
     def take(self, side, price, lots):
         """An order of ours takes from a level."""
-        level = self.shown(side, price)
-        got, of = self.taken.get((side, price), (0, None))
-        if self.impact:
-            self.taken[side, price] = (lots + (got if of == level else 0), level)
+        self.taken[side, price] = (self.taken.get((side, price), (0, 0))[0] + lots, self.shown(side, price))
+
+    def forget(self):
+        """Levels that have changed are whole again."""
+        self.taken = {level: one for level, one in self.taken.items() if self.shown(*level) == one[1]}
 
     # What happens
 
@@ -70,6 +70,7 @@ class NaiveVenue:
             self.book[side].pop(price, None)
             if lots:
                 self.book[side][price] = lots
+        self.forget()
         named = {(side, price) for price, _, side in levels}
         for order in self.orders:
             if update > order["as_of"]:
@@ -80,6 +81,7 @@ class NaiveVenue:
     def lose(self):
         """A gap: there is no book."""
         self.book = None
+        self.forget()
         self.cross()
 
     def move(self, order, after, named):
@@ -102,13 +104,14 @@ class NaiveVenue:
     def see_quote(self, update, bid, bid_lots, ask, ask_lots):
         """The best prices."""
         self.quote = (update, {1: (bid, bid_lots), -1: (ask, ask_lots)})
+        self.forget()
         self.cross()
 
     def cross(self):
         """Our orders that the other side has reached."""
         for order in list(self.orders):
             got = 0
-            for price, lots in self.available(-order["side"], order["price"]):
+            for price, lots in self.available(-order["side"], order["price"], self.impact or not self.whole):
                 part = min(lots, order["left"] - got)
                 if part:
                     self.take(-order["side"], price, part)
@@ -147,7 +150,7 @@ class NaiveVenue:
 
     def enter(self, number, side, kind, force, price, lots):
         """An order arrives. kind: limit, market, limit_maker; force: gtc, ioc, fok."""
-        reachable = self.available(-side, None if kind == "market" else price)
+        reachable = self.available(-side, None if kind == "market" else price, self.impact)
         order = {"order": number, "side": side, "price": price, "left": lots, "traded": 0}
         if kind == "limit_maker" and reachable:
             self.reports.append(("rejected", number, price, 0, lots, False))

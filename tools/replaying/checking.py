@@ -17,7 +17,7 @@ from tickmesh.storage.columns.span import ColumnSpan
 from tickmesh.tools import terminal
 from tickmesh.tools.replaying.divergence import Diverged, inputs, readable
 from tickmesh.tools.replaying.identities import EXECUTOR, Identity, StepMaker, changed, present, recorded
-from tickmesh.tools.replaying.recording import RecordedEvents, of_kinds
+from tickmesh.tools.replaying.recording import RecordedEvents, of_kinds, running_s
 from tickmesh.tools.replaying.steps import DERIVED, Faults, Published, kinds_of, run_on_columns, run_steps
 from tickmesh.tools.replaying.stretches import (
     BEFORE_ALL,
@@ -32,12 +32,14 @@ from tickmesh.tools.replaying.stretches import (
 )
 
 SPOKEN = (Kind.run, *DERIVED)
+SILENCE_MAX_S = 60.0  # a restart, with its replay, takes a fraction of it; what hangs is restarted by a sentinel long before
 
 
 class Checked(NamedTuple):
     """A stretch and what came of it. `now`: compared with the present step; `then`: with the one that its `run` event names.
 
-    One of them is None, or both: `why_not` says why it is compared with none.
+    One of them is None, or both: `why_not` says why it is compared with none. `silent_s`: how long before its end, in seconds
+    of the log, the first event lies to which it had an answer that it did not publish; 0 where there is none.
     """
 
     stretch: Stretch
@@ -45,6 +47,7 @@ class Checked(NamedTuple):
     then: StretchComparison | None
     why_not: str
     changes: list[str]
+    silent_s: float
 
     @property
     def judged(self) -> StretchComparison | None:
@@ -56,13 +59,15 @@ class ReplayCheck:
     """Steps of mesh.toml, and of the `run` events there are, over a recording; and what the same nodes published live.
 
     `only`: names of models, and `executor`; none for all. `batch`: events are given in lists of so many; None: as columns.
+    `silence_max_s`: whoever had something to publish for longer, by the log, and did not, has hung, or was stopped.
     """
 
     def __init__(
         self, config: Config, recording: RecordedEvents, batch: int | None, part: ReplayedPart = WHOLE,
-        only: Sequence[str] = (),
+        only: Sequence[str] = (), silence_max_s: float = SILENCE_MAX_S,
     ):  # fmt: skip
         self.config, self.recording, self.batch, self.part = config, recording, batch, part
+        self.silence_max_s = silence_max_s
         self.faults: Faults = {}
         self.lives: dict[str, LiveOutput] = {}
         self.makers: dict[str, StepMaker] = {}  # by label: the node's name for the present step, else `_label`
@@ -161,7 +166,7 @@ class ReplayCheck:
         verdicts = {node: self._verdict(node, found) for node, found in checked.items()}
         for label, fault in self.faults.items():
             node = label.partition(" ")[0]
-            none = verdicts.get(node, _verdict_of([], True))
+            none = verdicts.get(node, _verdict_of([], True, self.silence_max_s))
             verdicts[node] = none | {"ok": False, "fault": fault, "first_difference": None}
         models = {node.removeprefix("model-"): one for node, one in verdicts.items() if node != EXECUTOR}
         diverged = self._diverged(checked)
@@ -188,12 +193,24 @@ class ReplayCheck:
             if not is_present and label in self.makers:
                 then = compare_stretch(stretch, self.replayed[label], following)
             changes = [] if is_present or stretch.identity is None else changed(stretch.identity, live.present)
-            out.append(Checked(stretch, now, then, self.refused.get(label, "") if not is_present else "", changes))
+            why_not = self.refused.get(label, "") if not is_present else ""
+            silent_s = self._silent_s(now or then, following)
+            out.append(Checked(stretch, now, then, why_not, changes, silent_s))
         return out
+
+    def _silent_s(self, judged: StretchComparison | None, following: Stretch | None) -> float:
+        """How long a node had something to publish and did not: until its next `run` event, or the end of what is replayed.
+
+        A time in which the mesh was down is not counted."""
+        if judged is None or not judged.unpublished:
+            return 0.0
+        end = following.run_seq if following is not None else self.last_seq
+        return running_s(self.recording, judged.unpublished_from, end)
 
     def _verdict(self, node: str, found: list[Checked]) -> terminal.JsonObject:
         silent = self.lives[node].last == BEFORE_ALL
-        return _verdict_of(found, not silent or not any(one.judged and one.judged.replayed for one in found))
+        has_spoken = not silent or not any(one.judged and one.judged.replayed for one in found)
+        return _verdict_of(found, has_spoken, self.silence_max_s)
 
     def _diverged(self, checked: dict[str, list[Checked]]) -> Diverged | None:
         """The difference that comes first in the log, of whatever node."""
@@ -231,11 +248,13 @@ def _first(stretches: list[Checked]) -> Difference | None:
     return next((one.judged.difference for one in stretches if one.judged is not None and one.judged.difference), None)
 
 
-def _verdict_of(found: list[Checked], has_spoken: bool) -> terminal.JsonObject:
+def _verdict_of(found: list[Checked], has_spoken: bool, silence_max_s: float) -> terminal.JsonObject:
     """
     live, replayed     how many there are to compare
     equal              how many are the same in cause_seq, k, instrument and every byte
     unsaid             replayed ones after the last live one: the log ends before the node published them
+    silent_s           for how long, by the log, it had published nothing of those; `silent`: longer than is allowed, so it is a
+                       difference
     twice              live ones that were published more than once
     other              live ones of other code, or of settings that cannot be made again, which are not compared
     same_code          what ran last was this code with these parameters
@@ -244,13 +263,16 @@ def _verdict_of(found: list[Checked], has_spoken: bool) -> terminal.JsonObject:
     """
     judged = [one.judged for one in found if one.judged is not None]
     different = _first(found)
+    silent_s = max((one.silent_s for one in found), default=0.0)
     return {
-        "ok": has_spoken and all(one.is_equal for one in judged),
+        "ok": has_spoken and silent_s <= silence_max_s and all(one.is_equal for one in judged),
         "live": sum(one.live for one in judged),
         "replayed": sum(one.replayed for one in judged),
         "equal": sum(one.equal for one in judged),
         "unsaid": sum(one.unpublished for one in judged),
         "unsaid_from": next((one.unpublished_from for one in judged if one.unpublished), 0),
+        "silent_s": silent_s,
+        "silent": silent_s > silence_max_s,
         "twice": sum(one.twice for one in judged),
         "other": sum(len(one.stretch.published) for one in found if one.judged is None),
         "same_code": not found or not found[-1].changes,

@@ -9,6 +9,7 @@ from tickmesh.bus.wire import Event
 from tickmesh.storage.columns.span import ColumnSpan
 
 SOURCES = ("all", "log", "archive")  # all: the archive, then the log
+STILL_NS = 1_000_000_000  # a sequencer that runs says every 100 ms what time it is
 
 
 class RecordedEvents(Protocol):
@@ -112,6 +113,15 @@ def seq_at(recording: RecordedEvents, ns: int) -> int:
         else:
             low = middle
     return low
+
+
+def running_s(recording: RecordedEvents, first: int, last: int) -> float:
+    """Seconds from the event `first` to the event `last` in which a mesh ran: of a longer silence STILL_NS counts."""
+    ns, before_ns = 0, None
+    for event in recording.events(first - 1, last):
+        ns += min(event.seq_ns - before_ns, STILL_NS) if before_ns is not None else 0
+        before_ns = event.seq_ns
+    return ns / 1e9
 
 
 def rows_before(

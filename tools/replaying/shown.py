@@ -18,6 +18,10 @@ def show(result: JsonObject) -> None:
         more += f", {one['twice']} published twice" if one["twice"] else ""
         more += f", {one['other']} not compared" if one["other"] else ""
         _line(f"  {name:<12} {word}: {one['equal']} of {one['live']} live ones equal{more}")
+        if one["silent"]:
+            seconds = f"{one['silent_s']:,.1f} s"
+            _line(f"    it had something to publish for {seconds} before its next start, or the end, and did not:")
+            _line(f"    it hung, or was stopped; --silence-max {one['silent_s'] + 1:.0f} allows that much")
         if "fault" in one:
             _line(f"    it cannot run to the end: {one['fault']}")
         for stretch in one["stretches"]:

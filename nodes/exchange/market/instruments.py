@@ -1,5 +1,6 @@
 """What the local venue knows of its instruments: assets, steps, and where a synthetic market starts."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from tickmesh.bus.settings import LOCAL_VENUES
@@ -83,6 +84,13 @@ def spec(symbol: str, venue: str = SPOT) -> InstrumentSpec:
     return made._replace(
         venue=venue, notional_filter="MIN_NOTIONAL", price_decimals=_decimals(tick), quantity_decimals=_decimals(lot)
     )
+
+
+def starting_amounts(known: InstrumentSpec, stated: Mapping[str, str]) -> dict[str, int]:
+    """What an account begins with for one instrument, by asset: a useful amount of both, and what is `stated`. Mantissas."""
+    base = "100" if known.start >= 100 * UNIT else "1000000"
+    amounts = {known.base: base, known.quote: "10000000", **stated}
+    return {asset: mantissa(amount) for asset, amount in amounts.items()}
 
 
 def _decimals(step: str) -> int:

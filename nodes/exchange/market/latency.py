@@ -5,6 +5,7 @@ holds the latency of its own feed; that of orders has to be added, or a model th
 one could have had. Pure: time and chance come from outside or from a seed.
 """
 
+import math
 import random
 from bisect import bisect_right
 from typing import NamedTuple, Protocol
@@ -72,6 +73,9 @@ class InterpolatedLatency:
 def read_latencies(text: str, seed: int) -> LatencyModel:
     """Reads rows of `entry_ms,response_ms` (drawn from) or `time_ns,entry_ms,response_ms` (interpolated). Raises ValueError."""
     rows = [line.replace(",", " ").split() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    for row in rows:
+        if wrong := [word for word in row[-2:] if not 0.0 <= float(word) < math.inf]:
+            raise ValueError(f"a latency of {wrong[0]} ms is none; 0 or more is allowed")
     widths = {len(row) for row in rows}
     if widths == {2}:
         return SampledLatency([(float(a), float(b)) for a, b in rows], seed)

@@ -171,6 +171,29 @@ def test_a_part_of_the_recording_is_traded_with_the_books_of_before(root):
     assert len(tm.backtest(root, end=middle).orders) < len(whole.orders)
 
 
+def test_a_warm_up_trades_nothing_and_makes_up_for_the_past_that_a_model_needs(root):
+    start = int(
+        tm.backtest(root).orders["sent_ns"][0]
+    )  # the time of a signal, of which a model that begins there knows nothing
+    cold, warm, as_whole = (tm.backtest(root, start=start, warm_up=text) for text in ("0s", "1h", ""))
+    assert all(one.start_ns >= start and (one.orders["sent_ns"] >= start).all() for one in (cold, warm))
+    assert cold.settings["signals"] < warm.settings["signals"] == as_whole.settings["signals"]
+    assert any("model-honest depends on all of the past, and had a warm-up of 1h" in line for line in warm.coverage)
+
+
+def test_the_settings_say_what_a_report_needs(root):
+    result = tm.backtest(root, balances="BTC=0.01,USDT=100000")
+    trades = {name: tm.open(root).trades(name, gaps="ignore").to_pandas() for name in SUBJECTS}
+    notional = {name: float((rows["price"] * rows["quantity"]).sum()) for name, rows in trades.items()}
+    assert result.settings["market_volume"] == pytest.approx(notional)
+    assert result.settings["quote_currency"] == dict.fromkeys(SUBJECTS, "USDT")
+    assert "Account has insufficient balance for requested action." in result.settings["rejected"]
+    lots = result.fills["side"] * result.fills["quantity"]
+    for place, held in enumerate((0.01, 0.0)):
+        own = result.fills["instrument"] == place
+        assert (held + np.cumsum(lots[own])).min() > -1e-9, "nothing is sold that is not there"
+
+
 def test_a_model_that_fails_is_said_with_file_and_line(root):
     done = mesh_here(root, "backtest", "--strategy", "failing")
     line = next(n for n, text in enumerate(KERNEL.splitlines(), 1) if "1 // int" in text)
@@ -188,6 +211,8 @@ def test_a_model_that_fails_is_said_with_file_and_line(root):
         ({"latency": "recorded"}, "no order on binance.BTCUSDT, binance.ETHUSDT was recorded"),
         ({"start": "2024-08-10", "end": "2024-08-09"}, "the end has to be after the start"),
         ({"start": "2030-01-01"}, "nothing is recorded from 2030-01-01 to None that could be traded"),
+        ({"start": "2024-08-09", "warm_up": "long"}, "a warm-up of 'long' is none; allowed are 30s"),
+        ({"warm_up": "1h"}, "a warm-up of 1h lies before the start, and none is given; give one"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(root, said, sentence):
@@ -205,9 +230,15 @@ def test_the_command_says_first_what_is_missing(root):
 
 def test_the_command_keeps_a_result_and_writes_its_report(root):
     kept, page = root / "kept.npz", root / "page.html"
-    done = mesh_here(root, "backtest", "--latency", "1", "--save", kept, "--html", page, "--json")
+    given = {"balances": "USDT=1", "leverage": "5", "order-limits": "unchecked", "warm-up": "30s", "start": "2024-08-09"}
+    terms = [f"--{name}={value}" for name, value in given.items()]
+    done = mesh_here(root, "backtest", "--latency", "1", *terms, "--save", kept, "--html", page, "--json")
     assert done.returncode == 0, done.stderr
     orders = sum(row["orders"] for row in json.loads(done.stdout)["rows"])
+    settings = stored(kept).settings
+    assert settings["rejected"] == {"Account has insufficient balance for requested action.": orders}
+    said = [settings[name] for name in ("balances", "leverage", "order_limits", "warm_up")]
+    assert said == ["USDT=1", 5, "unchecked", "30s"]
     assert len(stored(kept).orders) == orders > 0 and page.read_text().startswith("<!doctype html>")
     refused = mesh_here(root, "backtest", "--save", root / "no" / "such.npz")
     assert refused.returncode == 1 and "no" in refused.stderr and "Traceback" not in refused.stderr

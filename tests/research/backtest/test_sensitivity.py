@@ -16,7 +16,8 @@ from tickmesh.research.backtest.stored import ResultError
 
 MADE = {
     f"{delay} ms": dataclasses.replace(
-        random_result(delay), settings={"latency": {"order_ms": delay, "from": "log"}, "fee": 0.1}
+        random_result(delay),
+        settings={"latency": {"order_ms": delay, "from": "log"}, "fee": 0.1, "wakes": delay, "refused": {"rate": delay}},
     )
     for delay in (1, 2, 3)
 }

@@ -11,7 +11,8 @@ from tickmesh.bus.schema import DEPTH, QUOTE, TRADE, Flag, Kind
 from tickmesh.research.backtest import venue_kernel
 from tickmesh.research.backtest.terms import VenueTerms
 from tickmesh.research.backtest.venue import ColumnVenue, MarketRows
-from tickmesh.research.backtest.venue_kernel import BOOK, MARKET_ROW
+from tickmesh.research.backtest.venue_arrays import MARKET_ROW
+from tickmesh.research.backtest.venue_kernel import BOOK
 
 WORDS = {
     venue_kernel.ACCEPTED: "accepted", venue_kernel.FILLED: "filled", venue_kernel.EXPIRED: "expired",
@@ -157,6 +158,24 @@ def test_a_place_in_the_queue_moves_as_the_model_says(model):
         for deed in one_level(seed):
             naive(venue, deed)
         assert compiled([one_level(seed)], VenueTerms(model)) == [venue.reports], f"seed {seed}"
+
+
+@pytest.mark.parametrize("impact", [False, True])
+def test_a_crossed_order_gets_a_level_once_until_that_shows_another_quantity(impact):
+    """`quote` shows the same 5 again and again; then 4 and once more 5: those are others."""
+    same = [("quote", update, MIDDLE - 1, 9, MIDDLE, 5) for update in (11, 12, 13)]
+    anew = [
+        ("quote", 14, MIDDLE - 1, 9, MIDDLE, 4),
+        ("quote", 15, MIDDLE - 1, 9, MIDDLE, 5),
+        ("quote", 16, MIDDLE - 1, 9, MIDDLE, 5),
+    ]
+    book = ("depth", 10, [(MIDDLE - 1, 9, 1), (MIDDLE, 5, -1)], True)
+    order = ("enter", 1, 1, "limit", "gtc", MIDDLE, 30)
+    (reports,) = compiled([[book, order, *same, *anew]], VenueTerms(impact=impact))
+    assert [one[3] for one in reports if one[0] == "filled"] == [5, 4, 5]
+    ioc = ("enter", 2, 1, "limit", "ioc", MIDDLE, 30)
+    (reports,) = compiled([[book, ioc, ("enter", 3, *ioc[2:])]], VenueTerms(impact=impact))
+    assert sum(one[3] for one in reports if one[0] == "filled") == (5 if impact else 10), "of two that arrive"
 
 
 def test_a_book_of_more_far_levels_than_there_is_room_for_grows():

@@ -1,11 +1,12 @@
 """What a node published live is cut where its code or parameters changed, and each piece is set beside its own replay."""
 
+import numpy as np
 import pytest
 
 from tests.support.stored import Market
 from tickmesh.bus.schema import SIGNAL, Kind
 from tickmesh.bus.wire import Event, decode, encode
-from tickmesh.tools.replaying.recording import EventsInMemory, rows_before, seq_at
+from tickmesh.tools.replaying.recording import EventsInMemory, rows_before, running_s, seq_at
 from tickmesh.tools.replaying.steps import Published
 from tickmesh.tools.replaying.stretches import LiveOutput, ReplayedPart, compare_stretch
 
@@ -107,3 +108,10 @@ def test_places_in_a_recording_are_found_by_time_and_backwards():
         assert [one.seq for one in rows_before(recording, 60, SUBJECT, {Kind.trade}, 8, wide)] == wanted
     assert [one.seq for one in rows_before(recording, 4, SUBJECT, {Kind.trade}, 8)] == [2, 3]
     assert not rows_before(recording, 60, SUBJECT, {Kind.quote}, 8)
+
+
+def test_a_time_in_which_the_mesh_was_down_is_not_counted():
+    market, second = Market(), 1_000_000_000
+    steps = [second // 10, second // 10, 8 * 3600 * second, second // 2]
+    recording = EventsInMemory([decode(market.event(Kind.signal, SUBJECT, np.zeros(1, SIGNAL), step_ns=ns)) for ns in steps])
+    assert running_s(recording, 1, 4) == pytest.approx(0.1 + 1.0 + 0.5) and running_s(recording, 3, 4) == pytest.approx(0.5)
