@@ -11,8 +11,12 @@ LEFT, RIGHT, TOP, BOTTOM = 74, 10, 10, 24
 COLUMNS = 1200  # of a thinned series: more than there are pixels
 MARKERS_MAX = 1500
 STEPS_NS = tuple(
-    round(s * 1e9) for s in (1e-3, 0.01, 0.1, 1, 5, 15, 60, 300, 900, 3600, 10800, 43200, 86400, 604800, 2592000, 31536000)
-)
+    round(s * 1e9)
+    for s in (
+        1e-3, 0.01, 0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800,
+        604800, 2592000, 31536000,
+    )
+)  # fmt: skip
 
 
 class Frame(NamedTuple):
