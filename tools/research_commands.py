@@ -25,6 +25,7 @@ def add_to(commands: typer.Typer) -> None:
     commands.command()(head)
     commands.command()(sql)
     commands.command()(plot)
+    commands.command()(market_report)
     commands.command()(backtest_report)
 
 
@@ -122,6 +123,29 @@ def plot(
     from tickmesh.tools import plot as command
 
     result = command.plot(instrument, to, start, end, at, book, every_row)
+    terminal.print_json(result) if json else command.show(result)
+
+
+def market_report(
+    instrument: Annotated[str, typer.Argument(help="A symbol or venue.symbol.")],
+    start: Start = None,
+    end: End = None,
+    at: At = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the most efficient window and the worst one (.png, .svg, .pdf).")
+    ] = None,
+    window: Annotated[float, typer.Option(min=0.1, help="Seconds of each window.")] = 60.0,
+    json: Json = False,
+) -> None:
+    """Report how good a market was, and how well it was recorded: spread, depth, rates, latency, lines (docs/looking.md).
+
+    mesh market-report BTCUSDT --start 24h
+
+    mesh market-report binance.BTCUSDT --at data/import --plot windows.png --window 30
+    """
+    from tickmesh.tools import market_report as command
+
+    result = command.market_report(instrument, start, end, at, plot, window)
     terminal.print_json(result) if json else command.show(result)
 
 

@@ -90,7 +90,7 @@ class _MarketReading:
             )
         start_ns, end_ns = self._span
         view.start_ns = min(self._edges) if start_ns is None else start_ns
-        view.end_ns = max(self._edges) if end_ns is None else end_ns - 1
+        view.end_ns = max(self._edges) if end_ns is None else end_ns
         self._own()
         for places in (quotes, trades):
             view.coverage += places.spans(view.start_ns, view.end_ns)
