@@ -6,7 +6,7 @@ from rich.table import Table
 
 from tickmesh.research.database import Database
 from tickmesh.research.market_quality import SHARES, MarketQuality, market_quality
-from tickmesh.research.plot.market import MarketView, PlotTerms, read_market
+from tickmesh.research.plot.market import PlottedMarket, PlotTerms, read_market
 from tickmesh.research.plot.plotting import PICTURES, file_to_write
 from tickmesh.research.plot.two_markets import MarketWindow, chosen, windows, write_two_markets
 from tickmesh.storage.query.coverage import iso
@@ -53,11 +53,11 @@ def draw_two(db: Database, instrument: str, start: Time, end: Time, plot: Path, 
     return {"efficient": _described(calm), "worst": _described(worst)}
 
 
-def _view(db: Database, whole: MarketView, one: MarketWindow) -> MarketView:
+def _view(db: Database, whole: PlottedMarket, one: MarketWindow) -> PlottedMarket:
     try:
         return read_market(db, PlotTerms(whole.instrument, one.begin_ns, one.end_ns, False))
     except ReadError:  # not a row in it
-        return MarketView(whole.instrument, one.begin_ns, one.end_ns, coverage=whole.coverage)
+        return PlottedMarket(whole.instrument, one.begin_ns, one.end_ns, coverage=whole.coverage)
 
 
 def _words(one: MarketWindow) -> str:

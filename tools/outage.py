@@ -19,7 +19,7 @@ import numpy as np
 from tickmesh.bus.config import Config, load
 from tickmesh.nodes.net import exchange_address
 from tickmesh.nodes.net.exchange_address import Endpoints
-from tickmesh.research.plot.market import MarketView
+from tickmesh.research.plot.market import PlottedMarket
 from tickmesh.research.plot.two_markets import write_two_markets
 from tickmesh.tools.extras import use_matplotlib
 from tickmesh.tools.terminal import Failure, JsonObject, config, out
@@ -140,9 +140,9 @@ def draw(seen: Seen, plot: Path, calm_s: float, length_s: float) -> None:
     write_two_markets(calm, worst, plot, titles, shaded)
 
 
-def market_of(seen: Seen, start_ns: int, begin_s: float, end_s: float) -> MarketView:
+def market_of(seen: Seen, start_ns: int, begin_s: float, end_s: float) -> PlottedMarket:
     """What was seen from `begin_s` to `end_s`, as a market that can be drawn. `start_ns`: when it began."""
-    view = MarketView("local exchange", start_ns + round(begin_s * 1e9), start_ns + round(end_s * 1e9))
+    view = PlottedMarket("local exchange", start_ns + round(begin_s * 1e9), start_ns + round(end_s * 1e9))
     quotes, trades = (rows[(rows[:, 0] >= begin_s) & (rows[:, 0] < end_s)] for rows in (seen["quotes"], seen["trades"]))
     bid, ask = (np.round(quotes[:, place] * 10**DECIMALS).astype("i8") for place in (1, 2))
     spread = np.where((bid > 0) & (ask > 0), ask - bid, 0)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tickmesh.research.plot.market import MarketView
+from tickmesh.research.plot.market import PlottedMarket
 from tickmesh.research.plot.page import EVERY_ROW_MAX
 from tickmesh.research.plot.plotting import PICTURES, file_to_write
 from tickmesh.research.plot.plotting import plot as draw
@@ -36,7 +36,7 @@ def plot(
     return as_json(view, path)
 
 
-def as_json(view: MarketView, path: Path) -> JsonObject:
+def as_json(view: PlottedMarket, path: Path) -> JsonObject:
     """What `--json` prints: counts of what was drawn, the span (UTC), what is missing, sentences on what is not drawn."""
     missing = [one for one in view.coverage if one.state == "missing"]
     return {

@@ -8,6 +8,7 @@ import numpy as np
 
 WIDTH, HEIGHT = 900, 220
 LEFT, RIGHT, TOP, BOTTOM = 74, 10, 10, 24
+LETTER = 7.5  # at most, of the width of the labels' letters
 COLUMNS = 1200  # of a thinned series: more than there are pixels
 MARKERS_MAX = 1500
 STEPS_NS = tuple(
@@ -107,6 +108,8 @@ def svg(frame: Frame, title: str, drawn: Sequence[str], ticks_x: Sequence[tuple[
         lines.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:,.10g}</text>')
     for place, label in ticks_x:
         x = float(frame.x(np.array([place]))[0])
+        half = len(label) * LETTER / 2  # a label at an edge stays whole
+        x = min(max(x, half), WIDTH - half)
         lines.append(f'<text x="{x:.1f}" y="{frame.height - 6}" text-anchor="middle">{escape(label)}</text>')
     name = escape(title, quote=True)
     return (
@@ -121,7 +124,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     if not rough > 0.0 or not np.isfinite(rough):
         return [low]
     size = 10.0 ** np.floor(np.log10(rough))
-    step = next((size * factor for factor in (1, 2, 2.5, 5) if size * factor >= rough), size * 10)
+    step = next((size * factor for factor in (1, 2, 2.5, 5) if size * factor >= 0.8 * rough), size * 10)
     first = np.ceil(low / step)
     return [float(round((first + k) * step, 12)) for k in range(int((high - first * step) / step + 1e-9) + 1)]
 

@@ -30,7 +30,7 @@ class PlotTerms(NamedTuple):
 
 
 @dataclass
-class MarketView:
+class PlottedMarket:
     """All that is drawn of one market. Times are `seq_ns`, of the log; prices and quantities in the instrument's units.
 
     quotes: columns bid, ask, spread; the other series: price and quantity, quantities added up. `orders`: OWN_ORDER, one for
@@ -56,7 +56,7 @@ class MarketView:
         return sum(series.rows for series in (self.quotes, self.bought, self.sold, self.fills_bought, self.fills_sold))
 
 
-def read_market(db: Database, terms: PlotTerms, shown: Shown = lambda done, of: None) -> MarketView:
+def read_market(db: Database, terms: PlotTerms, shown: Shown = lambda done, of: None) -> PlottedMarket:
     """Reads a market from what was recorded, part by part: memory is that of packed rows. `shown` is told how far it is.
 
     Raises ReadError for a name that is several instruments, and where neither a quote nor a trade lies in the span.
@@ -71,7 +71,7 @@ def read_market(db: Database, terms: PlotTerms, shown: Shown = lambda done, of: 
 class _MarketReading:
     def __init__(self, db: Database, subject: str, start_ns: int | None, end_ns: int | None, shown: Shown):
         self._source, self._subject, self._span, self._shown = db.source, subject, (start_ns, end_ns), shown
-        self._db, self._view = db, MarketView(subject)
+        self._db, self._view = db, PlottedMarket(subject)
         self._until, _ = self._source.now()
         kinds = (Kind.quote, Kind.trade, Kind.update, Kind.fill)
         self._of = sum(self._source.count(kind, subject, start_ns, end_ns) for kind in kinds)
@@ -79,7 +79,7 @@ class _MarketReading:
         self._edges: list[int] = []  # ns of the first and last row of every part
         self._clocks: list[np.ndarray] = []  # of some trades: venue_ns and seq_ns
 
-    def read(self, with_book: bool) -> MarketView:
+    def read(self, with_book: bool) -> PlottedMarket:
         """Reads everything; gives it."""
         view = self._view
         quotes = self._kind(Kind.quote, self._quotes)

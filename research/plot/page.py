@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from tickmesh.research.plot.market import MarketView
+from tickmesh.research.plot.market import PlottedMarket
 from tickmesh.research.plot.series import BLOCK_ROWS, Groups, PackedBlock, TimeSeries, pack
 from tickmesh.storage.query.coverage import iso
 
@@ -21,7 +21,7 @@ ORDERS_MAX = 200_000
 COVERAGE_MAX = 20_000
 
 
-def write_page(view: MarketView, path: Path | str, every_row_max: int = EVERY_ROW_MAX) -> int:
+def write_page(view: PlottedMarket, path: Path | str, every_row_max: int = EVERY_ROW_MAX) -> int:
     """Writes the page of a market into a file, which replaces one that is there; gives its bytes."""
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
@@ -35,7 +35,7 @@ def write_page(view: MarketView, path: Path | str, every_row_max: int = EVERY_RO
     return size
 
 
-def _write(view: MarketView, file: IO[str], whole: bool) -> None:
+def _write(view: PlottedMarket, file: IO[str], whole: bool) -> None:
     script, style = _asset("rows.js") + _asset("page.js"), _asset("page.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
@@ -122,7 +122,7 @@ def _packed_groups(series: TimeSeries, groups: Groups) -> Iterator[PackedBlock]:
         yield pack([groups.time_ns[part], *(column[part] for column in whole)], (0, *of_columns))
 
 
-def _book(view: MarketView) -> dict[str, Any] | None:
+def _book(view: PlottedMarket) -> dict[str, Any] | None:
     """The heat map as bytes: 0 is nothing, 255 the most, by the logarithm of the quantity."""
     if view.book is None:
         return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tickmesh.research.libraries import library
-from tickmesh.research.plot.market import MarketView
+from tickmesh.research.plot.market import PlottedMarket
 from tickmesh.research.plot.series import Groups, TimeSeries
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ BINS = 400  # of the volume
 FINEST_NS = 1_000_000
 
 
-def write_picture(view: MarketView, path: Path | str, width: float = 12.0, height: float = 8.0, dpi: int = 110) -> None:
+def write_picture(view: PlottedMarket, path: Path | str, width: float = 12.0, height: float = 8.0, dpi: int = 110) -> None:
     """Draws a market into a file, which replaces one that is there; its ending names the format. `width`, `height`: inches."""
     figure = new_figure(width, height)
     panels = figure.subplots(4, 1, sharex=True, height_ratios=(6, 1.5, 1.5, 0.55))
@@ -62,7 +62,7 @@ def save(figure: "Figure", path: Path, dpi: int) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def title_of(view: MarketView) -> str:
+def title_of(view: PlottedMarket) -> str:
     """The heading of a market's picture: what it is of, and how much."""
     trades = view.bought.rows + view.sold.rows
     fills = view.fills_bought.rows + view.fills_sold.rows
@@ -70,13 +70,13 @@ def title_of(view: MarketView) -> str:
     return f"{view.instrument}: {trades:,} trades, {view.quotes.rows:,} quotes{own}"
 
 
-def seconds(view: MarketView, time_ns: np.ndarray) -> np.ndarray:
+def seconds(view: PlottedMarket, time_ns: np.ndarray) -> np.ndarray:
     """Times as the pictures' axis has them: seconds since the start of the view."""
     out: np.ndarray = (time_ns - view.start_ns) / 1e9
     return out
 
 
-def draw_prices(axis: "Axes", view: MarketView) -> None:
+def draw_prices(axis: "Axes", view: PlottedMarket) -> None:
     """Draws the book's heat map, bid and ask, every trade, what is missing, our orders and fills."""
     if view.book is not None:
         from tickmesh.research.plot.page import shades
@@ -119,7 +119,7 @@ def step_range(
     axis.fill_between(at, low, high, step="post", color=colour, linewidth=thick, label=name)
 
 
-def price_limits(view: MarketView, quotes: Groups) -> tuple[float, float]:
+def price_limits(view: PlottedMarket, quotes: Groups) -> tuple[float, float]:
     """The lowest and highest price drawn, with some room; what is three times off the median is left out, as in the page."""
     parts = [quotes.low[0], quotes.high[1]]
     for series in (view.bought, view.sold, view.fills_bought, view.fills_sold):
@@ -136,7 +136,7 @@ def price_limits(view: MarketView, quotes: Groups) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _dots(axis: "Axes", view: MarketView, series: TimeSeries, colour: str, name: str) -> None:
+def _dots(axis: "Axes", view: PlottedMarket, series: TimeSeries, colour: str, name: str) -> None:
     groups = series.envelope(GROUPS_MAX)
     at = seconds(view, groups.time_ns)
     if series.rows > GROUPS_MAX:
@@ -150,7 +150,7 @@ def _dots(axis: "Axes", view: MarketView, series: TimeSeries, colour: str, name:
     axis.scatter(at[keep], prices[keep], s=size, color=colour, linewidths=0, label=name, zorder=3)
 
 
-def shade_missing(axis: "Axes", view: MarketView) -> None:
+def shade_missing(axis: "Axes", view: PlottedMarket) -> None:
     """Shades, in colour and hatched, the time in which trades or quotes are missing."""
     named = "missing"
     for one in view.coverage:
@@ -160,7 +160,7 @@ def shade_missing(axis: "Axes", view: MarketView) -> None:
             named = "_"
 
 
-def _own(axis: "Axes", view: MarketView) -> None:
+def _own(axis: "Axes", view: PlottedMarket) -> None:
     orders = view.orders
     for side, style, name in ((1, "-", "our order to buy"), (-1, (0, (4, 2)), "our order to sell")):
         own = orders[orders["side"] == side]
@@ -176,7 +176,7 @@ def _own(axis: "Axes", view: MarketView) -> None:
             )
 
 
-def draw_spread(axis: "Axes", view: MarketView) -> None:
+def draw_spread(axis: "Axes", view: PlottedMarket) -> None:
     """Draws ask − bid on a logarithmic axis."""
     quotes = view.quotes.envelope(GROUPS_MAX)
     if np.nanmax(quotes.high[2], initial=0.0) > 0:
@@ -192,7 +192,7 @@ def draw_spread(axis: "Axes", view: MarketView) -> None:
     axis.tick_params(labelsize=8)
 
 
-def _volume(axis: "Axes", view: MarketView) -> None:
+def _volume(axis: "Axes", view: PlottedMarket) -> None:
     edges = np.linspace(0.0, (view.end_ns - view.start_ns) / 1e9 or 1.0, BINS + 1)
     for series, side, colour in ((view.bought, 1, BOUGHT), (view.sold, -1, SOLD)):
         groups = series.envelope(GROUPS_MAX)
@@ -206,7 +206,7 @@ def _volume(axis: "Axes", view: MarketView) -> None:
     axis.tick_params(labelsize=8)
 
 
-def _coverage(axis: "Axes", view: MarketView) -> None:
+def _coverage(axis: "Axes", view: PlottedMarket) -> None:
     for place, kind in enumerate(KINDS):
         for state, colour in STATES.items():
             own = [one for one in view.coverage if one.kind == kind and one.state == state]

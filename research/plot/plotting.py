@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tickmesh.research.database import Database
 from tickmesh.research.opening import open as open_data
-from tickmesh.research.plot.market import MarketView, PlotTerms, Shown, read_market
+from tickmesh.research.plot.market import PlottedMarket, PlotTerms, Shown, read_market
 from tickmesh.research.plot.page import EVERY_ROW_MAX, write_page
 from tickmesh.storage.query.times import ReadError, Time
 
@@ -16,7 +16,7 @@ def plot(
     instrument: str, to: "str | PathLike[str]", start: Time = None, end: Time = None,
     place: "str | PathLike[str] | Database | None" = None, book: bool = True, every_row_max: int = EVERY_ROW_MAX,
     shown: Shown = lambda done, of: None,
-) -> MarketView:  # fmt: skip
+) -> PlottedMarket:  # fmt: skip
     """Draws every trade with bid and ask, spread, volume, coverage, our orders, fills and the book, of start ≤ seq_ns < end.
 
     to      a file: .html is a page to zoom in, which needs no network and no library; .png, .svg, .pdf a picture (matplotlib)
@@ -46,7 +46,7 @@ def file_to_write(to: "str | PathLike[str]") -> Path:
     return path
 
 
-def write(view: MarketView, path: Path, every_row_max: int = EVERY_ROW_MAX) -> None:
+def write(view: PlottedMarket, path: Path, every_row_max: int = EVERY_ROW_MAX) -> None:
     """Writes a market as what the file's ending names."""
     if path.suffix.lower() in PAGES:
         write_page(view, path, every_row_max)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tickmesh.research.plot.market import MarketView
+from tickmesh.research.plot.market import PlottedMarket
 from tickmesh.research.plot.picture import draw_prices, draw_spread, new_figure, save, time_axis
 
 SHADE = "#E69F00"
@@ -28,7 +28,7 @@ class MarketWindow(NamedTuple):
 SILENT_NS = 10 * 10**9
 
 
-def windows(view: MarketView, length_ns: int) -> list[MarketWindow]:
+def windows(view: PlottedMarket, length_ns: int) -> list[MarketWindow]:
     """Cuts a market into stretches of `length_ns`, or of a quarter of it where it is shorter, and measures each."""
     length_ns = max(min(length_ns, (view.end_ns - view.start_ns) // WINDOWS_MIN), 1)
     edges = np.arange(view.start_ns, view.end_ns - length_ns + 2, length_ns)
@@ -76,7 +76,7 @@ def chosen(measured: list[MarketWindow]) -> tuple[MarketWindow, MarketWindow] | 
 
 
 def write_two_markets(
-    calm: MarketView, worst: MarketView, path: Path | str, titles: tuple[str, str],
+    calm: PlottedMarket, worst: PlottedMarket, path: Path | str, titles: tuple[str, str],
     shaded: tuple[int, int, str] | None = None,
 ) -> None:  # fmt: skip
     """Draws both into one file: prices above, each on its own scale, and spreads below, on one. `shaded`: ns, of `worst`."""

@@ -11,7 +11,7 @@ from tests.support.research_scene import record
 from tests.support.stored import Market, write_log
 from tickmesh.bus.schema import DTYPES, Kind
 from tickmesh.research.market_quality import market_quality
-from tickmesh.research.plot.market import MarketView
+from tickmesh.research.plot.market import PlottedMarket
 from tickmesh.research.plot.shading import CoverageSpan
 from tickmesh.research.plot.two_markets import MarketWindow, chosen, windows
 from tickmesh.research.weighted_counts import WeightedCounts
@@ -124,7 +124,7 @@ def test_the_command_reports_and_draws_the_best_and_the_worst(root):
 
 
 def test_windows_measure_silence_and_holes_too():
-    view = MarketView(SUBJECT, 0, 400 * SECOND)
+    view = PlottedMarket(SUBJECT, 0, 400 * SECOND)
     times = np.array([*range(0, 100), *range(160, 400)]) * SECOND  # a silence of a minute
     values = np.full(len(times), 100)
     view.quotes.add(times, {"bid": values, "ask": values + 2, "spread": values * 0 + 2}, {"bid": 0, "ask": 0, "spread": 0})

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.browser import ask_page, needs_browser
 from tickmesh.research.plot.book_map import BookMap
-from tickmesh.research.plot.market import OWN_ORDER, MarketView
+from tickmesh.research.plot.market import OWN_ORDER, PlottedMarket
 from tickmesh.research.plot.page import shades, write_page
 from tickmesh.research.plot.series import BLOCK_ROWS, GROUP
 from tickmesh.research.plot.shading import CoverageSpan
@@ -20,9 +20,9 @@ SECOND = 1_000_000_000
 START = 1_723_161_600 * SECOND
 
 
-def market(quotes: int = 300, trades: int = 60, name: str = "binance.BTCUSDT") -> MarketView:
+def market(quotes: int = 300, trades: int = 60, name: str = "binance.BTCUSDT") -> PlottedMarket:
     rng = np.random.default_rng(3)
-    view = MarketView(name, START, START + 100 * SECOND)
+    view = PlottedMarket(name, START, START + 100 * SECOND)
     times = START + np.sort(rng.integers(0, 100 * SECOND, quotes))
     bid = 6_000_000 + np.cumsum(rng.integers(-1, 2, quotes))
     ask = bid + rng.integers(1, 4, quotes)
