@@ -97,8 +97,8 @@ def market_quality(
     return _Measuring(db, found[0], (to_ns(start), to_ns(end)), shown).measure()
 
 
-class _Stream:
-    """What is counted of one kind as its rows go by."""
+class StreamCounts:
+    """Counts rows of one kind, the busiest second, the longest silences and delays, as parts of them go by."""
 
     def __init__(self, kind: Kind):
         self.kind, self.rows, self.busiest = kind, 0, 0
@@ -108,6 +108,7 @@ class _Stream:
         self._second = (0, 0)  # the newest one, and its rows so far
 
     def add(self, rows: np.ndarray) -> None:
+        """Takes rows in order of seq, with `seq_ns`, `recv_ns`, `venue_ns` and `flags`; 1 at least."""
         times = rows["seq_ns"]
         self.first_ns = self.first_ns or int(times[0])
         self.rows += len(rows)
@@ -128,6 +129,7 @@ class _Stream:
         self.own.add((heard["seq_ns"] - heard["recv_ns"]) / 1e6)
 
     def latency(self) -> Iterator[LatencyFigures]:
+        """The delays of which there are any: from the venue's stamp to this machine, and from there into the log."""
         for of, counts in (("venue → here, by both clocks", self.venue), ("here → log", self.own)):
             if counts.count:
                 yield LatencyFigures(of, self.kind.name, counts.count, counts.least, counts.quantiles(SHARES))
@@ -143,7 +145,7 @@ class _Measuring:
         self._two_sided_ns = 0
 
     def measure(self) -> MarketQuality:
-        quotes, trades = _Stream(Kind.quote), _Stream(Kind.trade)
+        quotes, trades = StreamCounts(Kind.quote), StreamCounts(Kind.trade)
         before: RowPart | None = None
         for part in self._parts(Kind.quote):
             quotes.add(part.rows)

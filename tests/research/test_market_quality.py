@@ -10,7 +10,7 @@ from tests.support.command_run import mesh_here
 from tests.support.research_scene import record
 from tests.support.stored import Market, write_log
 from tickmesh.bus.schema import DTYPES, Kind
-from tickmesh.research.market_quality import market_quality
+from tickmesh.research.market_quality import StreamCounts, market_quality
 from tickmesh.research.plot.market import PlottedMarket
 from tickmesh.research.plot.shading import CoverageSpan
 from tickmesh.research.plot.two_markets import MarketWindow, chosen, windows
@@ -39,7 +39,7 @@ def test_counts_give_means_exactly_and_quantiles_within_a_bin():
 
 
 def events() -> list[bytes]:
-    """A quote each second for 99 s, one more at 70: a spread of 2 on 1000 but for 10 s of 200, of which 5 have no ask; a trade every 10 s."""
+    """A quote a second, two at 70 s: a spread of 2 on 1000, but for 10 s of 200, of which 5 have no ask; a trade every 10 s."""
     market = Market()
     raws = [market.instrument((-2, -3))]
     for second in range(100):
@@ -107,6 +107,23 @@ def test_the_figures_are_those_of_the_market(root):
     assert lines == {"feed-1": (10, 0.75, 0), "feed-2": (10, 0.25, 2)}, "what a line's joining has is no statistic"
     with pytest.raises(ReadError, match="neither a quote nor a trade"):
         market_quality(tm.open(root), "BTCUSDT", "2020-01-01", "2020-01-02")
+
+
+def test_how_rows_are_cut_into_parts_changes_nothing():
+    rng = np.random.default_rng(5)
+    rows = np.zeros(500, [("seq_ns", "i8"), ("recv_ns", "i8"), ("venue_ns", "i8"), ("flags", "u2")])
+    rows["seq_ns"] = np.cumsum(rng.integers(1, SECOND // 20, 500)) + SECOND
+    rows["recv_ns"] = rows["seq_ns"] - rng.integers(0, SECOND, 500)
+    whole = StreamCounts(Kind.trade)
+    whole.add(rows)
+    for cuts in (2, 7, 500):
+        parts = StreamCounts(Kind.trade)
+        for part in np.array_split(rows, cuts):
+            parts.add(part)
+        assert (parts.rows, parts.busiest, parts.silences) == (whole.rows, whole.busiest, whole.silences), cuts
+        assert list(parts.latency()) == list(whole.latency())
+    seconds = np.bincount(rows["seq_ns"] // SECOND)
+    assert whole.busiest == seconds.max() and whole.silences[0][0] == np.diff(rows["seq_ns"]).max()
 
 
 def test_the_command_reports_and_draws_the_best_and_the_worst(root):

@@ -45,11 +45,13 @@ def test_what_is_missing_lies_between_its_neighbours_however_rows_are_cut():
 
 
 def test_what_was_repaired_lies_where_the_hole_was_not_where_it_came():
-    places = IntervalPlaces("trade", ledger((1, 3, Coverage.complete), (4, 5, Coverage.repaired), (6, 9, Coverage.complete)))
+    known = [(1, 3, Coverage.complete), (4, 5, Coverage.repaired), (6, 7, Coverage.complete), (8, 8, Coverage.missing)]
+    places = IntervalPlaces("trade", ledger(*known, (9, 9, Coverage.complete)))
     places.add(rows([1, 3, 6, 7], [10, 30, 60, 70]))
     places.add(rows([4, 5], [500, 501], Flag.REPAIRED, seq=5))
     places.add(rows([9], [900], seq=7))
-    assert found(places) == [("complete", 10, 30), ("repaired", 30, 60), ("complete", 60, 900)]
+    wanted = [("complete", 10, 30), ("repaired", 30, 60), ("complete", 60, 70), ("missing", 70, 900), ("complete", 900, 900)]
+    assert found(places) == wanted
 
 
 def test_edges_beyond_what_is_shown_are_its_own():
