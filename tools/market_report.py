@@ -1,5 +1,6 @@
 """`mesh market-report`: spread, depth, rates, latency, silences and lines of a recorded market; its best and worst minute."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -144,7 +145,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.4g}"
 
 
-def _table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(headers: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     table = Table(box=None)
     for place, name in enumerate(headers):
         table.add_column(name, justify="left" if not place else "right")

@@ -30,7 +30,12 @@ function niceTicks(low, high, count) {
   return {values, step}
 }
 
-const digits = step => Math.min(Math.max(0, -Math.floor(Math.log10(step) + 1e-9) + (/[25]/.test(String(step / 10 ** Math.floor(Math.log10(step) + 1e-9)).slice(0, 3).slice(1)) ? 1 : 0)), 12)
+// Decimals that the multiples of a step have.
+function digits(step) {
+  let places = 0
+  while (places < 12 && Math.abs(step * 10 ** places - Math.round(step * 10 ** places)) > 1e-6 * step * 10 ** places) places++
+  return places
+}
 const start = BigInt(data.start_ns)
 function utc(ns) {
   const whole = start + BigInt(Math.round(ns)), ms = whole / 1000000n
@@ -83,7 +88,8 @@ function draw() {
     pen.strokeStyle = $('line')
     for (const panel of [price, spread, volume]) { pen.beginPath(); pen.moveTo(x(at), panel.top); pen.lineTo(x(at), panel.top + panel.height); pen.stroke() }
     pen.fillStyle = $('dim')
-    pen.fillText(text, Math.min(Math.max(x(at), LEFT + 20), LEFT + width - 24), tall - 6)
+    const half = pen.measureText(text).width / 2
+    pen.fillText(text, Math.min(Math.max(x(at), LEFT + half + 2), LEFT + width - half), tall - 6)
   }
   pen.textAlign = 'left'
   pen.fillText(utc(view.from).slice(0, 10), 4, tall - 6)

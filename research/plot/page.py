@@ -51,7 +51,7 @@ def _write(view: PlottedMarket, file: IO[str], whole: bool) -> None:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{escape(view.instrument)} {escape(span)}</title>'
         f"<style>{style}</style></head><body><h1>{escape(view.instrument)}</h1>"
-        f'<p class="span">{escape(span)} UTC · {view.quotes.rows:,} quotes · {view.bought.rows + view.sold.rows:,} trades · '
+        f'<p class="span">{escape(span)} · {view.quotes.rows:,} quotes · {view.bought.rows + view.sold.rows:,} trades · '
         f"{view.fills_bought.rows + view.fills_sold.rows:,} fills of ours</p>"
         + "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
         + '<div id="bar" role="toolbar"></div><canvas id="chart" tabindex="0" role="img" '

@@ -1,12 +1,15 @@
 """Two pictures side by side, every trade with bid and ask: an efficient market, and one whose venue is unavailable."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tickmesh.research.plot.market import PlottedMarket
 from tickmesh.research.plot.picture import draw_prices, draw_spread, new_figure, save, time_axis
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
 
 SHADE = "#E69F00"
 WINDOWS_MIN = 4  # of which two are chosen
@@ -97,7 +100,7 @@ def write_two_markets(
         price.set_xticks(spread.get_xticks(), [])
     panels[0, 1].set_ylabel("")
     panels[1, 1].set_ylabel("")
-    handles: dict[str, object] = {}
+    handles: dict[str, Artist] = {}
     for panel in panels[0]:
         for handle, label in zip(*panel.get_legend_handles_labels()):
             handles.setdefault(label, handle)
