@@ -11,6 +11,7 @@ LEFT, RIGHT, TOP, BOTTOM = 74, 10, 10, 24
 LETTER = 7.5  # at most, of the width of the labels' letters
 COLUMNS = 1200  # of a thinned series: more than there are pixels
 MARKERS_MAX = 1500
+DAY_NS = 86_400 * 10**9
 STEPS_NS = tuple(
     round(s * 1e9)
     for s in (
@@ -130,11 +131,13 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def time_ticks(start_ns: int, end_ns: int, count: int = 7) -> list[tuple[float, str]]:
-    """(ns, label) of round moments (UTC) between two, at most `count` of them."""
+    """(ns, label) of round moments (UTC) between two, at most `count` of them; midnight has the day's name (08-09)."""
     span = end_ns - start_ns
     step = next((one for one in STEPS_NS if span // one <= count), -(-span // count))
     first = -(-start_ns // step) * step
-    unit, cut = ("ms", 11) if step < 1e9 else ("s", 11) if step < 60e9 else ("m", 11) if step < 86400e9 else ("D", 0)
+    unit, cut = ("ms", 11) if step < 1e9 else ("s", 11) if step < 60e9 else ("m", 11) if step < DAY_NS else ("D", 0)
     return [
-        (float(ns), str(np.datetime64(ns, "ns").astype(f"datetime64[{unit}]"))[cut:]) for ns in range(first, end_ns + 1, step)
-    ]
+        (float(ns), str(np.datetime64(ns, "ns").astype("datetime64[D]"))[5:] if cut and ns % DAY_NS == 0
+         else str(np.datetime64(ns, "ns").astype(f"datetime64[{unit}]"))[cut:])
+        for ns in range(first, end_ns + 1, step)
+    ]  # fmt: skip

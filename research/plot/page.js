@@ -49,7 +49,7 @@ function timeTicks(width) {
   for (let at = Math.ceil((view.from + offset) / step) * step - offset; at <= view.to; at += step) {
     const text = utc(at)
     const places = step >= 1e9 ? 19 : step >= 1e6 ? 23 : 26
-    ticks.push([at, step >= 86400e9 ? text.slice(0, 10) : step >= 60e9 ? text.slice(11, 16) : text.slice(11, places)])
+    ticks.push([at, step >= 86400e9 ? text.slice(0, 10) : text.slice(11, 26) === '00:00:00.000000' ? text.slice(5, 10) : step >= 60e9 ? text.slice(11, 16) : text.slice(11, places)])
   }
   return ticks
 }

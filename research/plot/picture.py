@@ -152,12 +152,15 @@ def _dots(axis: "Axes", view: PlottedMarket, series: TimeSeries, colour: str, na
 
 def shade_missing(axis: "Axes", view: PlottedMarket) -> None:
     """Shades, in colour and hatched, the time in which trades or quotes are missing."""
-    named = "missing"
-    for one in view.coverage:
-        if one.state == "missing" and one.kind != "depth":
-            begin, end = seconds(view, np.array([one.begin_ns, one.end_ns])).tolist()
-            axis.axvspan(begin, end, facecolor=MISSING, edgecolor=MISSING, alpha=0.3, hatch="//", linewidth=0.8, label=named)
-            named = "_"
+    holes = [one for one in view.coverage if one.state == "missing" and one.kind != "depth"]
+    holes = [one for one in holes if one.end_ns >= view.start_ns and one.begin_ns <= view.end_ns]
+    if not holes:
+        return
+    spans = [((one.begin_ns - view.start_ns) / 1e9, (one.end_ns - one.begin_ns) / 1e9) for one in holes]
+    axis.broken_barh(
+        spans, (0, 1), transform=axis.get_xaxis_transform(), facecolor=MISSING, edgecolor=MISSING, alpha=0.3, hatch="//",
+        linewidth=0.8, label="missing",
+    )  # fmt: skip
 
 
 def _own(axis: "Axes", view: PlottedMarket) -> None:
