@@ -4,6 +4,7 @@ import configparser
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -16,6 +17,7 @@ from tickmesh.bus.config import load
 
 SETUP = configparser.ConfigParser()
 SETUP.read(PROJECT / "setup.cfg")
+PACKAGES = ("bus", "storage", "nodes", "research", "tools")
 EXTRAS = ("pyarrow", "matplotlib", "polars", "duckdb", "ccxt", "hypothesis", "pytest", "mypy", "ruff")
 
 
@@ -94,3 +96,14 @@ def test_the_folders_are_no_packages_of_a_person_s_environment(tmp_path):
     program = f"import tickmesh.bus.wire, importlib.util as u; print([n for n in {names} if u.find_spec(n)])"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_every_file_that_is_no_python_goes_into_the_wheel():
+    """What the program reads beside its modules: scripts and styles of pages, the table of processes."""
+    data = {package: patterns.replace("\n", ",").split(",") for package, patterns in SETUP["options.package_data"].items()}
+    tracked = subprocess.run(["git", "ls-files", *PACKAGES], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    others = [Path(line) for line in tracked.splitlines() if Path(line).suffix != ".py"]
+    assert others
+    for path in others:
+        patterns = data.get(".".join(("tickmesh", *path.parent.parts)), [])
+        assert any(path.match(pattern.strip()) for pattern in patterns), f"{path} is in no package_data of setup.cfg"

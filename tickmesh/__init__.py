@@ -7,12 +7,14 @@ if TYPE_CHECKING:
     from tickmesh.research.joining import asof as asof
     from tickmesh.research.joining import check_no_lookahead as check_no_lookahead
     from tickmesh.research.opening import open as open
+    from tickmesh.research.plot.plotting import plot as plot
 
 _FACADE = {  # imported when first asked for: the mesh's processes need none of it
     "asof": "tickmesh.research.joining",
     "backtest": "tickmesh.research.backtest.running",
     "check_no_lookahead": "tickmesh.research.joining",
     "open": "tickmesh.research.opening",
+    "plot": "tickmesh.research.plot.plotting",
 }
 
 

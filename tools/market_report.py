@@ -1,267 +1,154 @@
-"""How believable the default market is: its stylised facts beside those of a real capture, as numbers and as plots.
+"""`mesh market-report`: spread, depth, rates, latency, silences and lines of a recorded market; its best and worst minute."""
 
-`python -m tickmesh.tools.market_report [--seconds N] [--folder docs/exchange-market]` reads the capture from TICKMESH_DATA and
-writes the plots that docs/exchange-market.md shows, and the table on stdout. Facts as in R. Cont, "Empirical properties of
-asset returns: stylized facts and statistical issues", Quantitative Finance 1 (2001), and for the signs of trades F. Lillo and
-J. D. Farmer, "The long memory of the efficient market", Studies in Nonlinear Dynamics & Econometrics 8:3 (2004).
-"""
-
-import argparse
-import gzip
-import json
-import os
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
-import numpy as np
+from rich.table import Table
 
-from tickmesh.bus.settings import PopulationSettings
-from tickmesh.tools.extras import use_matplotlib
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-CAPTURE = "hftbacktest/spot/btcusdt_20240808.gz"
-LAGS = 50
-Row = tuple[float, ...]  # a trade: s, price, size, sign; a quote: s, bid, ask, and their sizes
-
-
-@dataclass
-class ObservedMarket:
-    """The trades and quotes seen of one market. Times in seconds from its beginning; signs +1 for a taker who bought."""
-
-    name: str
-    trade_s: np.ndarray
-    prices: np.ndarray
-    sizes: np.ndarray
-    signs: np.ndarray
-    quote_s: np.ndarray
-    bids: np.ndarray
-    asks: np.ndarray
-    bid_sizes: np.ndarray
-    ask_sizes: np.ndarray
+from tickmesh.research.database import Database
+from tickmesh.research.market_quality import SHARES, MarketQuality, market_quality
+from tickmesh.research.plot.market import PlottedMarket, PlotTerms, read_market
+from tickmesh.research.plot.plotting import PICTURES, file_to_write
+from tickmesh.research.plot.two_markets import MarketWindow, chosen, windows, write_two_markets
+from tickmesh.storage.query.coverage import iso
+from tickmesh.storage.query.times import ReadError, Time
+from tickmesh.tools.extras import need
+from tickmesh.tools.opened import reading
+from tickmesh.tools.progress import progress
+from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, out
 
 
-def observe_capture(path: Path) -> ObservedMarket:
-    """Reads a capture of combined streams in the Binance spot dialect.
-
-    Quotes have no time but the recorder's; trades have their own, moved by the median difference of the two clocks.
-    """
-    trades: list[Row] = []
-    quotes: list[Row] = []
-    behind: list[float] = []
-    with gzip.open(path, "rt") as file:
-        for line in file:
-            stamp, _, text = line.partition(" ")
-            message = json.loads(text)
-            recv = int(stamp) / (1e9 if len(stamp) == 19 else 1e6)
-            kind = message.get("stream", "").partition("@")[2]
-            data = message.get("data", {})
-            if kind == "trade":
-                behind.append(recv - data["T"] / 1e3)
-                trades.append((data["T"] / 1e3, float(data["p"]), float(data["q"]), -1 if data["m"] else 1))
-            elif kind == "bookTicker":
-                quotes.append((recv, *(float(data[k]) for k in ("b", "a", "B", "A"))))
-    clock_s = float(np.median(behind))
-    return _market(f"real: {path.name}", [(t + clock_s, *more) for t, *more in trades], quotes)
-
-
-def observe_simulation(
-    seconds: int, seed: int = 1, symbol: str = "BTCUSDT", preset: Literal["liquid", "quiet"] = "liquid"
-) -> ObservedMarket:
-    """Runs the exchange's own market for so many seconds of a fake clock."""
-    from tickmesh.nodes.exchange.market.flow import Flow
-    from tickmesh.nodes.exchange.market.instruments import spec
-    from tickmesh.nodes.exchange.market.market import Market as Book
-    from tickmesh.nodes.exchange.market.matching import UpdateIds
-    from tickmesh.nodes.exchange.market.population import shape
-    from tickmesh.nodes.exchange.market.tape import Tape
-
-    start = 1_700_000_000_000
-    book = Book(spec(symbol), UpdateIds(), Tape())
-    flow = Flow(book, shape(PopulationSettings(preset=preset), 20.0, 60.0), seed, start)
-    trades: list[Row] = []
-    quotes: list[Row] = []
-    best: tuple[int, ...] = ()
-    for step in range(1, seconds * 1000 + 1):
-        if flow.due_ms > start + step:
-            continue
-        flow.run(start + step)
-        printed, _ = book.drain()[:2]
-        book.ledger_rows.clear()
-        trades += [(t.time / 1e3, t.price / 1e8, t.quantity / 1e8, 1 - 2 * t.buyer_is_maker) for t in printed]
-        (bid, bids), (ask, asks) = book.best(1), book.best(-1)
-        if (bid, bids, ask, asks) != best:
-            best = (bid, bids, ask, asks)
-            quotes.append(((start + step) / 1e3, bid / 1e8, ask / 1e8, bids / 1e8, asks / 1e8))
-    return _market(f"tickmesh: {preset}", trades, quotes)
+def market_report(
+    instrument: str, start: str | None, end: str | None, place: Path | None, plot: Path | None, window_s: float
+) -> JsonObject:
+    """Measures a market; with `plot`, draws its most efficient window and its worst one side by side. Raises Failure."""
+    if plot is not None:
+        try:
+            file_to_write(plot)
+        except ReadError as error:
+            raise UsageFailure(str(error)) from None
+        if plot.suffix.lower() not in PICTURES:
+            raise UsageFailure(f"{plot}: the two windows are a picture; allowed are {', '.join(PICTURES)}")
+        need("matplotlib", "plot", "a picture")
+    with progress(f"reading {instrument}") as shown:
+        result = as_json(reading(place, lambda db: market_quality(db, instrument, start, end, shown)))
+        if plot is not None:
+            try:
+                result["windows"] = reading(place, lambda db: draw_two(db, instrument, start, end, plot, window_s))
+            except OSError as error:
+                raise Failure(f"{plot} cannot be written: {error.strerror or error}") from None
+            result["plot"] = str(plot)
+    return result
 
 
-def _market(name: str, trades: list[Row], quotes: list[Row]) -> ObservedMarket:
-    t, q = np.array(trades, float).T, np.array(quotes, float).T
-    begin = min(t[0].min(), q[0].min())
-    return ObservedMarket(name, t[0] - begin, t[1], t[2], t[3], q[0] - begin, q[1], q[2], q[3], q[4])
+def draw_two(db: Database, instrument: str, start: Time, end: Time, plot: Path, window_s: float) -> JsonObject:
+    """Draws the two windows into a file; gives what they are. Raises ReadError where there are not two with quotes."""
+    whole = read_market(db, PlotTerms(instrument, start, end, False))
+    found = chosen(windows(whole, round(window_s * 1e9)))
+    if found is None:
+        raise ReadError(f"{instrument} has too few quotes in there for two windows; take a longer span, or leave out --plot")
+    calm, worst = found
+    views = [_view(db, whole, one) for one in found]
+    titles = f"{whole.instrument}, most efficient: {_words(calm)}", f"Its worst: {_words(worst)}"
+    write_two_markets(views[0], views[1], plot, titles)
+    return {"efficient": _described(calm), "worst": _described(worst)}
 
 
-def returns(market: ObservedMarket, step_s: float = 1.0) -> np.ndarray:
-    """Log returns of the mid price over steps of `step_s`, in ppm."""
-    grid = np.arange(market.quote_s[0], market.quote_s[-1], step_s)
-    mids = (market.bids + market.asks) / 2
-    at = np.searchsorted(market.quote_s, grid, side="right") - 1
-    out: np.ndarray = np.diff(np.log(mids[at])) * 1e6
-    return out
+def _view(db: Database, whole: PlottedMarket, one: MarketWindow) -> PlottedMarket:
+    try:
+        return read_market(db, PlotTerms(whole.instrument, one.begin_ns, one.end_ns, False))
+    except ReadError:  # not a row in it
+        return PlottedMarket(whole.instrument, one.begin_ns, one.end_ns, coverage=whole.coverage)
 
 
-def autocorrelation(values: np.ndarray, lags: int = LAGS) -> np.ndarray:
-    """The autocorrelation of values at lags 1 to `lags`."""
-    centred = values - values.mean()
-    variance = float(centred @ centred)
-    if not variance:
-        return np.zeros(lags)
-    return np.array([centred[:-lag] @ centred[lag:] / variance for lag in range(1, lags + 1)])
+def _words(one: MarketWindow) -> str:
+    gone = f", {one.unavailable:.0%} of it without a market" if one.unavailable >= 0.005 else ""
+    return f"mean spread {one.spread:.4g}{gone}"
 
 
-def first_trades(market: ObservedMarket) -> np.ndarray:
-    """Indexes of the first trade of each taker: several fills of one order share time and sign."""
-    new = np.ones(len(market.trade_s), bool)
-    new[1:] = (np.diff(market.trade_s) > 1e-9) | (np.diff(market.signs) != 0)
-    return np.flatnonzero(new)
-
-
-def predictability(market: ObservedMarket, horizon_s: float = 1.0) -> float:
-    """Correlation of the best levels' imbalance with the mid's move over the horizon after it, every 100 ms."""
-    grid = np.arange(market.quote_s[0], market.quote_s[-1] - horizon_s, 0.1)
-    mids = (market.bids + market.asks) / 2
-    now = np.searchsorted(market.quote_s, grid, side="right") - 1
-    then = np.searchsorted(market.quote_s, grid + horizon_s, side="right") - 1
-    imbalance = (market.bid_sizes - market.ask_sizes) / (market.bid_sizes + market.ask_sizes)
-    moves = mids[then] - mids[now]
-    return float(np.corrcoef(imbalance[now], moves)[0, 1]) if moves.std() else 0.0
-
-
-def stylised_facts(market: ObservedMarket) -> dict[str, float]:
-    """Computes one column of the table: fact → figure."""
-    spread_ppm = (market.asks - market.bids) / market.bids * 1e6
-    stay = np.diff(market.quote_s, append=market.quote_s[-1])
-    ones = first_trades(market)
-    gaps = np.diff(market.trade_s[ones])
-    one_second = returns(market)
-    signs = autocorrelation(market.signs[ones])
-    absolute = autocorrelation(np.abs(one_second))
-    counts = np.histogram(market.trade_s[ones], np.arange(0, market.trade_s[-1], 1.0))[0]
-    value = market.sizes * market.prices
+def _described(one: MarketWindow) -> JsonObject:
+    spread = one.spread if one.spread == one.spread else None
     return {
-        "seconds": float(market.quote_s[-1]),
-        "trades per s": len(market.trade_s) / market.trade_s[-1],
-        "takers per s": len(ones) / market.trade_s[-1],
-        "quotes per s": len(market.quote_s) / market.quote_s[-1],
-        "spread, time-weighted mean, ppm": float(np.average(spread_ppm, weights=stay)) if stay.sum() else 0.0,
-        "spread, median, ppm": float(np.median(spread_ppm)),
-        "best level, median, quote units": float(
-            np.median(np.concatenate([market.bid_sizes, market.ask_sizes]) * market.bids[0])
-        ),
-        "trade, median, quote units": float(np.median(value)),
-        "trade, mean ÷ median": float(value.mean() / np.median(value)),
-        "gap between takers, median, ms": float(np.median(gaps) * 1e3),
-        "gaps: standard deviation ÷ mean (Poisson 1)": float(gaps.std() / gaps.mean()),
-        "takers per s: variance ÷ mean (Poisson 1)": float(counts.var() / counts.mean()),
-        "sign autocorrelation, lag 1": float(signs[0]),
-        "sign autocorrelation, lag 10": float(signs[9]),
-        "1 s returns, standard deviation, ppm": float(one_second.std()),
-        "1 s returns, excess kurtosis": float(((one_second - one_second.mean()) ** 4).mean() / one_second.var() ** 2 - 3),
-        "1 s returns, autocorrelation, lag 1": float(autocorrelation(one_second)[0]),
-        "absolute 1 s returns, autocorrelation, mean of lags 1-10": float(absolute[:10].mean()),
-        "imbalance → move in 1 s, correlation": predictability(market),
+        "start": iso(one.begin_ns),
+        "end": iso(one.end_ns),
+        "spread": spread,
+        "trades": one.trades,
+        "unavailable": one.unavailable,
     }
 
 
-def facts_table(markets: list[ObservedMarket]) -> list[str]:
-    """Formats the facts of several markets as a Markdown table, one row a fact."""
-    columns = [stylised_facts(market) for market in markets]
-    lines = ["| | " + " | ".join(market.name for market in markets) + " |", "|---" * (len(markets) + 1) + "|"]
-    for name in columns[0]:
-        lines.append(f"| {name} | " + " | ".join(f"{column[name]:.3g}" for column in columns) + " |")
-    return lines
+def as_json(found: MarketQuality) -> JsonObject:
+    """What `--json` prints: the fields of `MarketQuality`, times in ISO 8601 (UTC), null for what is not known."""
+    names = [f"p{share * 100:g}" for share in SHARES]
+
+    def known(value: float) -> float | None:
+        return value if value == value else None
+
+    def shares(values: tuple[float, ...]) -> JsonObject:
+        return dict(zip(names, map(known, values)))
+
+    return {
+        "instrument": found.instrument,
+        "start": iso(found.start_ns),
+        "end": iso(found.end_ns),
+        "two_sided": found.two_sided,
+        "spread_ppm": {"mean": known(found.spread.mean_ppm), **shares(found.spread.shares_ppm)},
+        "depth_worth": shares(found.depth_worth),
+        "rates": [one._asdict() for one in found.rates],
+        "latency_ms": [
+            {"of": one.of, "kind": one.kind, "rows": one.rows, "least": one.least_ms, **shares(one.shares_ms)}
+            for one in found.latency
+        ],
+        "missing": found.missing,
+        "silences": [
+            {"kind": one.kind, "begin": iso(one.begin_ns), "end": iso(one.end_ns), "s": (one.end_ns - one.begin_ns) / 1e9}
+            for one in found.silences
+        ],
+        "lines": [one._asdict() for one in found.lines],
+    }
 
 
-def draw(markets: list[ObservedMarket], folder: Path) -> None:
-    """Draws two pictures into a folder: a minute of each market; distributions and autocorrelations over each other."""
-    use_matplotlib("a picture of a market")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(len(markets), 1, figsize=(9, 2.3 * len(markets)), layout="constrained")
-    for axis, market in zip(axes, markets):
-        begin = market.quote_s[-1] / 2
-        _tape(axis, market, begin, begin + 60)
-    figure.savefig(folder / "exchange-market-minute.png", dpi=90)
-    pyplot.close(figure)
-
-    figure, axes = pyplot.subplots(2, 3, figsize=(12, 6.5), layout="constrained")
-    for market in markets:
-        spread = (market.asks - market.bids) / market.bids * 1e6
-        _tail(axes[0, 0], spread, market.name)
-        _tail(axes[0, 1], market.sizes * market.prices, market.name)
-        _tail(axes[0, 2], np.diff(market.trade_s[first_trades(market)]) * 1e3, market.name)
-        lags = np.arange(1, LAGS + 1)
-        axes[1, 0].plot(lags, autocorrelation(market.signs[first_trades(market)]), label=market.name)
-        axes[1, 1].plot(lags[:20], autocorrelation(np.abs(returns(market)), 20), label=market.name)
-        moves = returns(market)
-        _tail(axes[1, 2], np.abs(moves) / moves.std(), market.name)
-    names = (
-        "spread, ppm",
-        "trade, quote units",
-        "gap between takers, ms",
-        "lag, takers",
-        "lag, s",
-        "|1 s return| ÷ σ",
+def show(result: JsonObject) -> None:
+    """Prints the report for a person."""
+    out.print(f"{result['instrument']}, {result['start']} … {result['end']} (UTC, of the log)", markup=False)
+    spread, worth = result["spread_ppm"], result["depth_worth"]
+    rows = [
+        ("spread, ppm of the mid", spread["mean"], spread["p50"], spread["p95"], spread["p99"]),
+        ("worth at the best price, at least, for the share of time", None, worth["p50"], worth["p95"], worth["p99"]),
+    ]
+    rows += [
+        (f"{one['kind']}s, ms: {one['of']}; least {_number(one['least'])}", None, one["p50"], one["p95"], one["p99"])
+        for one in result["latency_ms"]
+    ]
+    _table(("", "mean", "50 %", "95 %", "99 %"), [(name, *map(_number, values)) for name, *values in rows])
+    out.print(f"bid and ask for {result['two_sided']:.2%} of the time")
+    rates = [(f"{one['kind']}s", f"{one['rows']:,}", _number(one["per_s"]), f"{one['busiest_s']:,}") for one in result["rates"]]
+    _table(("", "rows", "a second", "busiest second"), rates)
+    missing = ", ".join(f"{count} of {kind}s" for kind, count in result["missing"].items() if count) or "none"
+    out.print(f"missing intervals: {missing}" + ("" if missing == "none" else " (mesh coverage --missing)"))
+    _table(
+        ("longest silences", "from", "to", "s"),
+        [(f"{one['kind']}s", one["begin"], one["end"], _number(one["s"])) for one in result["silences"]],
     )
-    titles = ("spread: share above", "trade value: share above", "gaps: share above", "autocorrelation of signs",
-              "autocorrelation of |1 s returns|", "returns: share above")  # fmt: skip
-    for axis, name, title in zip(axes.flat, names, titles):
-        axis.set_xlabel(name, fontsize=8)
-        axis.set_title(title, fontsize=9)
-        axis.tick_params(labelsize=7)
-        axis.axhline(0, color="0.8", linewidth=0.5)
-    axes[0, 0].legend(fontsize=7)
-    figure.savefig(folder / "exchange-market-facts.png", dpi=90)
-    pyplot.close(figure)
+    if result["lines"]:
+        lines = [
+            (one["line"], one["kind"], f"{one['events']:,}", f"{one['firsts']:.1%}", str(one["disordered"]),
+             *(_number(one[name]) for name in ("lead_p50_ms", "lag_p50_ms", "lag_p99_ms")))
+            for one in result["lines"]
+        ]  # fmt: skip
+        _table(("line", "kind", "events", "firsts", "disordered", "ahead ms", "late ms", "late 99 %"), lines)
+    if "plot" in result:
+        out.print(f"drawn in {result['plot']}: the most efficient window and the worst", markup=False)
 
 
-def _tape(axis: "Axes", market: ObservedMarket, begin: float, end: float) -> None:
-    quotes = (market.quote_s >= begin) & (market.quote_s < end)
-    trades = (market.trade_s >= begin) & (market.trade_s < end)
-    axis.step(market.quote_s[quotes] - begin, market.bids[quotes], where="post", color="tab:blue", linewidth=0.7)
-    axis.step(market.quote_s[quotes] - begin, market.asks[quotes], where="post", color="tab:red", linewidth=0.7)
-    colours = np.where(market.signs[trades] > 0, "tab:green", "tab:purple")
-    area = np.clip(np.sqrt(market.sizes[trades] * market.prices[trades]) / 4, 4, 50)
-    axis.scatter(market.trade_s[trades] - begin, market.prices[trades], s=area, c=colours, linewidths=0, alpha=0.6)
-    axis.set_title(f"{market.name}: a minute of bid, ask and trades", fontsize=9)
-    axis.tick_params(labelsize=7)
-    axis.ticklabel_format(useOffset=False)
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.4g}"
 
 
-def _tail(axis: "Axes", values: np.ndarray, name: str) -> None:
-    """Share of the values above each value, both logarithmic."""
-    ordered = np.sort(values[values > 0])
-    share = 1 - np.arange(len(ordered)) / max(len(ordered), 1)
-    keep = np.unique(np.geomspace(1, max(len(ordered), 1), 400).astype(int)) - 1
-    axis.loglog(ordered[::-1][keep], share[::-1][keep], label=name)
-
-
-def main() -> None:
-    """Reads the capture, simulates, draws, and prints the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=int, default=1800, help="of the simulated markets")
-    parser.add_argument("--folder", type=Path, default=Path("docs"), help="where the pictures go")
-    chosen = parser.parse_args()
-    path = Path(os.environ.get("TICKMESH_DATA") or Path(__file__).resolve().parents[2] / "shared/data") / CAPTURE
-    if not path.exists():
-        raise SystemExit(f"market_report: there is no capture {path}; TICKMESH_DATA names the folder of captures")
-    markets = [observe_capture(path), observe_simulation(chosen.seconds), observe_simulation(chosen.seconds, preset="quiet")]
-    draw(markets, chosen.folder)
-    print("\n".join(facts_table(markets)))
-
-
-if __name__ == "__main__":
-    main()
+def _table(headers: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    table = Table(box=None)
+    for place, name in enumerate(headers):
+        table.add_column(name, justify="left" if not place else "right")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)

@@ -19,10 +19,15 @@ import numpy as np
 from tickmesh.bus.config import Config, load
 from tickmesh.nodes.net import exchange_address
 from tickmesh.nodes.net.exchange_address import Endpoints
+from tickmesh.research.plot.market import PlottedMarket
+from tickmesh.research.plot.two_markets import write_two_markets
 from tickmesh.tools.extras import use_matplotlib
 from tickmesh.tools.terminal import Failure, JsonObject, config, out
 
-Seen = dict[str, np.ndarray]  # "trades": s, price, sign; "quotes": s, bid, ask, of every one from the beginning on
+# "trades": s, price, sign; "quotes": s, bid, ask, of every one from the beginning on; "started_ns": when that was (1,)
+Seen = dict[str, np.ndarray]
+BEFORE_S = 5.0  # that the second picture has of the calm
+DECIMALS = 8
 START_S = 20.0
 SETTLE_S = 5.0  # after the overload, before the market is judged as calm again
 OPENS = 10.0  # so many times wider, at least
@@ -85,7 +90,7 @@ async def _watch(where: Endpoints, calm_s: float, length_s: float, after_s: floa
         async with session.get(where.rest + "/api/v3/exchangeInfo") as answer:
             symbol = (await answer.json())["symbols"][0]["symbol"].lower()
         async with session.ws_connect(f"{where.ws}/stream?streams={symbol}@trade/{symbol}@bookTicker") as socket:
-            began = time.monotonic()
+            began, started_ns = time.monotonic(), time.time_ns()
             fault = {"kind": "outage", "start_s": calm_s, "length_s": length_s}
             async with session.post(where.rest + "/tickmesh/v1/faults", json=fault) as answer:
                 if answer.status != 200:
@@ -100,7 +105,8 @@ async def _watch(where: Endpoints, calm_s: float, length_s: float, after_s: floa
                     trades.append((now, float(data["p"]), -1 if data["m"] else 1))
                 else:
                     quotes.append((now, float(data["b"]), float(data["a"])))
-    return {"trades": np.array(trades).reshape(-1, 3), "quotes": np.array(quotes).reshape(-1, 3)}
+    rows = {"trades": np.array(trades).reshape(-1, 3), "quotes": np.array(quotes).reshape(-1, 3)}
+    return {**rows, "started_ns": np.array([started_ns])}
 
 
 def _judge(seen: Seen, calm_s: float, length_s: float) -> JsonObject:
@@ -123,30 +129,30 @@ def _judge(seen: Seen, calm_s: float, length_s: float) -> JsonObject:
 
 
 def draw(seen: Seen, plot: Path, calm_s: float, length_s: float) -> None:
-    """Draws every trade with bid and ask, and the spread below, into a file."""
-    from matplotlib import pyplot
+    """Draws every trade with bid and ask, and the spread, into a file: the calm before, and the overload with what follows."""
+    start_ns = int(seen["started_ns"][0])
+    last_s = max(float(seen["quotes"][-1, 0]), calm_s + length_s)
+    before = min(BEFORE_S, calm_s)
+    calm = market_of(seen, start_ns, 0.0, calm_s)
+    worst = market_of(seen, start_ns, calm_s - before, last_s)
+    shaded = start_ns + round(calm_s * 1e9), start_ns + round((calm_s + length_s) * 1e9), "makers cut off"
+    titles = "An efficient market", "The same, its venue unavailable: only market orders get through"
+    write_two_markets(calm, worst, plot, titles, shaded)
 
-    at, bids, asks = seen["quotes"].T
-    figure, (top, below) = pyplot.subplots(2, 1, figsize=(10, 6), sharex=True, height_ratios=(3, 1), layout="constrained")
-    top.fill_between(
-        at, np.where(bids > 0, bids, np.nan), np.where(asks > 0, asks, np.nan), step="post", color="0.85", label="spread"
-    )
-    top.step(at, np.where(bids > 0, bids, np.nan), where="post", color="tab:blue", linewidth=0.8, label="bid")
-    top.step(at, np.where(asks > 0, asks, np.nan), where="post", color="tab:red", linewidth=0.8, label="ask")
-    for sign, colour, name in ((1, "tab:green", "taker bought"), (-1, "tab:purple", "taker sold")):
-        rows = seen["trades"][seen["trades"][:, 2] == sign]
-        top.scatter(rows[:, 0], rows[:, 1], s=5, color=colour, label=name, linewidths=0, zorder=3)
-    below.step(at, np.where((bids > 0) & (asks > 0), asks - bids, np.nan), where="post", color="black", linewidth=0.8)
-    below.set_yscale("log")
-    for axis in (top, below):
-        axis.axvspan(calm_s, calm_s + length_s, color="tab:orange", alpha=0.1, linewidth=0)
-    top.set_ylabel("price")
-    below.set_ylabel("ask − bid")
-    below.set_xlabel("seconds (shaded: makers cut off, only market orders get through)")
-    top.legend(loc="lower left", fontsize=8, ncols=5)
-    top.set_title("Outage of the local exchange: every trade, bid and ask", fontsize=10)
-    figure.savefig(plot, dpi=110)
-    pyplot.close(figure)
+
+def market_of(seen: Seen, start_ns: int, begin_s: float, end_s: float) -> PlottedMarket:
+    """What was seen from `begin_s` to `end_s`, as a market that can be drawn. `start_ns`: when it began."""
+    view = PlottedMarket("local exchange", start_ns + round(begin_s * 1e9), start_ns + round(end_s * 1e9))
+    quotes, trades = (rows[(rows[:, 0] >= begin_s) & (rows[:, 0] < end_s)] for rows in (seen["quotes"], seen["trades"]))
+    bid, ask = (np.round(quotes[:, place] * 10**DECIMALS).astype("i8") for place in (1, 2))
+    spread = np.where((bid > 0) & (ask > 0), ask - bid, 0)
+    columns = {"bid": bid, "ask": ask, "spread": spread}
+    view.quotes.add(start_ns + np.round(quotes[:, 0] * 1e9).astype("i8"), columns, dict.fromkeys(columns, DECIMALS))
+    for series, sign in ((view.bought, 1), (view.sold, -1)):
+        own = trades[trades[:, 2] == sign]
+        prices = {"price": np.round(own[:, 1] * 10**DECIMALS).astype("i8"), "quantity": np.ones(len(own), "i8")}
+        series.add(start_ns + np.round(own[:, 0] * 1e9).astype("i8"), prices, dict.fromkeys(prices, DECIMALS))
+    return view
 
 
 def show(result: JsonObject) -> None:

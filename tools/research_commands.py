@@ -24,6 +24,8 @@ def add_to(commands: typer.Typer) -> None:
     commands.command()(info)
     commands.command()(head)
     commands.command()(sql)
+    commands.command()(plot)
+    commands.command()(market_report)
     commands.command()(backtest_report)
 
 
@@ -94,6 +96,57 @@ def sql(
     from tickmesh.tools import sql as command
 
     command.show(command.sql(query, instruments, start, end, at), csv, json)
+
+
+def plot(
+    instrument: Annotated[str, typer.Argument(help="A symbol or venue.symbol.")],
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help=".html: a page to zoom in; .png, .svg, .pdf: a picture.", show_default="INSTRUMENT.html"),
+    ] = None,
+    start: Start = None,
+    end: End = None,
+    at: At = None,
+    book: Annotated[bool, typer.Option("--book/--no-book", help="The book's heat map under it.")] = True,
+    every_row: Annotated[
+        int | None,
+        typer.Option(min=0, help="Rows that a page may hold; of more it has every 64's extremes.", show_default="20000000"),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Draw every trade with bid and ask, spread, volume, what is missing, our orders and fills, and the book (docs/looking.md).
+
+    mesh plot BTCUSDT --start 1h
+
+    mesh plot binance.BTCUSDT --start 2024-08-09T12:00 --end 2024-08-09T13:00 --to btc.png
+    """
+    from tickmesh.tools import plot as command
+
+    result = command.plot(instrument, to, start, end, at, book, every_row)
+    terminal.print_json(result) if json else command.show(result)
+
+
+def market_report(
+    instrument: Annotated[str, typer.Argument(help="A symbol or venue.symbol.")],
+    start: Start = None,
+    end: End = None,
+    at: At = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the most efficient window and the worst one (.png, .svg, .pdf).")
+    ] = None,
+    window: Annotated[float, typer.Option(min=0.1, help="Seconds of each window.")] = 60.0,
+    json: Json = False,
+) -> None:
+    """Report how good a market was, and how well it was recorded: spread, depth, rates, latency, lines (docs/looking.md).
+
+    mesh market-report BTCUSDT --start 24h
+
+    mesh market-report binance.BTCUSDT --at data/import --plot windows.png --window 30
+    """
+    from tickmesh.tools import market_report as command
+
+    result = command.market_report(instrument, start, end, at, plot, window)
+    terminal.print_json(result) if json else command.show(result)
 
 
 def backtest_report(

@@ -17,17 +17,18 @@ from tickmesh.research.backtest.sections import ReportTable, sections, time_text
 
 INSTRUMENTS_MAX = 8  # that are drawn: a page stays small enough to be sent
 STYLE = """
-:root{color-scheme:light dark;--ink:#1b1b1f;--paper:#fff;--dim:#6b6b76;--line:#dcdce2;--main:#2459c4;
---gain:#1a7f4b;--loss:#b3261e}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e6ea;--paper:#16161a;--dim:#9a9aa5;--line:#34343c;--main:#7aa5ff;--gain:#5ccb94;
---loss:#ff8a80}}
+:root{color-scheme:light dark;--ink:#1b1b1f;--paper:#fff;--dim:#6b6b76;--line:#dcdce2;--main:#0072b2;
+--gain:#007d5b;--loss:#c04a00}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e6ea;--paper:#16161a;--dim:#9a9aa5;--line:#34343c;--main:#6db9ee;--gain:#3fd6a6;
+--loss:#ff9d5c}}
 body{margin:0 auto;max-width:70rem;padding:1rem;background:var(--paper);color:var(--ink);font:15px/1.45 system-ui,sans-serif}
 h1{font-size:1.3rem}h2{font-size:1.05rem;margin:1.6rem 0 .3rem}.missing{color:var(--loss);font-weight:600}
 p,dd,.dim,figcaption{color:var(--dim)}.missing,.missing p{color:var(--loss)}figure{margin:1rem 0}figcaption{font-size:.85rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
 th,td{padding:.2rem .6rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
 th:first-child,td:first-child{text-align:left;padding-left:0}details{font-size:.85rem}dt{font-weight:600}dd{margin:0 0 .3rem}
-svg{width:100%;height:auto;display:block}svg text{fill:var(--dim);font-size:12px}svg path{fill:none}
+figure{overflow-x:auto}
+svg{width:100%;min-width:44rem;height:auto;display:block}svg text{fill:var(--dim);font-size:12px}svg path{fill:none}
 .grid{stroke:var(--line);stroke-width:.6}.curve{stroke:var(--main);stroke-width:1.3}svg .fall{fill:var(--loss);fill-opacity:.45}
 .price{stroke:var(--dim);stroke-width:1}svg .bought{fill:var(--gain)}svg .sold{fill:var(--loss)}
 .all,.maker,.taker{fill:none;stroke-width:1.4}.all{stroke:var(--main)}.maker{stroke:var(--gain)}.taker{stroke:var(--loss)}
@@ -167,7 +168,7 @@ def _markouts(report: BacktestReport) -> Iterator[str]:
     drawn = [plots.whiskers(frame, points, of) for of, points in series.items()]
     yield _figure(
         plots.svg(frame, "Markouts", drawn, ticks),
-        "Markouts in basis points after each fill, before fees, with 95 % intervals: all fills blue, maker green, taker red.",
+        "Markouts in basis points after each fill, before fees, 95 % intervals: all fills blue, maker green, taker orange.",
     )
 
 

@@ -8,11 +8,17 @@ import numpy as np
 
 WIDTH, HEIGHT = 900, 220
 LEFT, RIGHT, TOP, BOTTOM = 74, 10, 10, 24
+LETTER = 7.5  # at most, of the width of the labels' letters
 COLUMNS = 1200  # of a thinned series: more than there are pixels
 MARKERS_MAX = 1500
+DAY_NS = 86_400 * 10**9
 STEPS_NS = tuple(
-    round(s * 1e9) for s in (1e-3, 0.01, 0.1, 1, 5, 15, 60, 300, 900, 3600, 10800, 43200, 86400, 604800, 2592000, 31536000)
-)
+    round(s * 1e9)
+    for s in (
+        1e-3, 0.01, 0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800,
+        604800, 2592000, 31536000,
+    )
+)  # fmt: skip
 
 
 class Frame(NamedTuple):
@@ -103,6 +109,8 @@ def svg(frame: Frame, title: str, drawn: Sequence[str], ticks_x: Sequence[tuple[
         lines.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:,.10g}</text>')
     for place, label in ticks_x:
         x = float(frame.x(np.array([place]))[0])
+        half = len(label) * LETTER / 2  # a label at an edge stays whole
+        x = min(max(x, half), WIDTH - half)
         lines.append(f'<text x="{x:.1f}" y="{frame.height - 6}" text-anchor="middle">{escape(label)}</text>')
     name = escape(title, quote=True)
     return (
@@ -117,17 +125,19 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     if not rough > 0.0 or not np.isfinite(rough):
         return [low]
     size = 10.0 ** np.floor(np.log10(rough))
-    step = next((size * factor for factor in (1, 2, 2.5, 5) if size * factor >= rough), size * 10)
+    step = next((size * factor for factor in (1, 2, 2.5, 5) if size * factor >= 0.8 * rough), size * 10)
     first = np.ceil(low / step)
     return [float(round((first + k) * step, 12)) for k in range(int((high - first * step) / step + 1e-9) + 1)]
 
 
 def time_ticks(start_ns: int, end_ns: int, count: int = 7) -> list[tuple[float, str]]:
-    """(ns, label) of round moments (UTC) between two, at most `count` of them."""
+    """(ns, label) of round moments (UTC) between two, at most `count` of them; midnight has the day's name (08-09)."""
     span = end_ns - start_ns
     step = next((one for one in STEPS_NS if span // one <= count), -(-span // count))
     first = -(-start_ns // step) * step
-    unit, cut = ("ms", 11) if step < 1e9 else ("s", 11) if step < 60e9 else ("m", 11) if step < 86400e9 else ("D", 0)
+    unit, cut = ("ms", 11) if step < 1e9 else ("s", 11) if step < 60e9 else ("m", 11) if step < DAY_NS else ("D", 0)
     return [
-        (float(ns), str(np.datetime64(ns, "ns").astype(f"datetime64[{unit}]"))[cut:]) for ns in range(first, end_ns + 1, step)
-    ]
+        (float(ns), str(np.datetime64(ns, "ns").astype("datetime64[D]"))[5:] if cut and ns % DAY_NS == 0
+         else str(np.datetime64(ns, "ns").astype(f"datetime64[{unit}]"))[cut:])
+        for ns in range(first, end_ns + 1, step)
+    ]  # fmt: skip

@@ -158,3 +158,8 @@ def test_labels_of_time_are_few_and_round(seconds):
     ticks = plots.time_ticks(START, START + round(seconds * SECOND))
     assert 1 <= len(ticks) <= 9 and len({label for _, label in ticks}) == len(ticks)
     assert all(START <= ns <= START + seconds * SECOND for ns, _ in ticks)
+
+
+def test_midnight_has_the_name_of_the_day():
+    labels = [label for _, label in plots.time_ticks(START, START + 86_400 * SECOND)]
+    assert "08-10" in labels and "12:00" in labels and not any(label == "00:00" for label in labels)
