@@ -7,12 +7,16 @@ if TYPE_CHECKING:
     from tickmesh.research.joining import asof as asof
     from tickmesh.research.joining import check_no_lookahead as check_no_lookahead
     from tickmesh.research.opening import open as open
+    from tickmesh.research.sweep.running import sweep as sweep
+    from tickmesh.research.sweep.running import sweep_bars as sweep_bars
 
 _FACADE = {  # imported when first asked for: the mesh's processes need none of it
     "asof": "tickmesh.research.joining",
     "backtest": "tickmesh.research.backtest.running",
     "check_no_lookahead": "tickmesh.research.joining",
     "open": "tickmesh.research.opening",
+    "sweep": "tickmesh.research.sweep.running",
+    "sweep_bars": "tickmesh.research.sweep.running",
 }
 
 
