@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tickmesh.research.sweep import processes
-from tickmesh.research.sweep.child import WorkerProcess, TookTooLong, WorkerDied
+from tickmesh.research.sweep.child import TookTooLong, WorkerDied, WorkerProcess
 from tickmesh.research.sweep.parts import DataMark, KernelQuestion, PartAnswer, SweepPart
 from tickmesh.research.sweep.processes import ProcessBackend
 
