@@ -12,7 +12,7 @@ from pathlib import Path
 
 ALL = (
     "bus", "signal_to_intent", "tick_to_order", "kill_switch", "decode", "kernels", "archive", "bars", "books", "backtest",
-    "exchange", "capture",
+    "sweep", "exchange", "capture",
 )  # fmt: skip
 
 

@@ -18,7 +18,20 @@ from tickmesh.bus.config import load
 SETUP = configparser.ConfigParser()
 SETUP.read(PROJECT / "setup.cfg")
 PACKAGES = ("bus", "storage", "nodes", "research", "tools")
-EXTRAS = ("pyarrow", "matplotlib", "polars", "duckdb", "ccxt", "hypothesis", "pytest", "mypy", "ruff")
+EXTRAS = (
+    "pyarrow",
+    "matplotlib",
+    "polars",
+    "duckdb",
+    "distributed",
+    "dask",
+    "fsspec",
+    "ccxt",
+    "hypothesis",
+    "pytest",
+    "mypy",
+    "ruff",
+)
 
 
 def required(extra: str = "") -> list[Requirement]:

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from tickmesh.research.joining import check_no_lookahead as check_no_lookahead
     from tickmesh.research.opening import open as open
     from tickmesh.research.plot.plotting import plot as plot
+    from tickmesh.research.sweep.running import sweep as sweep
+    from tickmesh.research.sweep.running import sweep_bars as sweep_bars
 
 _FACADE = {  # imported when first asked for: the mesh's processes need none of it
     "asof": "tickmesh.research.joining",
@@ -15,6 +17,8 @@ _FACADE = {  # imported when first asked for: the mesh's processes need none of 
     "check_no_lookahead": "tickmesh.research.joining",
     "open": "tickmesh.research.opening",
     "plot": "tickmesh.research.plot.plotting",
+    "sweep": "tickmesh.research.sweep.running",
+    "sweep_bars": "tickmesh.research.sweep.running",
 }
 
 

@@ -12,6 +12,7 @@ from tickmesh.tools import (
     import_commands,
     model_commands,
     research_commands,
+    sweep_command,
     terminal,
     trading_commands,
 )
@@ -359,6 +360,7 @@ def export(
 import_commands.add_to(commands)
 research_commands.add_to(commands)
 backtest_command.add_to(commands)
+sweep_command.add_to(commands)
 model_commands.add_to(commands)
 trading_commands.add_to(commands)
 account_commands.add_to(commands)
