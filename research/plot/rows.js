@@ -127,3 +127,58 @@ function folded(parts, column, width, carried) {
   }
   return out
 }
+
+function extremes(ranges) {
+  let low = Infinity, high = -Infinity
+  for (const range of ranges) for (let x = 0; x < range.low.length; x++) {
+    if (range.low[x] < low) low = range.low[x]
+    if (range.high[x] > high) high = range.high[x]
+  }
+  return [low, high]
+}
+
+// Prices that are far from all others are in real books; the axis leaves them out.
+function bounded(range, middle) {
+  if (!(middle > 0)) return range
+  const inside = value => value > middle / 3 && value < middle * 3
+  return {...range, low: range.low.map(v => inside(v) ? v : NaN), high: range.high.map(v => inside(v) ? v : NaN)}
+}
+
+function median(values) {
+  const there = Array.from(values).filter(v => !isNaN(v)).sort((a, b) => a - b)
+  return there.length ? there[there.length >> 1] : NaN
+}
+
+function niceTicks(low, high, count) {
+  const rough = (high - low) / count
+  if (!(rough > 0)) return {values: [low], step: Math.abs(low) || 1}
+  const size = 10 ** Math.floor(Math.log10(rough))
+  const step = size * [1, 2, 2.5, 5, 10].find(factor => size * factor >= rough * 0.999)
+  const values = []
+  for (let n = Math.ceil(low / step); n * step <= high; n++) values.push(n * step)
+  return {values, step}
+}
+
+// Decimals that the multiples of a step have.
+function digits(step) {
+  let places = 0
+  while (places < 12 && Math.abs(step * 10 ** places - Math.round(step * 10 ** places)) > 1e-6 * step * 10 ** places) places++
+  return places
+}
+const start = BigInt(data.start_ns)
+function utc(ns) {
+  const whole = start + BigInt(Math.round(ns)), ms = whole / 1000000n
+  return new Date(Number(ms)).toISOString().slice(0, 19) + '.' + String(whole % 1000000000n).padStart(9, '0')
+}
+
+function timeTicks(width) {
+  const most = Math.max(Math.floor(width / 105), 1)
+  const step = NS.find(one => (view.to - view.from) / one <= most) || 31536000e9
+  const offset = Number(start % BigInt(step)), ticks = []
+  for (let at = Math.ceil((view.from + offset) / step) * step - offset; at <= view.to; at += step) {
+    const text = utc(at)
+    const places = step >= 1e9 ? 19 : step >= 1e6 ? 23 : 26
+    ticks.push([at, step >= 86400e9 ? text.slice(0, 10) : text.slice(11, 26) === '00:00:00.000000' ? text.slice(5, 10) : step >= 60e9 ? text.slice(11, 16) : text.slice(11, places)])
+  }
+  return ticks
+}

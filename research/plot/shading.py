@@ -30,6 +30,7 @@ class IntervalPlaces:
         self._kind, self._ledger = kind, ledger
         self._eras = np.unique(ledger["era"])
         self._begin, self._end = np.zeros(len(ledger), "i8"), np.zeros(len(ledger), "i8")
+        self._cut_before, self._cut_after = np.zeros(len(ledger), bool), np.zeros(len(ledger), bool)
 
     def add(self, rows: np.ndarray) -> None:
         """Takes rows in order of seq, with `seq`, `seq_ns`, `flags`, `first_id` and `last_id`."""
@@ -51,18 +52,24 @@ class IntervalPlaces:
         own = np.where(inside, after > first, True)
         known = (begin >= 0) & (begin < len(ids)) & own
         at = chosen[known]
+        new = self._begin[at] == 0
+        self._cut_before[at[new]] = rows["first_id"][begin[known]][new] > ledger["first_id"][known][new]
         # the first row inside is found once; the last one below it as often as there is a later one
         self._begin[at] = np.where(inside[known] & (self._begin[at] > 0), self._begin[at], times[begin[known]])
         known = (end >= 0) & (end < len(ids)) & own
         at = chosen[known]
+        self._cut_after[at] = ids[end[known]] < ledger["last_id"][known]
         self._end[at] = np.where(inside[known] | (self._end[at] == 0), times[end[known]], self._end[at])
 
     def spans(self, start_ns: int, end_ns: int) -> list[CoverageSpan]:
         """The intervals that have a place between two times; an edge without a row is at the edge of the whole."""
         out = []
-        for row, begin, end in zip(self._ledger, self._begin.tolist(), self._end.tolist()):
+        edges = (self._begin.tolist(), self._end.tolist(), self._cut_before.tolist(), self._cut_after.tolist())
+        for row, begin, end, before, after in zip(self._ledger, *edges):
             if row["state"] in INSIDE and not end:
                 continue  # it has no rows in here
+            if row["state"] in INSIDE:  # rows of its own lie before or after what was read
+                begin, end = 0 if before else begin, 0 if after else end
             low, high = max(begin or start_ns, start_ns), min(end or end_ns, end_ns)
             if low <= high:
                 reason = Reason(row["reason"])

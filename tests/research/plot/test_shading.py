@@ -58,6 +58,10 @@ def test_edges_beyond_what_is_shown_are_its_own():
     places = IntervalPlaces("trade", ledger((1, 5, Coverage.missing), (6, 7, Coverage.complete), (8, 9, Coverage.missing)))
     places.add(rows([6, 7], [60, 70]))
     assert found(places, 50, 80) == [("missing", 50, 60), ("complete", 60, 70), ("missing", 70, 80)]
+    places = IntervalPlaces("trade", ledger((1, 9, Coverage.complete)))
+    for one, at in ((4, 60), (6, 70)):  # 1 to 3 and 7 to 9 lie outside of what is read
+        places.add(rows([one], [at]))
+    assert found(places, 50, 80) == [("complete", 50, 80)]
     places = IntervalPlaces("trade", ledger((1, 2, Coverage.complete), (6, 7, Coverage.complete)))
     places.add(rows([6, 7], [60, 70]))
     assert found(places) == [("complete", 60, 70)], "an interval without a row here is not here"
