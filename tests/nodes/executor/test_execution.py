@@ -195,6 +195,13 @@ def test_every_refusal_has_its_reason():
     assert verdict(limit(), full_ns=11) == "rate"
 
 
+@pytest.mark.parametrize(("lots", "reason"), [(1, ""), (0, "quantity"), (-1, "quantity")])
+def test_where_the_venue_has_no_rules_an_order_is_for_something_at_any_price(lots, reason):
+    market = risk.MarketView(drafts.Quote(100, 1, 105, 1), 0, 0, 1000, InstrumentRules(-2, -3, 0, 0, 0, 0))
+    answer = risk.check(limit(lots=lots, price=101), market, (), (), "", ())
+    assert (answer.reason if isinstance(answer, risk.Refused) else "") == reason
+
+
 @pytest.mark.parametrize(("have", "at_the_limit", "beyond", "reason"), [
     ({}, {"position_max_lots": 3000}, {"position_max_lots": 2999}, "position"),
     ({"position_lots": 500, "bought_lots": 700}, {"position_max_lots": 4200}, {"position_max_lots": 4199}, "position"),
