@@ -140,6 +140,13 @@ def test_bucket_is_a_burst_and_then_a_rate():
     assert all(b - a >= 80 for a, b in zip(taken[3:], taken[4:]))
 
 
+def test_a_rate_of_less_than_one_a_second_lets_one_pass_and_the_next_in_time():
+    rate, second = risk.build_rate(risk.Bucket(), 0.5), 1_000_000_000
+    assert rate.allows(0)
+    rate.take(0)
+    assert not rate.allows(2 * second - 1) and rate.allows(2 * second)
+
+
 def test_styles_price_at_the_touch():
     quote = drafts.Quote(100, 1, 101, 1)
     for side, near, far in ((1, 100, 101), (-1, 101, 100)):
@@ -193,6 +200,15 @@ def test_every_refusal_has_its_reason():
     assert verdict(limit(side=-1), open_orders=[resting]) == ""
     assert verdict(limit(), full_ns=10) == ""
     assert verdict(limit(), full_ns=11) == "rate"
+
+
+@pytest.mark.parametrize(("least", "lots", "reason"), [
+    (0, 1, ""), (0, 0, "quantity"), (0, -1, "quantity"), (20, 20, ""), (20, 19, "quantity"),
+])  # fmt: skip
+def test_where_the_venue_has_few_rules_an_order_is_for_something_and_not_below_its_least(least, lots, reason):
+    market = risk.MarketView(drafts.Quote(100, 1, 105, 1), 0, 0, 1000, InstrumentRules(-2, -3, 0, 0, least, 0))
+    answer = risk.check(limit(lots=lots, price=101), market, (), (), "", ())
+    assert (answer.reason if isinstance(answer, risk.Refused) else "") == reason
 
 
 @pytest.mark.parametrize(("have", "at_the_limit", "beyond", "reason"), [
