@@ -50,11 +50,15 @@ class BacktestCourse:
     def __init__(
         self, executor: ExecutorStep, models: Sequence[NamedModel], subjects: tuple[str, ...], strategies: tuple[str, ...],
         terms: VenueTerms, span_ns: tuple[int, int], every_event: bool = False, warm_ns: int | None = None,
+        prices_by_ticks: bool = False,
     ):  # fmt: skip
         """`models`: in the order in which their signals of one cause come; `span_ns`: [start, end).
 
         `warm_ns`: how long before the start models, and the executor, begin to see the market; nothing is traded then. None:
-        models see all that there is, the executor what comes from the start on."""
+        models see all that there is, the executor what comes from the start on. `prices_by_ticks`: a strategy does, so a tick
+        size that is not known is refused."""
+        self._prices_by_ticks = prices_by_ticks
+        self.unknown_steps: dict[str, str] = {}  # subject → which of its steps is not known
         self._models, self._subjects = tuple(models), subjects
         self._start_ns, self._end_ns = span_ns
         self._executor_ns = self._start_ns - (warm_ns or 0)
@@ -122,13 +126,17 @@ class BacktestCourse:
             self._check_steps(int(one["slot"]))
 
     def _check_steps(self, slot: int) -> None:
-        """Raises ReadError for an instrument whose steps nobody knows, as after an import: no venue has such prices."""
-        for name, what in (("tick_size", "tick size"), ("lot_size", "lot size")):
-            if not self._definitions[slot][name]:
-                raise ReadError(
-                    f"the {what} of {self._subjects[slot]} is not known: its definition has 0, and above 0 is needed; import "
-                    "it again with --tick and --lot"
-                )
+        """Notes an instrument whose steps nobody knows. Raises ReadError where orders are priced by ticks."""
+        one = self._definitions[slot]
+        if one["tick_size"] and one["lot_size"]:
+            return
+        what = "tick size" if not one["tick_size"] else "lot size"
+        sentence = f"the {what} of {self._subjects[slot]} is not known: its definition has 0, and above 0 is needed"
+        if self._prices_by_ticks:
+            raise ReadError(
+                f"{sentence} by improve_ticks of a strategy; import it again with --tick and --lot, or leave that out"
+            )
+        self.unknown_steps[self._subjects[slot]] = what
 
     def _begin(self, now_ns: int) -> None:
         if self._begun:

@@ -85,10 +85,13 @@ def backtest(
         balances_of(balances, exchange, subjects), leverage, order_limits_of(order_limits, exchange),
     ).checked()  # fmt: skip
     warm_ns = _warm_ns(warm_up, start)
+    by_ticks = any(one.execution.improve_ticks for one in config.strategies_resolved)
     names = tuple(one.name for one in config.strategies_resolved)
     models = _models(config)
     executor = ExecutorStep(config, "")
-    course = BacktestCourse(executor, models, subjects, names, terms, (begin_ns, end_ns), warm_ns=warm_ns)
+    course = BacktestCourse(
+        executor, models, subjects, names, terms, (begin_ns, end_ns), warm_ns=warm_ns, prices_by_ticks=by_ticks
+    )
     last_ns = MeshSource(config).now()[1] if shown and end is None else end_ns
     kinds = {kind for model in models for kind in model.step.kinds}
     books_ns = None if span_ns[0] is None else span_ns[0] - (warm_ns or 0)
@@ -107,7 +110,7 @@ def backtest(
         _settings(terms, latency, seed, models, executor, course) | {
             "balances": balances or EXCHANGE, "order_limits": order_limits or EXCHANGE, "warm_up": warm_up,
         },
-        (*_lacks(config, subjects, *span_ns), *_not_warm(models, warm_up, warm_ns)),
+        (*_lacks(config, subjects, *span_ns), *_not_warm(models, warm_up, warm_ns), *_unknown(course)),
     )  # fmt: skip
 
 
@@ -150,6 +153,12 @@ def _warm_ns(text: str, start: Time) -> int | None:
             f"a warm-up of {text!r} is none; allowed are 30s, 5m, 1h, 2d and the like, up to {WARM_MOST_NS // DAY_NS}d"
         )
     return int(seconds * unit)
+
+
+def _unknown(course: BacktestCourse) -> Iterable[str]:
+    """Sentences about instruments whose steps nobody knows."""
+    for subject, what in course.unknown_steps.items():
+        yield f"the {what} of {subject} is not known: orders are made, and taken, in steps that its venue may refuse"
 
 
 def _not_warm(models: tuple[NamedModel, ...], text: str, warm_ns: int | None) -> Iterable[str]:

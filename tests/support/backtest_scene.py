@@ -174,7 +174,9 @@ def course(
     """Runs the strategies of a scene over its log, with what is said kept."""
     step = Step(config, "")
     names = tuple(one.name for one in config.strategies_resolved)
-    out = BacktestCourse(step, [NamedModel("model-m", signals)], SUBJECTS, names, terms, span_ns, every_event)
+    by_ticks = any(one.execution.improve_ticks for one in config.strategies_resolved)
+    models = [NamedModel("model-m", signals)]
+    out = BacktestCourse(step, models, SUBJECTS, names, terms, span_ns, every_event, prices_by_ticks=by_ticks)
     out.keeps_answers = True
     start = span_ns[0] or None
     late = any(one.execution.venue_lag_max_ms for one in config.strategies_resolved)

@@ -59,13 +59,15 @@ def test_skipping_from_wake_up_to_wake_up_says_the_same_as_every_event(tmp_path,
 
 
 @pytest.mark.parametrize("place, what", [(2, "tick size"), (3, "lot size")])
-def test_an_instrument_whose_steps_nobody_knows_is_refused(tmp_path, place, what):
+def test_an_instrument_whose_steps_nobody_knows_is_noted_and_refused_where_orders_are_priced_by_ticks(tmp_path, place, what):
     unknown = [0 if at == place else value for at, value in enumerate(DEFINITION)]
     raws = RandomMarket(1).run(20)
     later = Market(len(raws), Event(raws[-1]).seq_ns)
     raws.append(later.event(Kind.instrument, SUBJECTS[1], np.array([tuple(unknown)], INSTRUMENT)))
     raws.append(later.trade(subject=SUBJECTS[1]))
-    config = scene(tmp_path, raws, STRATEGIES[:1])
+    config, improving = (scene(tmp_path, raws, STRATEGIES[at : at + 1]) for at in (0, 1))
     for start_ns in (0, later.seq_ns):  # it is defined on the way, or before
         with pytest.raises(ReadError, match=f"the {what} of binance.ETHUSDT is not known"):
-            course(config, VenueTerms(), RandomSignals(1, SUBJECTS), span_ns=(start_ns, 1 << 62))
+            course(improving, VenueTerms(), RandomSignals(1, SUBJECTS), span_ns=(start_ns, 1 << 62))
+        noted = course(config, VenueTerms(), RandomSignals(1, SUBJECTS), span_ns=(start_ns, 1 << 62)).unknown_steps
+        assert noted == {"binance.ETHUSDT": what}
