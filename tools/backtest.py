@@ -37,6 +37,7 @@ class BacktestChoice(NamedTuple):
     through: str
     impact: bool
     seed: int
+    quotes: bool
 
 
 def run(place: Path | None, choice: BacktestChoice) -> BacktestResult:

@@ -27,6 +27,7 @@ def backtest(
     through: Annotated[str, typer.Option(help="Beyond its price an order gets what was shown, or its whole.")] = "shown",
     impact: Annotated[bool, typer.Option(help="What orders take is gone until the level changes.")] = True,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 1,
+    quotes: Annotated[bool, typer.Option(help="Places in the best level follow quotes too.")] = False,
     save: Annotated[Path | None, typer.Option(help="Keep it in this file (.npz), for `mesh backtest-report`.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write its report as a page with plots.")] = None,
     at: At = None,
@@ -45,7 +46,7 @@ def backtest(
     """
     from tickmesh.tools import backtest as command
 
-    choice = command.BacktestChoice(start, end, tuple(strategy or ()), latency, queue, fees, through, impact, seed)
+    choice = command.BacktestChoice(start, end, tuple(strategy or ()), latency, queue, fees, through, impact, seed, quotes)
     found = command.run(at, choice)
     command.keep(found, save, html)
     result = command.summary(found)

@@ -8,6 +8,7 @@ import typer
 from tickmesh.tools import (
     account_commands,
     backtest_command,
+    compare_command,
     command_line,
     import_commands,
     model_commands,
@@ -359,6 +360,7 @@ def export(
 import_commands.add_to(commands)
 research_commands.add_to(commands)
 backtest_command.add_to(commands)
+compare_command.add_to(commands)
 model_commands.add_to(commands)
 trading_commands.add_to(commands)
 account_commands.add_to(commands)

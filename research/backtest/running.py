@@ -32,7 +32,7 @@ Shown = Callable[[int, int, int], object]  # (start, how far it is, end), ns of 
 def backtest(
     place: "str | PathLike[str] | Config | None" = None, start: Time = None, end: Time = None, strategies: Iterable[str] = (),
     latency: str = "", queue: str = "", fees: str = "", through: str = "shown", impact: bool = True, seed: int = 1,
-    shown: Shown | None = None,
+    quotes: bool = False, shown: Shown | None = None,
 ) -> BacktestResult:  # fmt: skip
     """Trades what was recorded from start ≤ seq_ns < end as mesh.toml says, at a simulated venue (docs/backtest.md).
 
@@ -45,6 +45,7 @@ def backtest(
     through     what an order gets beyond whose price something trades: as much ("shown"), or all that it wants ("whole")
     impact      what our orders take is gone until the level changes
     seed        of what is drawn
+    quotes      an order's place in the best level follows the quotes too, which are newer than the books' changes
 
     Models see the whole recording up to each event, orders are made from `start` on, and positions begin at 0. Raises
     ReadError with a sentence for what cannot be traded, and ModelFault for a model that fails.
@@ -59,7 +60,7 @@ def backtest(
     exchange, subjects = config.exchange, tuple(sorted(one.subject for one in config.traded))
     way: LatencyModel
     way = recorded_latency(config, subjects) if latency == RECORDED else latency_of(latency, exchange, seed)
-    terms = VenueTerms(queue or exchange.queue, through, impact, fees_of(fees, exchange), way).checked()
+    terms = VenueTerms(queue or exchange.queue, through, impact, fees_of(fees, exchange), way, quotes).checked()
     names = tuple(one.name for one in config.strategies_resolved)
     models = _models(config)
     executor = ExecutorStep(config, "")
@@ -133,7 +134,7 @@ def _settings(
     """What a person must know to repeat it."""
     kernels = {model.process: {k: model.step.identity()[k] for k in ("kernel", "code", "parameters")} for model in models}
     return {
-        "queue": terms.queue, "through": terms.through, "impact": terms.impact, "maker_fee_ppm": terms.fees.maker_ppm,
+        "queue": terms.queue, "through": terms.through, "impact": terms.impact, "quotes": terms.quotes, "maker_fee_ppm": terms.fees.maker_ppm,
         "taker_fee_ppm": terms.fees.taker_ppm, "latency": latency or "as [exchange] of mesh.toml says", "seed": seed,
         "models": kernels, "executor": executor.identity(), "events": course.events, "signals": course.signals,
         "wakes": course.follower.wakes,

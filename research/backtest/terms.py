@@ -20,6 +20,7 @@ class VenueTerms(NamedTuple):
     through  what an order gets that the other side reaches, or beyond which something trades: what was shown or traded there,
              or all of it ("whole")
     impact   what our orders took of a level is gone until the level's quantity changes
+    quotes   an order's place in the best level follows the quotes too, not the books' changes alone (docs/compare.md)
     fees     parts per million of what a fill is worth
     latency  how long orders take to the venue, and its answers back
     """
@@ -29,6 +30,7 @@ class VenueTerms(NamedTuple):
     impact: bool = True
     fees: Fees = SCHEDULES["spot"]
     latency: LatencyModel = ConstantLatency(0.0, 0.0)
+    quotes: bool = False
 
     def checked(self) -> "VenueTerms":
         """Gives itself. Raises ReadError for a word that there is not, and for an impossible fee."""

@@ -59,7 +59,7 @@ class ColumnVenue:
         self._units["lot"], self._units["unit"] = 1, 1.0
         rules = np.zeros(1, RULES)
         rules["model"], rules["exponent"] = MODELS[terms.queue], EXPONENT
-        rules["whole"], rules["impact"] = terms.through == "whole", terms.impact
+        rules["whole"], rules["impact"], rules["quotes"] = terms.through == "whole", terms.impact, terms.quotes
         self._reports = np.zeros(2 * LEVELS, REPORT)
         self._market: MarketRows | None = None  # the one that is passing, and the most records that a trade of it has
         self._records = 1

@@ -49,7 +49,7 @@ RESTING = np.dtype(
 QUOTED = np.dtype([(name, "<i8") for name in ("ahead", "id", "bid", "bid_lots", "ask", "ask_lots")])  # ahead: of the book
 TAKEN_LEVEL = np.dtype([(name, "<i8") for name in ("slot", "side", "price", "lots", "level")])  # what our orders took of it
 REPORT = np.dtype([(name, "<i8") for name in ("what", "order", "price", "lots", "left", "maker")])
-RULES = np.dtype([("model", "<i8"), ("exponent", "<f8"), ("whole", "<i8"), ("impact", "<i8")])
+RULES = np.dtype([("model", "<i8"), ("exponent", "<f8"), ("whole", "<i8"), ("impact", "<i8"), ("quotes", "<i8")])
 UNITS = np.dtype([("lot", "<i8"), ("unit", "<f8")])  # least step of a fill, and what one mantissa is worth
 
 
@@ -221,6 +221,23 @@ def follow(venue: VenueArrays, slot: Any, row: Any, levels: np.ndarray) -> None:
 
 
 @njit(nogil=True)
+def follow_quote(venue: VenueArrays, slot: Any) -> None:
+    """Our orders' places after a quote that is ahead of the book: it shows the best level, and that none is before it."""
+    q, rules = venue.quoted[slot], venue.rules[0]
+    for i in range(venue.counts[OPEN]):
+        order = venue.orders[i]
+        at = quoted_best(venue, slot, order.side)[0]
+        if order.slot != slot or q.id <= order.as_of or at == 0 or (order.price - at) * order.side < 0:
+            continue
+        level, before = shown(venue, slot, order.side, order.price), order.level
+        order.level, order.as_of = level, q.id
+        if before == UNKNOWN:
+            order.ahead, order.traded = min(order.ahead, float(level)), 0
+        elif level != before:
+            changed(rules, order, before, level, venue.units[slot].unit)
+
+
+@njit(nogil=True)
 def touched(venue: VenueArrays, slot: Any, reports: np.ndarray, n: Any) -> Any:
     """Fills our orders that the other side has reached."""
     i = 0
@@ -323,6 +340,8 @@ def pass_rows(
             q.id, q.bid, q.bid_lots = quote.update_id, quote.bid_ticks, quote.bid_lots
             q.ask, q.ask_lots = quote.ask_ticks, quote.ask_lots
             q.ahead = not head.valid or q.id == 0 or q.id > head.last_update_id
+            if venue.rules[0].quotes and q.ahead and venue.counts[OPEN]:
+                follow_quote(venue, slot)
         elif row.flags & UNCOUNTED == 0 and venue.counts[OPEN]:
             for i in range(row.first, row.first + row.count):
                 n = traded(venue, slot, trades[i], reports, n)
