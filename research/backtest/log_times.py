@@ -15,6 +15,7 @@ from tickmesh.bus.schema import DTYPES, Flag, Kind
 from tickmesh.storage.columns import reading
 from tickmesh.storage.columns.span import SubjectColumns
 
+NEVER_NS = (1 << 63) - 1
 NOT_OF_THE_MARKET = int(Flag.REPAIRED | Flag.OFF_BOOK)
 
 
@@ -83,7 +84,7 @@ def _look_up(found: LogTimes, columns: SubjectColumns, still: dict[str, np.ndarr
     for one in known.tolist():
         first, after = (int(np.searchsorted(venue_ns, one[0], side)) for side in ("left", "right"))
         begin_ns = int(seq_ns[first - 1]) if first else 0
-        end_ns = int(seq_ns[after]) if after < len(seq_ns) else int(seq_ns[-1])
+        end_ns = int(seq_ns[after]) if after < len(seq_ns) else NEVER_NS
         at_ns = shown.change_ns(begin_ns, end_ns, *one[1:])
         found.at_venue[subject, one[0]] = int(seq_ns[first])
         if at_ns is not None:
