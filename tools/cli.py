@@ -8,8 +8,8 @@ import typer
 from tickmesh.tools import (
     account_commands,
     backtest_command,
-    compare_command,
     command_line,
+    compare_command,
     import_commands,
     model_commands,
     research_commands,

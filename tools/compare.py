@@ -93,8 +93,8 @@ def _show_differences(rows: list[ComparedOrder]) -> None:
     if not rows:
         return
     table = TerminalTable(box=None, header_style="bold", least=("order",))
-    headers = ("sent", "instrument", "strategy", "order", "filled live", "filled here", "price", "later ms", "slippage bp", "why")
-    for header in headers:
+    filled = ("filled live", "filled here")
+    for header in ("sent", "instrument", "strategy", "order", *filled, "price", "later ms", "slippage bp", "why"):
         table.add_column(header)
     for one in rows[:DIFFERENCES_SHOWN]:
         later = "" if one.later_ns is None else f"{one.later_ns / MS:+.1f}"
@@ -114,7 +114,7 @@ def _both(one: ComparedOrder, name: str, how: str) -> str:
 
 
 def _show_fit(fit: Fit) -> None:
-    latency, best = fit.latency, fit.best
+    latency = fit.latency
     out.print(f"\nLatency of {latency.orders:,} orders, ms (5 %, median, 95 %):", markup=False)
     for name, spread in (("entry", latency.entry), ("of it sending", latency.sending), ("response", latency.response)):
         out.print(f"  {name:<14} {spread.p5:8.2f} {spread.p50:8.2f} {spread.p95:8.2f}", markup=False)

@@ -28,7 +28,7 @@ def compare(
     csv: Csv = False,
     json: Json = False,
 ) -> None:
-    """Set live fills beside the simulated venue's: which it reproduces, how the others differ, and why. The mesh may be running.
+    """Set live fills beside the simulated venue's: which it reproduces, how the others differ, and why. The mesh may run.
 
     Orders are sent again when they arrived then, to a market in which they never were. Prints settings that fit, to paste.
     docs/compare.md has every figure.

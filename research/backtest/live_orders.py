@@ -82,7 +82,7 @@ class LiveRequest(NamedTuple):
 
 
 class LiveOrders(NamedTuple):
-    """The orders and requests of a recording, each in order of sending. `down`: from, to (ns of the log) and who was not there."""
+    """Orders and requests of a recording, each in order of sending. `down`: from, to (ns of the log), and who was not there."""
 
     orders: list[LiveOrder]
     requests: list[LiveRequest]

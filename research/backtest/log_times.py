@@ -1,8 +1,8 @@
 """When the log had what a venue did: times of the venue, trades and causes, looked up in the recording.
 
-A venue's clock is not ours, and what it did at a time reached the log later. The trades that it printed are in both: an order that
-the venue had at its time t met the market before the first trade of that instrument with a time of t or later. Where it joined
-the touch, or left it, a quote between the trades around t changes by just its quantity: then it was at that quote.
+A venue's clock is not ours, and what it did at a time reached the log later. The trades that it printed are in both: an order
+that the venue had at its time t met the market before the first trade of that instrument with a time of t or later. Where it
+joined the touch, or left it, a quote between the trades around t changes by just its quantity: then it was at that quote.
 """
 
 from collections.abc import Iterable, Mapping
@@ -99,7 +99,8 @@ class _Touch:
     def __init__(self, columns: SubjectColumns):
         rows = columns.rows[columns.rows["kind"] == Kind.quote]
         self._seq_ns = rows["seq_ns"]
-        quotes = columns.records[Kind.quote][rows["first"] + rows["count"] - 1] if len(rows) else np.zeros(0, DTYPES[Kind.quote])
+        none = np.zeros(0, DTYPES[Kind.quote])
+        quotes = columns.records[Kind.quote][rows["first"] + rows["count"] - 1] if len(rows) else none
         self._sides = {1: (quotes["bid_ticks"], quotes["bid_lots"]), -1: (quotes["ask_ticks"], quotes["ask_lots"])}
 
     def change_ns(self, begin_ns: int, end_ns: int, side: int, price: int, lots: int) -> int | None:

@@ -134,8 +134,9 @@ def _settings(
     """What a person must know to repeat it."""
     kernels = {model.process: {k: model.step.identity()[k] for k in ("kernel", "code", "parameters")} for model in models}
     return {
-        "queue": terms.queue, "through": terms.through, "impact": terms.impact, "quotes": terms.quotes, "maker_fee_ppm": terms.fees.maker_ppm,
-        "taker_fee_ppm": terms.fees.taker_ppm, "latency": latency or "as [exchange] of mesh.toml says", "seed": seed,
+        "queue": terms.queue, "through": terms.through, "impact": terms.impact, "quotes": terms.quotes,
+        "maker_fee_ppm": terms.fees.maker_ppm, "taker_fee_ppm": terms.fees.taker_ppm,
+        "latency": latency or "as [exchange] of mesh.toml says", "seed": seed,
         "models": kernels, "executor": executor.identity(), "events": course.events, "signals": course.signals,
         "wakes": course.follower.wakes,
     }  # fmt: skip

@@ -25,8 +25,8 @@ class Spread(NamedTuple):
 
 
 class LatencyFit(NamedTuple):
-    """What orders took: `entry` from the event that they are about until the venue had them, of it `sending` from the intent on;
-    `response` from there until the log had the answer."""
+    """What orders took: `entry` from the event that they are about until the venue had them, of it `sending` from the intent
+    on; `response` from there until the log had the answer."""
 
     orders: int
     entry: Spread
@@ -70,8 +70,8 @@ def fit(
 ) -> Fit:  # fmt: skip
     """Tries every queue model, with and without quotes, with the orders' own latencies; the best is first.
 
-    The one with the least missed and extra quantity of resting orders; of equals the one that is more careful. `shown`: called with
-    how many runs are done, and of how many. Raises as `simulate` does.
+    The one with the least missed and extra quantity of resting orders; of equals the one that is more careful. `shown`: called
+    with how many runs are done, and of how many. Raises as `simulate` does.
     """
     trials, runs = [], len(TRIED) + 1
     for done, (queue, quotes) in enumerate(TRIED):
@@ -88,7 +88,7 @@ def fit(
 
 
 def share_of(rows: Sequence[ComparedOrder]) -> float:
-    """The share of the live filled quantity that was filled at the same price, orders weighing alike; NaN without live fills."""
+    """The share of the live fills that was filled at the same price, orders weighing alike; NaN without live fills."""
     shares = [one.same / one.live.filled for one in rows if one.live.filled]
     return float(np.mean(shares)) if shares else np.nan
 

@@ -27,8 +27,8 @@ REASONS = {
 
 
 class Side(NamedTuple):
-    """What one venue made of an order. `price`: the mean of its fills, NaN without; `slippage_bp`: against the mid as it was sent,
-    above 0 a cost, NaN without; times ns of the log, 0 where there is none."""
+    """What one venue made of an order. `price`: the mean of its fills, NaN without; `slippage_bp`: against the mid as it was
+    sent, above 0 a cost, NaN without; times ns of the log, 0 where there is none."""
 
     status: str
     filled: float
@@ -40,7 +40,7 @@ class Side(NamedTuple):
 @dataclass(frozen=True)
 class ComparedOrder:
     """One order, live and simulated. `same`: the quantity that both filled at the same prices. `outcome`: "same", "other",
-    "only_live", "only_backtest" (one of the two has fills) or "unfilled"; `reason`: of REASONS, "" where there is no difference."""
+    "only_live", "only_backtest" (one of the two has fills) or "unfilled"; `reason`: of REASONS, "" without a difference."""
 
     instrument: str
     strategy: str
@@ -74,7 +74,9 @@ def compared(simulated: SimulatedOrders, lost_ns: Iterable[tuple[int, int]]) -> 
     return found
 
 
-def not_sent(orders: Iterable[LiveOrder], down: Sequence[tuple[int, int, str]], price: float, lots: float) -> list[ComparedOrder]:
+def not_sent(
+    orders: Iterable[LiveOrder], down: Sequence[tuple[int, int, str]], price: float, lots: float
+) -> list[ComparedOrder]:
     """The orders that never reached the venue: there is nothing to compare, but why they did not."""
     found = []
     for order in orders:

@@ -1,7 +1,7 @@
 """A recording without our own orders: books and quotes as they would have been had we only watched.
 
-A level that was recorded while an order of ours rested in it has that order in it; who sends the same order again would queue behind
-itself. Trades stay: what others gave us they would have given whoever stood there.
+A level that was recorded while an order of ours rested in it has that order in it; who sends the same order again would queue
+behind itself. Trades stay: what others gave us they would have given whoever stood there.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,8 @@ def left_at(order: LiveOrder, times_ns: np.ndarray) -> np.ndarray:
     filled_ns = np.array([one.at_ns for one in order.fills], "i8")
     lots = np.concatenate([[0], np.cumsum([one.lots for one in order.fills])]).astype("i8")
     done = lots[np.searchsorted(np.sort(filled_ns), times_ns, "right")]
-    return np.maximum(int(order.intent["quantity_lots"]) - done, 0)
+    left: np.ndarray = np.maximum(int(order.intent["quantity_lots"]) - done, 0)
+    return left
 
 
 def _take_off(records: np.ndarray, name: str, places: np.ndarray, lots: np.ndarray) -> None:

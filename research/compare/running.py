@@ -17,7 +17,8 @@ from tickmesh.research.compare.matching import ComparedOrder, compared, not_sent
 from tickmesh.research.compare.simulated import simulate
 from tickmesh.research.opening import open as open_data
 from tickmesh.research.sources import MeshSource
-from tickmesh.storage.query.coverage import ends_ns, lacking
+from tickmesh.storage.coverage.duration import ends_ns
+from tickmesh.storage.query.coverage import lacking
 from tickmesh.storage.query.gaps import touched
 from tickmesh.storage.query.times import ReadError, Time, to_ns
 
@@ -62,8 +63,8 @@ def compare(
                 as [exchange] says
     fitted      latency, queue and quotes are fitted: seven more runs
 
-    The orders are those that were sent: that the executor makes them of this recording is what `mesh replay --check` proves. Raises
-    ReadError with a sentence for a time in which nothing was ordered, ArchiveError and LogError for damaged files.
+    The orders are those that were sent: that the executor makes them of this recording is what `mesh replay --check` proves.
+    Raises ReadError with a sentence for a time in which nothing was ordered, ArchiveError and LogError for damaged files.
 
     `tickmesh.compare(start="1h").share`
     """

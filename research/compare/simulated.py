@@ -1,4 +1,4 @@
-"""The orders of a recording at the simulated venue: what was sent then is sent again, and what comes of it is the venue's word."""
+"""The orders of a recording at the simulated venue: what was sent then is sent again, and the venue fills it or not."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple

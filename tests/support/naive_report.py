@@ -176,7 +176,8 @@ def shortfall(result):
             own = [one for one in parents if one[0][0]["parent"] == row["parent"]]
             (own[0] if own else parents.append([]) or parents[-1]).append((row, fills, len(parents)))
             continue
-        same = [one for one in parents if one[0][0]["parent"] < 0 and all(one[-1][0][name] == row[name] for name in ("instrument", "strategy", "side"))]
+        names = ("instrument", "strategy", "side")
+        same = [one for one in parents if one[0][0]["parent"] < 0 and all(one[-1][0][name] == row[name] for name in names)]
         if same:
             latest = max(same, key=lambda one: int(one[-1][2]))
             left = exact(latest[0][0], "quantity") - sum(

@@ -164,8 +164,8 @@ def test_a_place_follows_what_quotes_show_of_the_best_level_if_it_is_to():
     """Those before us leave, which a quote shows and the next change of the book does not: others have come by then."""
     deeds = [("depth", 1, [(MIDDLE, 30, 1), (MIDDLE + 1, 50, -1)], True), ("enter", 1, 1, "limit", "gtc", MIDDLE, 5)]
     deeds += [("quote", 2, MIDDLE, 3, MIDDLE + 1, 50), ("depth", 3, [(MIDDLE, 40, 1)], False), ("trade", [(MIDDLE, 7, -1)])]
-    filled = [[one[3] for one in compiled([deeds], VenueTerms(quotes=quotes))[0] if one[0] == "filled"] for quotes in (True, False)]
-    assert filled == [[4], []]
+    both = (compiled([deeds], VenueTerms(quotes=quotes))[0] for quotes in (True, False))
+    assert [[one[3] for one in reports if one[0] == "filled"] for reports in both] == [[4], []]
 
 
 def test_a_book_of_more_far_levels_than_there_is_room_for_grows():
