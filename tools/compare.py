@@ -9,8 +9,8 @@ from typing import NamedTuple
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.segments import LogError
 from tickmesh.research.compare.fitting import Fit, Spread
-from tickmesh.research.compare.matching import REASONS, ComparedOrder, Side
-from tickmesh.research.compare.running import Comparison, compare, is_good
+from tickmesh.research.compare.matching import REASONS, ComparedOrder, VenueResult
+from tickmesh.research.compare.running import LiveComparison, compare, is_good
 from tickmesh.storage.query.coverage import iso
 from tickmesh.tools.progress import progress
 from tickmesh.tools.tables import TerminalTable
@@ -40,7 +40,7 @@ class CompareChoice(NamedTuple):
     fitted: bool
 
 
-def run(place: Path | None, choice: CompareChoice) -> Comparison:
+def run(place: Path | None, choice: CompareChoice) -> LiveComparison:
     """Compares, with a bar on stderr. Raises Failure with a sentence."""
     try:
         with progress("compare") as shown:
@@ -49,14 +49,14 @@ def run(place: Path | None, choice: CompareChoice) -> Comparison:
         raise Failure(str(error)) from None
 
 
-def demand(found: Comparison, least: float) -> None:
+def demand(found: LiveComparison, least: float) -> None:
     """Raises Failure where a smaller share than `least` is reproduced."""
     if least and not is_good(found.share, least):
         share = "no order was filled" if math.isnan(found.share) else f"{found.share:.2%} of the live fills are reproduced"
         raise Failure(f"{share}, and {least:.2%} at least are asked for; the table of `mesh compare` says why")
 
 
-def summary(found: Comparison) -> JsonObject:
+def summary(found: LiveComparison) -> JsonObject:
     """What `--json` prints (docs/compare.md)."""
     return {
         "schema": 1, "share": _number(found.share), "orders": len(found.orders), "filled_live": found.filled_live,
@@ -66,7 +66,7 @@ def summary(found: Comparison) -> JsonObject:
     }  # fmt: skip
 
 
-def as_csv(found: Comparison) -> str:
+def as_csv(found: LiveComparison) -> str:
     """The orders as CSV, one a line."""
     rows = [_flat(_row(one)) for one in found.orders]
     text = io.StringIO()
@@ -76,7 +76,7 @@ def as_csv(found: Comparison) -> str:
     return text.getvalue()
 
 
-def show(found: Comparison) -> None:
+def show(found: LiveComparison) -> None:
     """Prints for a person: the share, what became of orders, the differences, and the settings that fit."""
     share = "no order was filled" if math.isnan(found.share) else f"{found.share:.2%} of the live fills at the same price"
     out.print(f"{share}: {found.filled_live:,} filled orders of {len(found.orders):,}.", style="bold", markup=False)
@@ -159,7 +159,7 @@ def _row(one: ComparedOrder) -> JsonObject:
     }  # fmt: skip
 
 
-def _side(side: Side) -> JsonObject:
+def _side(side: VenueResult) -> JsonObject:
     return {
         "status": side.status, "filled": side.filled, "price": _number(side.price), "first_fill": iso(side.first_fill_ns),
         "slippage_bp": _number(side.slippage_bp),

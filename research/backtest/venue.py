@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tickmesh.research.backtest import venue_kernel
+from tickmesh.research.backtest import venue_kernel, venue_queue
 from tickmesh.research.backtest.terms import VenueTerms
 from tickmesh.research.backtest.venue_kernel import (
     LEVELS,
@@ -19,9 +19,9 @@ from tickmesh.research.backtest.venue_kernel import (
 from tickmesh.storage.books.arrays import CAPACITY, BookArrays, best, empty_book, grown
 
 MODELS = {
-    "risk_averse": venue_kernel.RISK_AVERSE,
-    "probability_power": venue_kernel.POWER,
-    "probability_log": venue_kernel.LOGARITHM,
+    "risk_averse": venue_queue.RISK_AVERSE,
+    "probability_power": venue_queue.POWER,
+    "probability_log": venue_queue.LOGARITHM,
 }
 EXPONENT = 3.0  # of probability_power, as in nodes/exchange/market/queue.py
 ORDERS = 64  # resting at a time, to begin with; the table grows

@@ -26,7 +26,7 @@ REASONS = {
 }
 
 
-class Side(NamedTuple):
+class VenueResult(NamedTuple):
     """What one venue made of an order. `price`: the mean of its fills, NaN without; `slippage_bp`: against the mid as it was
     sent, above 0 a cost, NaN without; times ns of the log, 0 where there is none."""
 
@@ -50,8 +50,8 @@ class ComparedOrder:
     price: float
     quantity: float
     sent_ns: int
-    live: Side
-    backtest: Side
+    live: VenueResult
+    backtest: VenueResult
     same: float
     outcome: str
     reason: str
@@ -81,7 +81,7 @@ def not_sent(
     found = []
     for order in orders:
         away = any(begin_ns <= order.sent_ns <= end_ns for begin_ns, end_ns, _ in down)
-        nothing = Side("", 0.0, np.nan, 0, np.nan)
+        nothing = VenueResult("", 0.0, np.nan, 0, np.nan)
         live = nothing._replace(status=Status(order.status).name)
         found.append(_row(order, price, lots, live, nothing, 0.0, "unfilled", "mesh_down" if away else "not_sent"))
     return found
@@ -109,15 +109,22 @@ def _compare(
     return _row(order, price, lots, live, backtest, same * lots, outcome, reason)
 
 
-def _side(status: int, fills: Counter[int], first_ns: int, side: int, mid: float, price: float, lots: float) -> Side:
+def _side(status: int, fills: Counter[int], first_ns: int, side: int, mid: float, price: float, lots: float) -> VenueResult:
     total = fills.total()
     mean = sum(ticks * quantity for ticks, quantity in fills.items()) / total if total else np.nan
     slippage = side * (mean - mid) / mid * BPS if mid > 0.0 else np.nan
-    return Side(Status(status).name, total * lots, mean * price, first_ns, slippage)
+    return VenueResult(Status(status).name, total * lots, mean * price, first_ns, slippage)
 
 
 def _row(
-    order: LiveOrder, price: float, lots: float, live: Side, backtest: Side, same: float, outcome: str, reason: str
+    order: LiveOrder,
+    price: float,
+    lots: float,
+    live: VenueResult,
+    backtest: VenueResult,
+    same: float,
+    outcome: str,
+    reason: str,
 ) -> ComparedOrder:
     intent = order.intent
     return ComparedOrder(

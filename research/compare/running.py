@@ -27,7 +27,7 @@ Shown = Callable[[int, int], object]  # (how many runs are done, of how many)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class LiveComparison:
     """Live orders beside simulated ones. `orders`: in order of sending; `fit`: None where it was not asked for.
 
     share     of the live fills, those at the same price and of the same order, by quantity, orders weighing alike; NaN: no fill
@@ -53,7 +53,7 @@ def compare(
     place: "str | PathLike[str] | Config | None" = None, start: Time = None, end: Time = None, queue: str = "",
     quotes: bool | None = None, fees: str = "", through: str = "shown", impact: bool = True, fitted: bool = True,
     shown: Shown = lambda done, of: None,
-) -> Comparison:  # fmt: skip
+) -> LiveComparison:  # fmt: skip
     """Sends the orders of a recording again, to a simulated venue, each when it arrived then, and compares what they fill.
 
     place       a mesh's folder, the present one, or a Config
@@ -96,7 +96,7 @@ def compare(
     }  # fmt: skip
     outcomes = Counter(one.outcome for one in rows)
     reasons = Counter(one.reason for one in rows if one.reason)
-    return Comparison(tuple(rows), share_of(rows), outcomes, reasons, tuple(live.down), settings, found)
+    return LiveComparison(tuple(rows), share_of(rows), outcomes, reasons, tuple(live.down), settings, found)
 
 
 def _config(place: "str | PathLike[str] | Config | None") -> Config:
