@@ -137,6 +137,8 @@ def test_a_cancel_comes_when_it_came(tmp_path):
     run.update("b", Status.New, accepted_ns)
     run.trade(BID, 100, -1)
     run.cancel("b")
+    for lots in range(90, 70, -1):  # for longer than orders took to the venue
+        run.quote(50, lots)
     at_ns = run.venue_ns
     trade = run.trade(BID, 50, -1)
     run.fill("b", trade, 1, BID, 50, True, at_ns)
