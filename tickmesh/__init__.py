@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tickmesh.research.backtest.running import backtest as backtest
+    from tickmesh.research.compare.running import compare as compare
     from tickmesh.research.joining import asof as asof
     from tickmesh.research.joining import check_no_lookahead as check_no_lookahead
     from tickmesh.research.opening import open as open
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 _FACADE = {  # imported when first asked for: the mesh's processes need none of it
     "asof": "tickmesh.research.joining",
     "backtest": "tickmesh.research.backtest.running",
+    "compare": "tickmesh.research.compare.running",
     "check_no_lookahead": "tickmesh.research.joining",
     "open": "tickmesh.research.opening",
     "plot": "tickmesh.research.plot.plotting",

@@ -41,6 +41,7 @@ class BacktestChoice(NamedTuple):
     leverage: int
     order_limits: str
     warm_up: str
+    quotes: bool
 
 
 def run(place: Path | None, choice: BacktestChoice) -> BacktestResult:

@@ -33,6 +33,7 @@ def backtest(
     leverage: Annotated[int, typer.Option(help="Of USD-M contracts.")] = 20,
     order_limits: Annotated[str, typer.Option(help="unchecked: venues take any number of orders. Else as [exchange].")] = "",
     warm_up: Annotated[str, typer.Option(help="Models and executor see the market so long before the start (1h).")] = "",
+    quotes: Annotated[bool, typer.Option(help="Places in the best level follow quotes too.")] = False,
     save: Annotated[Path | None, typer.Option(help="Keep it in this file (.npz), for `mesh backtest-report`.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write its report as a page with plots.")] = None,
     at: At = None,
@@ -65,6 +66,7 @@ def backtest(
         leverage,
         order_limits,
         warm_up,
+        quotes,
     )
     found = command.run(at, choice)
     command.keep(found, save, html)

@@ -9,6 +9,7 @@ from tickmesh.tools import (
     account_commands,
     backtest_command,
     command_line,
+    compare_command,
     import_commands,
     model_commands,
     research_commands,
@@ -361,6 +362,7 @@ import_commands.add_to(commands)
 research_commands.add_to(commands)
 backtest_command.add_to(commands)
 sweep_command.add_to(commands)
+compare_command.add_to(commands)
 model_commands.add_to(commands)
 trading_commands.add_to(commands)
 account_commands.add_to(commands)

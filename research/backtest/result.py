@@ -13,10 +13,12 @@ FILL = np.dtype(
      ("price", "<f8"), ("quantity", "<f8"), ("fee", "<f8")]
 )  # fmt: skip
 # arrival_mid: the mid when the parent's signal asked for it; type, status: the numbers of bus/schema; ended_ns 0: still open
+# parent: number of the parent order that it is a child of, −1: of none; parent_wanted: what that wanted in all, at the end
+# cause_seq, parent_seq: `seq` in the recording of what caused it, and of what its parent's signal is about; 0: none
 ORDER = np.dtype(
     [("order", "<i8"), ("instrument", "<i4"), ("strategy", "<i4"), ("side", "i1"), ("type", "<i4"), ("status", "<i4"),
      ("sent_ns", "<i8"), ("arrived_ns", "<i8"), ("ended_ns", "<i8"), ("price", "<f8"), ("quantity", "<f8"), ("filled", "<f8"),
-     ("arrival_mid", "<f8")]
+     ("arrival_mid", "<f8"), ("parent", "<i8"), ("parent_wanted", "<f8"), ("cause_seq", "<i8"), ("parent_seq", "<i8")]
 )  # fmt: skip
 QUOTE_MARK = np.dtype([("time_ns", "<i8"), ("bid", "<f8"), ("ask", "<f8")])  # best quotes, in order of time
 

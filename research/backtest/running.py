@@ -47,7 +47,7 @@ def backtest(
     place: "str | PathLike[str] | Config | None" = None, start: Time = None, end: Time = None, strategies: Iterable[str] = (),
     latency: str = "", queue: str = "", fees: str = "", through: str = "shown", impact: bool = True, seed: int = 1,
     shown: Shown | None = None, balances: str = "", leverage: int = LEVERAGE_DEFAULT, order_limits: str = "",
-    warm_up: str = "",
+    warm_up: str = "", quotes: bool = False,
 ) -> BacktestResult:  # fmt: skip
     """Trades what was recorded from start ≤ seq_ns < end as mesh.toml says, at a simulated venue (docs/backtest.md).
 
@@ -66,6 +66,7 @@ def backtest(
     order_limits  "unchecked": the venues take any number of orders; else as many as [exchange] says
     warm_up     how long before `start` models and executor begin to see the market ("1h"), without trading; "": models see the
                 whole recording, the executor what comes from `start` on
+    quotes      an order's place in the best level follows the quotes too, which are newer than the books' changes
 
     Models see the recording up to each event, orders are made from `start` on, and positions begin at 0. Raises
     ReadError with a sentence for what cannot be traded, and ModelFault for a model that fails.
@@ -82,7 +83,7 @@ def backtest(
     way = recorded_latency(config, subjects) if latency == RECORDED else latency_of(latency, exchange, seed)
     terms = VenueTerms(
         queue or exchange.queue, through, impact, fees_of(fees, exchange), way, usdm_fees_of(fees, exchange),
-        balances_of(balances, exchange, subjects), leverage, order_limits_of(order_limits, exchange),
+        balances_of(balances, exchange, subjects), leverage, order_limits_of(order_limits, exchange), quotes,
     ).checked()  # fmt: skip
     warm_ns = _warm_ns(warm_up, start)
     by_ticks = any(one.execution.improve_ticks for one in config.strategies_resolved)
@@ -192,7 +193,8 @@ def _settings(
     """What a person must know to repeat it."""
     kernels = {model.process: {k: model.step.identity()[k] for k in ("kernel", "code", "parameters")} for model in models}
     return {
-        "queue": terms.queue, "through": terms.through, "impact": terms.impact, "maker_fee_ppm": terms.fees.maker_ppm,
+        "queue": terms.queue, "through": terms.through, "impact": terms.impact, "quotes": terms.quotes,
+        "maker_fee_ppm": terms.fees.maker_ppm,
         "taker_fee_ppm": terms.fees.taker_ppm, "usdm_maker_fee_ppm": terms.usdm_fees.maker_ppm,
         "usdm_taker_fee_ppm": terms.usdm_fees.taker_ppm, "leverage": terms.leverage, "latency": latency or EXCHANGE,
         "seed": seed, "models": kernels, "executor": executor.identity(), "events": course.events, "signals": course.signals,

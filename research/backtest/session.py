@@ -3,18 +3,20 @@
 A connection keeps the order of what is sent over it: whatever is sent later arrives no earlier.
 """
 
+import math
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
 
-from tickmesh.bus.schema import DTYPES, Action, Kind, OrderType, ParentState, Status
+from tickmesh.bus.schema import DTYPES, Action, Kind, OrderType, Status
 from tickmesh.bus.schema import FILL as FILL_EVENT
 from tickmesh.bus.wire import Event, encode
 from tickmesh.nodes.executor.rules import InstrumentRules
 from tickmesh.research.backtest import venue_kernel
 from tickmesh.research.backtest.account import BacktestAccounts, NewOrder
+from tickmesh.research.backtest.follower import SEQ_BITS
 from tickmesh.research.backtest.result import FILL, ORDER
 from tickmesh.research.backtest.terms import VenueTerms
 from tickmesh.research.backtest.venue import ColumnVenue, VenueReport
@@ -36,6 +38,7 @@ class BacktestOrder:
     intent: np.void
     sent_ns: int
     parent_seq: int
+    cause_seq: int
     arrived_ns: int = 0
     ended_ns: int = 0
     status: int = int(Status.PendingNew)
@@ -55,11 +58,20 @@ class Message(NamedTuple):
     response_s: float = 0.0  # of an intent: how long the venue's answer to it takes
 
 
+class _ParentSeen(NamedTuple):
+    number: int
+    mid: float  # in ticks, when it began
+    wanted: int
+
+
+NO_PARENT = _ParentSeen(-1, math.nan, 0)
+
+
 @dataclass(slots=True)
 class _Collected:
     fills: list[tuple[object, ...]] = field(default_factory=list)
-    arrivals: dict[tuple[str, str, int], float] = field(default_factory=dict)  # subject, strategy, parent → mid
     rejected: dict[str, int] = field(default_factory=dict)  # reason → how many orders the venue refused
+    parents: dict[tuple[str, str, int], "_ParentSeen"] = field(default_factory=dict)  # by subject, strategy, parent_seq
 
 
 class BacktestSession:
@@ -96,18 +108,20 @@ class BacktestSession:
         for event in answers:
             if event.kind == Kind.intent:
                 for intent in event.records:
-                    self._send(intent, self._subjects.index(event.subject), event.seq_ns)
+                    self._send(intent, self._subjects.index(event.subject), event.seq_ns, event.cause_seq)
             elif event.kind == Kind.parent:
-                for one in event.records[event.records["state"] == ParentState.begun]:
+                for one in event.records:
                     key = event.subject, _text(one["strategy"]), int(one["parent_seq"])
-                    self._collected.arrivals[key] = (int(one["bid_ticks"]) + int(one["ask_ticks"])) / 2
+                    mid = (int(one["bid_ticks"]) + int(one["ask_ticks"])) / 2
+                    seen = self._collected.parents.get(key) or _ParentSeen(len(self._collected.parents), mid, 0)
+                    self._collected.parents[key] = seen._replace(wanted=int(one["wanted_lots"]))
 
-    def _send(self, intent: np.void, slot: int, now_ns: int) -> None:
+    def _send(self, intent: np.void, slot: int, now_ns: int, cause_seq: int) -> None:
         number = -1
         if intent["action"] == Action.NEW:
             number = len(self._orders)
             strategy, parent = _text(intent["strategy"]), int(intent["parent_seq"])
-            order = BacktestOrder(number, slot, strategy, intent, now_ns, parent, lots=int(intent["quantity_lots"]))
+            order = BacktestOrder(number, slot, strategy, intent, now_ns, parent, cause_seq, lots=int(intent["quantity_lots"]))
             self._orders.append(order)
             self._by_id[bytes(intent["client_order_id"])] = order
         latency = self._terms.latency.at(now_ns)  # a pair: what is slow there is mostly slow back
@@ -271,13 +285,15 @@ class BacktestSession:
         for row, order in zip(out, self._orders):
             rules, intent = self._rules.get(order.slot), order.intent
             price, lots = (10.0**rules.price_exponent, 10.0**rules.quantity_exponent) if rules else (np.nan, np.nan)
-            mid = self._collected.arrivals.get((self._subjects[order.slot], order.strategy, order.parent_seq), np.nan)
+            parent = self._collected.parents.get((self._subjects[order.slot], order.strategy, order.parent_seq), NO_PARENT)
             strategy = self._strategies.index(order.strategy) if order.strategy in self._strategies else -1
             row["order"], row["instrument"], row["strategy"], row["side"] = order.number, order.slot, strategy, intent["side"]
             row["type"], row["status"] = intent["order_type"], order.status
             row["sent_ns"], row["arrived_ns"], row["ended_ns"] = order.sent_ns, order.arrived_ns, order.ended_ns
             row["price"], row["quantity"] = int(intent["price_ticks"]) * price, order.lots * lots
-            row["filled"], row["arrival_mid"] = order.filled * lots, mid * price
+            row["filled"], row["arrival_mid"] = order.filled * lots, parent.mid * price
+            row["parent"], row["parent_wanted"] = parent.number, parent.wanted * lots
+            row["cause_seq"], row["parent_seq"] = order.cause_seq >> SEQ_BITS, order.parent_seq >> SEQ_BITS
         return out
 
 

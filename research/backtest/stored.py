@@ -12,7 +12,8 @@ from tickmesh.bus.schema import Status
 from tickmesh.research.backtest.result import FILL, ORDER, QUOTE_MARK, BacktestResult
 from tickmesh.storage.query.times import ReadError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+SINCE = {"parent": -1, "parent_wanted": 0.0, "cause_seq": 0, "parent_seq": 0}  # what orders of schema 1 lack, and have here
 FORMAT = "tickmesh backtest"
 
 
@@ -74,7 +75,7 @@ def save(result: BacktestResult, path: Path | str) -> None:
 
 
 def load(path: Path | str) -> BacktestResult:
-    """Reads a file that `save` wrote. Raises ResultError with a sentence for anything else."""
+    """Reads a file that `save` wrote, in this schema or an older one. Raises ResultError with a sentence for anything else."""
     source = Path(path)
     try:
         with source.open("rb") as opened:
@@ -86,6 +87,7 @@ def load(path: Path | str) -> BacktestResult:
             description = _described(source, file["description"].tobytes())
             marks = {name: file[f"marks_{place}"] for place, name in enumerate(description.marked)}
             fills, orders = file["fills"], file["orders"]
+            orders = _of_today(orders) if description.schema < SCHEMA_VERSION else orders
     except OSError as error:
         raise ResultError(f"{source} cannot be read: {error.strerror or error}") from None
     except (ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
@@ -110,15 +112,25 @@ def _described(source: Path, text: bytes) -> _Description:
         header = msgspec.json.decode(text, type=_Header)
         if header.format != FORMAT:
             raise ResultError(_no_result(source))
-        if header.schema != SCHEMA_VERSION:
+        if not 1 <= header.schema <= SCHEMA_VERSION:
             newer = header.schema > SCHEMA_VERSION
             raise ResultError(
-                f"{source} has schema {header.schema} of results; this version of tickmesh reads {SCHEMA_VERSION}: "
+                f"{source} has schema {header.schema} of results; this version of tickmesh reads 1 to {SCHEMA_VERSION}: "
                 f"{'use the version that wrote it, or a newer one' if newer else 'run the backtest again'}"
             )
         return msgspec.json.decode(text, type=_Description)
     except msgspec.DecodeError as error:
         raise ResultError(f"{_no_result(source)} ({error})") from None
+
+
+def _of_today(orders: np.ndarray) -> np.ndarray:
+    """Orders of schema 1 with the fields that they lack; what is none of them stays, for `check` to name."""
+    if orders.dtype != np.dtype([(name, ORDER[name].str) for name in ORDER.names or () if name not in SINCE]):
+        return orders
+    found = np.zeros(orders.shape, ORDER)
+    for name in ORDER.names or ():
+        found[name] = SINCE[name] if name in SINCE else orders[name]
+    return found
 
 
 def _no_result(source: Path) -> str:

@@ -29,6 +29,7 @@ class VenueTerms(NamedTuple):
     through  what an order gets that the other side reaches, or beyond which something trades: what was shown or traded there,
              or all of it ("whole")
     impact   what our orders took of a level is gone until the level's quantity changes
+    quotes   an order's place in the best level follows the quotes too, not the books' changes alone (docs/compare.md)
     fees     parts per million of what a fill is worth; `usdm_fees`: of USD-M contracts
     latency  how long orders take to the venue, and its answers back
     balances what the account at each venue begins with; None: no order is refused for want of it
@@ -45,6 +46,7 @@ class VenueTerms(NamedTuple):
     balances: Amounts | None = None
     leverage: int = LEVERAGE_DEFAULT
     order_limits: Mapping[str, ExchangeLimits] = {}
+    quotes: bool = False
 
     def checked(self) -> "VenueTerms":
         """Gives itself. Raises ReadError for a word that there is not, and for an impossible fee."""

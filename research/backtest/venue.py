@@ -4,16 +4,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tickmesh.research.backtest import venue_kernel
+from tickmesh.research.backtest import venue_kernel, venue_queue
 from tickmesh.research.backtest.terms import VenueTerms
 from tickmesh.research.backtest.venue_arrays import QUOTED, REPORT, RESTING, RULES, TAKEN_LEVEL, UNITS, VenueArrays
 from tickmesh.research.backtest.venue_kernel import LEVELS
 from tickmesh.storage.books.arrays import CAPACITY, BookArrays, best, empty_book, grown
 
 MODELS = {
-    "risk_averse": venue_kernel.RISK_AVERSE,
-    "probability_power": venue_kernel.POWER,
-    "probability_log": venue_kernel.LOGARITHM,
+    "risk_averse": venue_queue.RISK_AVERSE,
+    "probability_power": venue_queue.POWER,
+    "probability_log": venue_queue.LOGARITHM,
 }
 EXPONENT = 3.0  # of probability_power, as in nodes/exchange/market/queue.py
 ORDERS = 64  # resting at a time, to begin with; the table grows
@@ -51,7 +51,7 @@ class ColumnVenue:
         self._units["lot"], self._units["unit"] = 1, 1.0
         rules = np.zeros(1, RULES)
         rules["model"], rules["exponent"] = MODELS[terms.queue], EXPONENT
-        rules["whole"], rules["impact"] = terms.through == "whole", terms.impact
+        rules["whole"], rules["impact"], rules["quotes"] = terms.through == "whole", terms.impact, terms.quotes
         self._reports = np.zeros(2 * LEVELS, REPORT)
         self._market: MarketRows | None = None  # the one that is passing, and the most records that a trade of it has
         self._records = 1

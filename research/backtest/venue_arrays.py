@@ -18,7 +18,7 @@ RESTING = np.dtype(
 QUOTED = np.dtype([(name, "<i8") for name in ("ahead", "id", "bid", "bid_lots", "ask", "ask_lots")])  # ahead: of the book
 TAKEN_LEVEL = np.dtype([(name, "<i8") for name in ("slot", "side", "price", "lots", "level")])  # what our orders took of it
 REPORT = np.dtype([(name, "<i8") for name in ("what", "order", "price", "lots", "left", "maker")])
-RULES = np.dtype([("model", "<i8"), ("exponent", "<f8"), ("whole", "<i8"), ("impact", "<i8")])
+RULES = np.dtype([("model", "<i8"), ("exponent", "<f8"), ("whole", "<i8"), ("impact", "<i8"), ("quotes", "<i8")])
 UNITS = np.dtype([("lot", "<i8"), ("unit", "<f8")])  # least step of a fill, and what one mantissa is worth
 
 

@@ -5,8 +5,9 @@ that shrinks by more than was traded has lost orders, ahead or behind, as the mo
 the sources). An order whose price the other side reaches, or beyond which something traded, is filled as far as there was
 quantity (`THROUGH_WHOLE`: as a whole). Quantities and prices are mantissas, positions floats of the same unit.
 
-The functions of storage/books/arrays.py and the dtypes of venue_arrays.py are part of the machine code. Numba's cache looks at
-this file alone, so only what is called from Python is kept there, under a key with its last argument: a hash of those files.
+The functions of storage/books/arrays.py and venue_queue.py and the dtypes of venue_arrays.py are part of the machine code.
+Numba's cache looks at this file alone, so only what is called from Python is kept there, under a key with its last argument: a
+hash of those files.
 """
 
 import math
@@ -19,22 +20,21 @@ from numba import njit
 
 from tickmesh.bus.kernel_cache import go_on_without_room
 from tickmesh.bus.schema import Flag
-from tickmesh.research.backtest import venue_arrays
+from tickmesh.research.backtest import venue_arrays, venue_queue
 from tickmesh.research.backtest.venue_arrays import VenueArrays
+from tickmesh.research.backtest.venue_queue import UNKNOWN, moved
 from tickmesh.storage.books import arrays
 from tickmesh.storage.books.arrays import BookArrays, apply, best, has_room, lots_at, top
 
 go_on_without_room()
-_FILES = b"".join(Path(one).read_bytes() for one in (arrays.__file__, venue_arrays.__file__))
+_FILES = b"".join(Path(one.__file__ or "").read_bytes() for one in (arrays, venue_arrays, venue_queue))
 SOURCES = int(sha256(_FILES).hexdigest()[:15], 16)  # part of the key of the compiled code
 NOTHING, QUOTE, TRADE, BOOK = range(4)  # what of a row counts at a venue
 BID, ASK = 0, 1
 UNCOUNTED = int(Flag.REPAIRED | Flag.OFF_BOOK)
-RISK_AVERSE, POWER, LOGARITHM = range(3)  # queue models
 LIMIT, MARKET, LIMIT_MAKER = 1, 2, 3  # bus.schema.OrderType
 GTC, IOC, FOK = 1, 2, 3  # bus.schema.TimeInForce
 ACCEPTED, FILLED, EXPIRED, REJECTED = range(4)  # what a report says
-UNKNOWN = -1  # a quantity that nothing has shown yet
 LEVELS = 1024  # of the other side that one order can reach
 OPEN, TAKEN = 0, 1  # places in `counts`
 
@@ -161,23 +161,6 @@ def report(reports: np.ndarray, n: Any, what: Any, order: Any, price: Any, lots:
 
 
 @njit(nogil=True)
-def changed(rules: Any, order: Any, before: Any, after: Any, unit: Any) -> None:
-    """A queue model: the order's level went from one quantity to another."""
-    gone = before - after - order.traded
-    order.traded = 0
-    if rules.model != RISK_AVERSE and gone > 0 and order.ahead > 0.0:
-        behind = max(before - order.ahead, 0.0)
-        if rules.model == POWER:
-            front, back = (order.ahead * unit) ** rules.exponent, (behind * unit) ** rules.exponent
-        else:
-            front, back = math.log1p(order.ahead * unit), math.log1p(behind * unit)
-        share = front / (front + back) if front + back > 0.0 else 1.0
-        # more cancels behind us than there are orders can only have been before us
-        order.ahead -= share * gone + max((1.0 - share) * gone - behind, 0.0)
-    order.ahead = min(max(order.ahead, 0.0), float(after))
-
-
-@njit(nogil=True)
 def follow(venue: VenueArrays, slot: Any, row: Any, levels: np.ndarray) -> None:
     """Our orders' places after a change of the book."""
     head, book, rules = venue.heads[slot], book_of(venue, slot), venue.rules[0]
@@ -187,16 +170,23 @@ def follow(venue: VenueArrays, slot: Any, row: Any, levels: np.ndarray) -> None:
         order = venue.orders[i]
         if order.slot != slot or head.last_update_id <= order.as_of:
             continue
-        level, before = lots_at(book, BID if order.side == 1 else ASK, order.price), order.level
-        order.level, order.as_of = level, head.last_update_id
-        if before == UNKNOWN:
-            order.ahead, order.traded = min(order.ahead, float(level)), 0
-        elif level != before:
-            changed(rules, order, before, level, venue.units[slot].unit)
-        elif order.traded:
+        level = lots_at(book, BID if order.side == 1 else ASK, order.price)
+        if moved(rules, order, level, head.last_update_id, venue.units[slot].unit) and order.traded:
             for j in range(row.first, row.first + row.count):
                 if levels[j].side == order.side and levels[j].price_ticks == order.price:
                     order.traded = 0  # others have replaced what was traded
+
+
+@njit(nogil=True)
+def follow_quote(venue: VenueArrays, slot: Any) -> None:
+    """Our orders' places after a quote that is ahead of the book: it shows the best level, and that none is before it."""
+    q, rules = venue.quoted[slot], venue.rules[0]
+    for i in range(venue.counts[OPEN]):
+        order = venue.orders[i]
+        at = quoted_best(venue, slot, order.side)[0]
+        if order.slot != slot or q.id <= order.as_of or at == 0 or (order.price - at) * order.side < 0:
+            continue
+        moved(rules, order, shown(venue, slot, order.side, order.price), q.id, venue.units[slot].unit)
 
 
 @njit(nogil=True)
@@ -309,6 +299,8 @@ def pass_rows(
             q.ahead = not head.valid or q.id == 0 or q.id > head.last_update_id
             if venue.counts[TAKEN]:
                 forget(venue, slot)
+            if venue.rules[0].quotes and q.ahead and venue.counts[OPEN]:
+                follow_quote(venue, slot)
         elif row.flags & UNCOUNTED == 0 and venue.counts[OPEN]:
             for i in range(row.first, row.first + row.count):
                 n = traded(venue, slot, trades[i], reports, n)

@@ -172,7 +172,12 @@ def shortfall(result):
     parents: list[list] = []
     for row in result.orders:
         fills = [fill for fill in result.fills if fill["order"] == row["order"]]
-        same = [one for one in parents if all(one[-1][0][name] == row[name] for name in ("instrument", "strategy", "side"))]
+        if row["parent"] >= 0:
+            own = [one for one in parents if one[0][0]["parent"] == row["parent"]]
+            (own[0] if own else parents.append([]) or parents[-1]).append((row, fills, len(parents)))
+            continue
+        names = ("instrument", "strategy", "side")
+        same = [one for one in parents if one[0][0]["parent"] < 0 and all(one[-1][0][name] == row[name] for name in names)]
         if same:
             latest = max(same, key=lambda one: int(one[-1][2]))
             left = exact(latest[0][0], "quantity") - sum(
@@ -193,7 +198,11 @@ def shortfall(result):
         side, mid = int(first["side"]), float(first["arrival_mid"])
         quotes = good_quotes(result.marks[result.instruments[first["instrument"]]])
         parts = [ZERO] * 6
-        left = exact(first, "quantity")
+        wanted = exact(first, "quantity")
+        if first["parent"] >= 0:
+            done = sum((exact(fill, "quantity") for _, own, _ in parent for fill in own), ZERO)
+            wanted = max(exact(first, "parent_wanted"), done)
+        left = wanted
         known = mid > 0
         for order, fills, _ in parent:
             arrival = mid_at(quotes, int(order["arrived_ns"]) or int(order["sent_ns"]))
@@ -209,12 +218,12 @@ def shortfall(result):
                 parts[3] += (exact(fill, "price") - before) * quantity
                 parts[4] += exact(fill, "fee")
         end = mid_at(quotes, int(last["ended_ns"]) or result.end_ns)
-        if float(left) > 1e-9 * float(first["quantity"]):
+        if float(left) > 1e-9 * float(wanted):
             known = known and end is not None
             parts[5] = side * left * (end - Fraction(mid)) if known else ZERO
         if not known:
             unpriced += 1
             continue
-        parts[0] = exact(first, "quantity") * Fraction(mid)
+        parts[0] = wanted * Fraction(mid)
         sums = [one + part for one, part in zip(sums, parts)]
     return *(float(one) for one in sums), len(parents), unpriced

@@ -6,8 +6,9 @@ import math
 class NaiveVenue:
     """One instrument. A level is side → price → lots; `reports`: (what, order, price, lots, left, maker), as they come."""
 
-    def __init__(self, model: str, whole: bool, impact: bool, unit: float, lot: int = 1):
+    def __init__(self, model: str, whole: bool, impact: bool, unit: float, lot: int = 1, quotes=False):
         self.model, self.whole, self.impact, self.unit, self.lot = model, whole, impact, unit, lot
+        self.quotes = quotes  # whether places in queues follow them
         self.book = None  # side → {price: lots}
         self.book_id = 0
         self.quote = None  # (id, {side: (price, lots)})
@@ -105,6 +106,11 @@ class NaiveVenue:
         """The best prices."""
         self.quote = (update, {1: (bid, bid_lots), -1: (ask, ask_lots)})
         self.forget()
+        for order in self.orders if self.quotes and self.ahead() else ():
+            top = self.quote[1][order["side"]][0]
+            if update > order["as_of"] and top and (order["price"] - top) * order["side"] >= 0:
+                self.move(order, self.shown(order["side"], order["price"]), named=False)
+                order["as_of"] = update
         self.cross()
 
     def cross(self):

@@ -6,6 +6,7 @@ from tickmesh.bus.schema import OrderType, Status
 from tickmesh.research.backtest.result import FILL, ORDER, QUOTE_MARK, BacktestResult
 
 SECOND = 1_000_000_000
+NO_PARENT = (-1, 0.0, 0, 0)  # parent, parent_wanted, cause_seq, parent_seq
 START = 1_723_200_000 * SECOND  # 2024-08-09, 10:40 UTC
 
 
@@ -21,9 +22,8 @@ def result(fills=(), orders=None, marks=None, seconds=100.0, instruments=("binan
         instrument, strategy, maker = (*rest, *(0, 0, True)[len(rest) :])
         ns = START + round(s * SECOND)
         rows.append((ns, number, instrument, strategy, side, maker, price, quantity, fee))
-        own.append(
-            (number, instrument, strategy, side, OrderType.LIMIT, Status.Filled, ns, ns, ns, price, quantity, quantity, price)
-        )
+        terms = number, instrument, strategy, side, OrderType.LIMIT, Status.Filled
+        own.append((*terms, ns, ns, ns, price, quantity, quantity, price, *NO_PARENT))
     return BacktestResult(
         instruments, strategies, START, START + round(seconds * SECOND), np.array(rows, FILL),
         np.array(own if orders is None else orders, ORDER), {} if marks is None else marks,
@@ -31,13 +31,17 @@ def result(fills=(), orders=None, marks=None, seconds=100.0, instruments=("binan
     )  # fmt: skip
 
 
-def order(number, s, side, quantity, filled, mid, ended=None, arrived=None, status=None, price=100.0, instrument=0, strategy=0):
+def order(
+    number, s, side, quantity, filled, mid, ended=None, arrived=None, status=None, price=100.0, instrument=0, strategy=0,
+    parent=NO_PARENT,
+):  # fmt: skip
     """A row of ORDER, times in seconds after START; `ended` None: it is open, `arrived` None: as it is sent."""
     known = status if status is not None else Status.Filled if filled >= quantity else Status.Canceled
     sent = START + round(s * SECOND)
     arrival = sent if arrived is None else START + round(arrived * SECOND)
     end = 0 if ended is None else START + round(ended * SECOND)
-    return number, instrument, strategy, side, OrderType.LIMIT, known, sent, arrival, end, price, quantity, filled, mid
+    terms = number, instrument, strategy, side, OrderType.LIMIT, known
+    return *terms, sent, arrival, end, price, quantity, filled, mid, *parent
 
 
 def random_result(seed: int, fills: int = 40, instruments: int = 2, strategies: int = 2, seconds: int = 600) -> BacktestResult:
@@ -79,11 +83,30 @@ def random_result(seed: int, fills: int = 40, instruments: int = 2, strategies: 
         end_ns = 0 if kind == 1 and rng.random() < 0.3 else START + ended + (SECOND if part < 1.0 else 0)
         orders.append(
             (number, instrument, strategy, side, OrderType.LIMIT, status, START + sent, START + arrived if kind else 0, end_ns,
-             base, quantity, quantity * part, mid)
+             base, quantity, quantity * part, mid, *NO_PARENT)
         )  # fmt: skip
+    rows = np.sort(np.array(orders, ORDER), order="sent_ns", kind="stable")
+    number_parents(rows, rng)
     return BacktestResult(
         names, tuple(f"s{place}" for place in range(strategies)), START, START + seconds * SECOND,
         np.sort(np.array(dealt, FILL), order="time_ns", kind="stable"),
-        np.sort(np.array(orders, ORDER), order="sent_ns", kind="stable"), marks,
+        rows, marks,
         {names[0]: float(rng.integers(-2, 3))}, {"seed": seed}, (),
     )  # fmt: skip
+
+
+def number_parents(orders: np.ndarray, rng: np.random.Generator) -> None:
+    """Makes most orders children of parents of one to three, with one arrival mid; the others have none."""
+    parents: dict[tuple, list[int]] = {}
+    for place, one in enumerate(orders):
+        key = int(one["instrument"]), int(one["strategy"]), int(one["side"])
+        own = parents.get(key)
+        if own is None or rng.random() < 0.4:
+            own = parents[key] = [2 * place, 0]
+        if rng.random() < 0.7:
+            one["parent"], own[1] = own[0], own[1] + 1
+    for number in np.unique(orders["parent"]):
+        own = orders["parent"] == number
+        if number >= 0:
+            orders["arrival_mid"][own] = orders["arrival_mid"][own][0]
+            orders["parent_wanted"][own] = round(float(orders["quantity"][own].sum() * rng.choice((0.2, 1.0, 1.5))), 1)

@@ -24,7 +24,7 @@ BPS = 1e4
 class Shortfall:
     """Costs (above 0) of what was wanted, in quote currency, and `total` in basis points of its worth at the arrival mid.
 
-    `parents`: orders; those that continue one are counted with it; `unpriced` ones have no arrival mid, or a fill without
+    `parents`: parent orders, each with all that was sent for it; `unpriced` ones have no arrival mid, or a fill without
     a quote before it, and are left out. The parts add up to `total`.
     """
 
@@ -41,11 +41,23 @@ class Shortfall:
 
 
 def parents_of(orders: np.ndarray, filled: np.ndarray) -> np.ndarray:
-    """The number of the parent that each order belongs to, int64 (orders,), rising from 0 in order of `sent_ns`.
+    """The number of the parent that each order belongs to, int64 (orders,), from 0 in order of its first order.
 
-    An order continues the one before it of its strategy, instrument and side, where that has the same arrival mid, ended before
-    it was sent, and left at least its quantity unfilled: so a reprice by cancel and new order has one parent.
+    An order without one (`parent` −1: results of before have none) continues the one before it of its strategy, instrument and
+    side, where that has the same arrival mid, ended before it was sent, and left at least its quantity unfilled: so a reprice
+    by cancel and new order has one parent.
     """
+    numbered = orders["parent"] >= 0
+    found = np.zeros(len(orders), np.int64)
+    found[numbered] = orders["parent"][numbered]
+    alone = np.flatnonzero(~numbered)
+    found[alone] = _chained(orders[alone], filled[alone]) + (found.max(initial=-1) + 1)
+    _, first, number = np.unique(found, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[number]
+
+
+def _chained(orders: np.ndarray, filled: np.ndarray) -> np.ndarray:
+    """Parents guessed from the orders alone, int64 (orders,)."""
     found = np.zeros(len(orders), np.int64)
     going: dict[tuple[int, int, int], tuple[int, float, float, int]] = {}  # → (parent, arrival mid, left, ended)
     count = 0
@@ -107,11 +119,13 @@ def _parts(result: BacktestResult, mids: Mapping[str, Mids], parent: np.ndarray,
         return np.bincount(parent[of_fill], of_each_fill, count)
 
     signed = fills["side"] * fills["quantity"]
-    left = orders["quantity"][first] - np.bincount(parent, filled, count)
-    left[left <= orders["quantity"][first] * (SAME - 1.0)] = 0.0
+    done = np.bincount(parent, filled, count)
+    wanted = np.where(orders["parent"][first] >= 0, np.maximum(orders["parent_wanted"][first], done), orders["quantity"][first])
+    left = wanted - done
+    left[left <= wanted * (SAME - 1.0)] = 0.0
     missed = np.where(left > 0.0, left * orders["side"][first] * (at_end[last] - asked[first]), 0.0)
     return np.column_stack((
-        orders["quantity"][first] * asked[first],
+        wanted * asked[first],
         summed(signed * (at_arrival[of_fill] - asked[of_fill])),
         summed(signed * (before - at_arrival[of_fill])),
         summed(signed * (fills["price"] - before)),

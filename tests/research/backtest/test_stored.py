@@ -83,8 +83,8 @@ def test_what_is_no_result_is_refused_with_a_sentence(tmp_path):
     for change, sentence in (
         ({"format": "else"}, "is no result of a backtest"),
         (
-            {"schema": 2},
-            r"has schema 2 of results; this version of tickmesh reads 1: use the version that wrote it, or a newer one",
+            {"schema": 3},
+            r"has schema 3 of results; this version of tickmesh reads 1 to 2: use the version that wrote it, or a newer one",
         ),
         ({"schema": 0}, r"has schema 0 .* run the backtest again"),
         ({"start_ns": "noon"}, r"is no result of a backtest.*start_ns"),
@@ -102,6 +102,22 @@ def test_what_is_no_result_is_refused_with_a_sentence(tmp_path):
         save(whole, path)
         rewritten(path, **arrays)
         refused(sentence)
+
+
+def test_a_result_of_schema_1_is_read_as_orders_without_parents(tmp_path):
+    path, made = tmp_path / "one.npz", random_result(3)
+    save(made, path)
+    assert (made.orders["parent"] >= 0).any()
+    old = made.orders[[name for name in made.orders.dtype.names if name not in stored.SINCE]]
+    packed = np.array(old.tolist(), [(name, made.orders.dtype[name]) for name in old.dtype.names])
+    rewritten(path, {"schema": 1}, orders=packed)
+    again = load(path)
+    assert again.orders.dtype == made.orders.dtype and set(again.orders["parent"].tolist()) == {-1}
+    for name in old.dtype.names:
+        assert again.orders[name].tobytes() == made.orders[name].tobytes()
+    rewritten(path, {"schema": 2}, orders=packed)
+    with pytest.raises(ResultError, match="orders have dtype"):
+        load(path)
 
 
 def with_row(rows, **values):
@@ -157,4 +173,4 @@ def test_the_schema_is_a_number_that_a_file_has(tmp_path):
     save(result(), tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz") as file:
         found = msgspec.json.decode(file["description"].tobytes())
-    assert found["schema"] == stored.SCHEMA_VERSION == 1 and re.fullmatch("tickmesh backtest", found["format"])
+    assert found["schema"] == stored.SCHEMA_VERSION == 2 and re.fullmatch("tickmesh backtest", found["format"])

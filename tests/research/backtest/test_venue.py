@@ -123,12 +123,13 @@ def compiled(markets: list[list[tuple]], terms: VenueTerms) -> list[list[tuple]]
 
 @pytest.mark.parametrize("model, whole, impact", [*product(MODELS, (False, True), (False, True))])
 def test_it_fills_as_a_naive_venue_does_report_by_report(model, whole, impact):
-    terms = VenueTerms(model, "whole" if whole else "shown", impact)
     fills = 0
     for first in range(0, 36, 3):
+        quotes = first % 2 == 0
+        terms = VenueTerms(model, "whole" if whole else "shown", impact, quotes=quotes)
         seeds = [first, first + 1, first + 2]
         for seed, seen in zip(seeds, compiled([market(seed) for seed in seeds], terms)):
-            venue = NaiveVenue(model, whole, impact, 10.0**EXPONENT)
+            venue = NaiveVenue(model, whole, impact, 10.0**EXPONENT, quotes=quotes)
             for deed in market(seed):
                 naive(venue, deed)
             assert seen == venue.reports, f"seed {seed}"
@@ -176,6 +177,14 @@ def test_a_crossed_order_gets_a_level_once_until_that_shows_another_quantity(imp
     ioc = ("enter", 2, 1, "limit", "ioc", MIDDLE, 30)
     (reports,) = compiled([[book, ioc, ("enter", 3, *ioc[2:])]], VenueTerms(impact=impact))
     assert sum(one[3] for one in reports if one[0] == "filled") == (5 if impact else 10), "of two that arrive"
+
+
+def test_a_place_follows_what_quotes_show_of_the_best_level_if_it_is_to():
+    """Those before us leave, which a quote shows and the next change of the book does not: others have come by then."""
+    deeds = [("depth", 1, [(MIDDLE, 30, 1), (MIDDLE + 1, 50, -1)], True), ("enter", 1, 1, "limit", "gtc", MIDDLE, 5)]
+    deeds += [("quote", 2, MIDDLE, 3, MIDDLE + 1, 50), ("depth", 3, [(MIDDLE, 40, 1)], False), ("trade", [(MIDDLE, 7, -1)])]
+    both = (compiled([deeds], VenueTerms(quotes=quotes))[0] for quotes in (True, False))
+    assert [[one[3] for one in reports if one[0] == "filled"] for reports in both] == [[4], []]
 
 
 def test_a_book_of_more_far_levels_than_there_is_room_for_grows():

@@ -123,6 +123,9 @@ def test_no_order_is_lost_or_doubled_whatever_dies(tmp_path):
         assert ledger[name] == 0
     assert set(result["styles"]) == set(STYLES) and all(filled > 0 for filled in result["styles"].values())
     assert set(result["paths"]) == set(PATHS) and all(used > 0 for used in result["paths"].values())
+    words = [MESH, "compare", "--at", str(tmp_path / "mesh"), "--quotes", "--no-fit", "--json"]
+    again = json.loads(subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True).stdout)
+    assert again["filled_live"] > 20 and again["share"] >= 0.95, [one for one in again["rows"] if one["outcome"] != "same"]
 
 
 # By which words a sweep has to say that it misses what was switched off; the others: `recovery path NAME was never used`.

@@ -208,6 +208,22 @@ def test_a_reprice_is_the_same_wish_and_its_quantity_counts_once():
     assert found.opportunity.value == pytest.approx(1.5 * 10 - 1.0 * 10 + 1.6 * 10 * 2 + 9)
 
 
+def test_the_children_of_a_parent_are_one_wish_for_what_it_wanted():
+    """Three slices of 1 of a wish for 4, while another strategy's order stands between them: 4 at 100 are wanted once."""
+    marks = {BTC: quotes([(0, 99, 101), (4, 109, 111)])}
+    wish, other = (7, 4.0, 1, 1), (2, 1.0, 1, 1)
+    rows = [
+        order(1, 0.5, 1, 1.0, 1.0, 100.0, ended=1, parent=wish),
+        order(2, 0.6, 1, 1.0, 0.0, 100.0, ended=5, parent=other),
+        order(3, 1, 1, 1.0, 0.0, 100.0, ended=5, parent=wish),
+        order(4, 2, 1, 1.0, 0.0, 100.0, ended=6, parent=wish),  # while the third still stands
+    ]
+    made = result([(0.75, 1, 100.0, 1.0, 0.0)], rows, marks)
+    found = shortfall(made, all_mids(made), orders.filled_quantities(made), 1)
+    assert found.parents == 2 and found.wanted.value == pytest.approx(4 * 100 + 100)
+    assert found.opportunity.value == pytest.approx(3 * 10 + 1 * 10)
+
+
 def test_a_shortfall_that_is_not_defined_says_why():
     none = shortfall(result(), {BTC: mids_of(None)}, np.zeros(0), 1)
     assert none.total.value is None and none.total.why == "there are no orders"

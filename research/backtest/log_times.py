@@ -1,0 +1,115 @@
+"""When the log had what a venue did: times of the venue, trades and causes, looked up in the recording.
+
+A venue's clock is not ours, and what it did at a time reached the log later. The trades that it printed are in both: an order
+that the venue had at its time t met the market before the first trade of that instrument with a time of t or later. Where it
+joined the touch, or left it, a quote between the trades around t changes by just its quantity: then it was at that quote.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import DTYPES, Flag, Kind
+from tickmesh.storage.columns import reading
+from tickmesh.storage.columns.span import SubjectColumns
+
+NEVER_NS = (1 << 63) - 1
+NOT_OF_THE_MARKET = int(Flag.REPAIRED | Flag.OFF_BOOK)
+
+
+# What an order of ours did to a level of its book at a time of the venue; lots: above 0 it joined, below 0 it left.
+CHANGE = np.dtype([(name, "<i8") for name in ("venue_ns", "side", "price", "lots")])
+
+
+class Sought(NamedTuple):
+    """What is looked up of one instrument: (n,) CHANGE and trade ids, in any order."""
+
+    changes: np.ndarray
+    trade_ids: np.ndarray
+
+
+class LogTimes(NamedTuple):
+    """Log times (`seq_ns`) of what was looked up; what is in no recording is in no map.
+
+    of_change  (subject, *CHANGE) → of the quote that shows it
+    at_venue   (subject, venue time) → of the first trade with that venue time or a later one
+    of_trade   (subject, trade id) → of that trade
+    of_seq     seq → of that event
+    """
+
+    of_change: dict[tuple[str, int, int, int, int], int]
+    at_venue: dict[tuple[str, int], int]
+    of_trade: dict[tuple[str, int], int]
+    of_seq: dict[int, int]
+
+
+def log_times(config: Config, sought: Mapping[str, Sought], seqs: Iterable[int] = ()) -> LogTimes:
+    """Looks up log times, in one pass over the recording. `seqs`: of trades, quotes and changes of books, of any instrument.
+
+    Raises ReadError, ArchiveError and LogError as reading does.
+    """
+    found = LogTimes({}, {}, {}, {})
+    wanted = np.unique(np.fromiter(seqs, "u8"))
+    newest: dict[str, int] = {}
+    still = {subject: np.unique(one.changes) for subject, one in sought.items()}
+    kinds = (Kind.trade, Kind.quote, Kind.depth) if len(wanted) else (Kind.trade, Kind.quote)
+    for span in reading.spans(config, kinds):
+        for columns in span.subjects:
+            own = np.isin(columns.seqs, wanted)
+            found.of_seq.update(zip(columns.seqs[own].tolist(), columns.rows["seq_ns"][own].tolist()))
+            if columns.subject in sought:
+                ids = sought[columns.subject].trade_ids
+                newest[columns.subject] = _look_up(found, columns, still, ids, newest.get(columns.subject, 0))
+    return found
+
+
+def _look_up(found: LogTimes, columns: SubjectColumns, still: dict[str, np.ndarray], ids: np.ndarray, newest: int) -> int:
+    """Looks trades of a span up; takes what was found out of `still`, and gives the newest venue time of its trades."""
+    subject = columns.subject
+    rows = columns.rows[columns.rows["kind"] == Kind.trade]
+    rows = rows[rows["flags"] & NOT_OF_THE_MARKET == 0]
+    if not len(rows):
+        return newest
+    counts = rows["count"]
+    places = np.repeat(rows["first"] - (np.cumsum(counts) - counts), counts) + np.arange(int(counts.sum()))
+    trades, seq_ns = columns.records[Kind.trade][places], np.repeat(rows["seq_ns"], counts)
+    own = np.isin(trades["trade_id"], ids)
+    found.of_trade.update(((subject, one), ns) for one, ns in zip(trades["trade_id"][own].tolist(), seq_ns[own].tolist()))
+    venue_ns = np.maximum.accumulate(np.maximum(trades["venue_ns"], newest))
+    asked = still[subject]
+    known = asked[asked["venue_ns"] <= venue_ns[-1]]
+    shown = _Touch(columns)
+    for one in known.tolist():
+        first, after = (int(np.searchsorted(venue_ns, one[0], side)) for side in ("left", "right"))
+        begin_ns = int(seq_ns[first - 1]) if first else 0
+        end_ns = int(seq_ns[after]) if after < len(seq_ns) else NEVER_NS
+        at_ns = shown.change_ns(begin_ns, end_ns, *one[1:])
+        found.at_venue[subject, one[0]] = int(seq_ns[first])
+        if at_ns is not None:
+            found.of_change[subject, *one] = at_ns
+    still[subject] = asked[len(known) :]
+    return int(venue_ns[-1])
+
+
+class _Touch:
+    """The best prices of a span: what changed at them, quote by quote."""
+
+    def __init__(self, columns: SubjectColumns):
+        rows = columns.rows[columns.rows["kind"] == Kind.quote]
+        self._seq_ns = rows["seq_ns"]
+        none = np.zeros(0, DTYPES[Kind.quote])
+        quotes = columns.records[Kind.quote][rows["first"] + rows["count"] - 1] if len(rows) else none
+        self._sides = {1: (quotes["bid_ticks"], quotes["bid_lots"]), -1: (quotes["ask_ticks"], quotes["ask_lots"])}
+
+    def change_ns(self, begin_ns: int, end_ns: int, side: int, price: int, lots: int) -> int | None:
+        """When a quote between these times first changed at a price by so many lots; None where none did."""
+        first, last = (int(np.searchsorted(self._seq_ns, ns, "right")) for ns in (begin_ns, end_ns))
+        prices, quantities = self._sides[side]
+        for place in range(max(first, 1), last):
+            before = int(quantities[place - 1]) if prices[place - 1] == price else 0
+            after = int(quantities[place]) if prices[place] == price else 0
+            if after - before == lots:
+                return int(self._seq_ns[place])
+        return None

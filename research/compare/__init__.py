@@ -1,0 +1,1 @@
+"""Live orders beside a backtest of the same time: what was reproduced, why the rest was not, and which settings fit best."""

@@ -1,0 +1,129 @@
+"""`tickmesh.compare()`: live fills beside those of a simulated venue in the same time."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import Kind
+from tickmesh.research.backtest.live_orders import LiveOrders, read_live_orders
+from tickmesh.research.backtest.terms import VenueTerms, fees_of
+from tickmesh.research.compare.fitting import Fit, fit, share_of
+from tickmesh.research.compare.matching import ComparedOrder, compared, not_sent
+from tickmesh.research.compare.simulated import simulate
+from tickmesh.research.opening import open as open_data
+from tickmesh.research.sources import MeshSource
+from tickmesh.storage.coverage.duration import ends_ns
+from tickmesh.storage.query.coverage import lacking
+from tickmesh.storage.query.gaps import touched
+from tickmesh.storage.query.times import ReadError, Time, to_ns
+
+NEVER_NS = (1 << 63) - 1
+Shown = Callable[[int, int], object]  # (how many runs are done, of how many)
+
+
+@dataclass(frozen=True)
+class LiveComparison:
+    """Live orders beside simulated ones. `orders`: in order of sending; `fit`: None where it was not asked for.
+
+    share     of the live fills, those at the same price and of the same order, by quantity, orders weighing alike; NaN: no fill
+    outcomes  orders by outcome; `reasons`: by reason, where there is a difference
+    down      from, to (ns of the log) and which process of trading was not there
+    settings  of the simulated venue
+    """
+
+    orders: tuple[ComparedOrder, ...]
+    share: float
+    outcomes: Mapping[str, int]
+    reasons: Mapping[str, int]
+    down: tuple[tuple[int, int, str], ...]
+    settings: Mapping[str, object]
+    fit: Fit | None
+
+    @property
+    def filled_live(self) -> int:
+        return sum(one.live.filled > 0.0 for one in self.orders)
+
+
+def compare(
+    place: "str | PathLike[str] | Config | None" = None, start: Time = None, end: Time = None, queue: str = "",
+    quotes: bool | None = None, fees: str = "", through: str = "shown", impact: bool = True, fitted: bool = True,
+    shown: Shown = lambda done, of: None,
+) -> LiveComparison:  # fmt: skip
+    """Sends the orders of a recording again, to a simulated venue, each when it arrived then, and compares what they fill.
+
+    place       a mesh's folder, the present one, or a Config
+    start, end  orders that were sent from start ≤ seq_ns < end
+    queue, quotes, fees, through, impact
+                of the simulated venue, as in `tickmesh.backtest`; queue and quotes else as they fit best, or without `fitted`
+                as [exchange] says
+    fitted      latency, queue and quotes are fitted: seven more runs
+
+    The orders are those that were sent: that the executor makes them of this recording is what `mesh replay --check` proves.
+    Raises ReadError with a sentence for a time in which nothing was ordered, ArchiveError and LogError for damaged files.
+
+    `tickmesh.compare(start="1h").share`
+    """
+    config = _config(place)
+    begin_ns, end_ns = to_ns(start) or 0, to_ns(end) or NEVER_NS
+    if begin_ns >= end_ns:
+        raise ReadError(f"the comparison is to start at {start} and to end at {end}; the end has to be after the start")
+    subjects = tuple(sorted(one.subject for one in config.instruments))
+    live = _within(read_live_orders(config, subjects), begin_ns, end_ns)
+    if not live.orders:
+        raise ReadError(f"no order on {', '.join(subjects)} was recorded from {start} to {end}, so there is nothing to compare")
+    ordered = tuple(subject for subject in subjects if any(one.subject == subject for one in live.orders))
+    terms = VenueTerms(queue or config.exchange.queue, through, impact, fees_of(fees, config.exchange), quotes=bool(quotes))
+    terms.checked()
+    found = None
+    if fitted and any(one.arrived_ns for one in live.orders):
+        found = fit(config, live, ordered, terms, shown)
+        if not queue and quotes is None:
+            terms = terms._replace(queue=found.best.queue, quotes=found.best.quotes)
+    rows: list[ComparedOrder] = []
+    for simulated in simulate(config, live, ordered, terms):
+        rows += compared(simulated, _lost(config, simulated.subject, begin_ns, end_ns))
+        kept = [one for one in live.orders if one.subject == simulated.subject and not one.arrived_ns]
+        rows += not_sent(kept, live.down, simulated.price, simulated.lots)
+    rows.sort(key=lambda one: one.sent_ns)
+    settings = {
+        "queue": terms.queue, "quotes": terms.quotes, "through": terms.through, "impact": terms.impact,
+        "maker_fee_ppm": terms.fees.maker_ppm, "taker_fee_ppm": terms.fees.taker_ppm,
+    }  # fmt: skip
+    outcomes = Counter(one.outcome for one in rows)
+    reasons = Counter(one.reason for one in rows if one.reason)
+    return LiveComparison(tuple(rows), share_of(rows), outcomes, reasons, tuple(live.down), settings, found)
+
+
+def _config(place: "str | PathLike[str] | Config | None") -> Config:
+    if isinstance(place, Config):
+        return place
+    source = open_data(place).source
+    if not isinstance(source, MeshSource):
+        raise ReadError(f"{source.place} is an export; a comparison reads a mesh's archive and log")
+    return source.config
+
+
+def _within(live: LiveOrders, begin_ns: int, end_ns: int) -> LiveOrders:
+    """What was sent in a time, with all that was asked about it later."""
+    orders = [one for one in live.orders if begin_ns <= one.sent_ns < end_ns]
+    there = {id(one) for one in orders}
+    return LiveOrders(orders, [one for one in live.requests if id(one.order) in there], live.down)
+
+
+def _lost(config: Config, subject: str, begin_ns: int, end_ns: int) -> list[tuple[int, int]]:
+    """[begin, end] of what is missing or in doubt of an instrument's trades and books, by the venue's time."""
+    found = []
+    for kind in (Kind.trade, Kind.depth):
+        rows = lacking(touched(config, kind, subject, begin_ns or None, None if end_ns == NEVER_NS else end_ns))
+        found += list(zip(rows["begin_ns"].tolist(), np.asarray(ends_ns(rows)).tolist()))
+    return found
+
+
+def is_good(share: float, least: float) -> bool:
+    """Whether a share is there and at least so large."""
+    return not math.isnan(share) and share >= least
