@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tickmesh.bus.config import Config
+from tickmesh.bus.config import Config, ConfigError
+from tickmesh.bus.segments import LogError
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.models.faults import ModelFault
 from tickmesh.research.backtest.measures.equity import equity_at, no_curve_why
@@ -35,7 +36,7 @@ def compute(part: SweepPart) -> PartAnswer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is missing stands in the answer
             answer = _bars(part) if part.work == "bars" else _backtest(part)
-    except (ValueError, ModelFault) as error:  # LogError, ReadError, ConfigError …: sentences already
+    except (LogError, ConfigError, ModelFault) as error:  # sentences already
         return failed(part, str(error), time.perf_counter() - begun)
     except MemoryError:
         return failed(part, "there is not enough memory; take shorter periods or fewer workers", time.perf_counter() - begun)

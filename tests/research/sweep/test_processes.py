@@ -3,10 +3,12 @@
 import os
 import signal
 
+import msgspec
 import pytest
 
 from tickmesh.research.sweep import processes
 from tickmesh.research.sweep.child import TookTooLong, WorkerDied, WorkerProcess
+from tickmesh.research.sweep.measuring import compute
 from tickmesh.research.sweep.parts import DataMark, KernelQuestion, PartAnswer, SweepPart
 from tickmesh.research.sweep.processes import ProcessBackend
 
@@ -101,3 +103,8 @@ def test_a_process_that_is_killed_says_by_what():
     with pytest.raises(WorkerDied, match="ended by SIGKILL, as the system does where memory ends"):
         child.ask(KernelQuestion(place="", kernels=()))
         child.answer()
+
+
+def test_what_is_a_sentence_already_is_a_part_s_error_as_it_is():
+    answer = compute(msgspec.structs.replace(part("a"), work="bars", place="nowhere"))
+    assert answer.error.startswith("nowhere is not there; allowed is a mesh's folder") and answer.key == "a"

@@ -1,50 +1,28 @@
-"""A sweep on this machine: what comes of it is what single backtests give, nothing is computed twice, nothing ends it."""
+"""A sweep: nothing is computed twice, what a part depends on makes it another one, and what cannot be begun is refused."""
 
-import os
 import shutil
-import signal
-import threading
 from pathlib import Path
 
 import pytest
 
 import tickmesh as tm
 from tests.support.backtest_scene import RandomMarket
-from tests.support.command_run import mesh_here
 from tests.support.stored import write_log
-from tests.support.sweep_scene import MadeUpBackend, lay, made_up_answer, wait_until
+from tests.support.sweep_scene import MadeUpBackend, lay, made_up_answer
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.research.sweep import running
 from tickmesh.research.sweep.outcome import SweepOutcome
 from tickmesh.research.sweep.parts import PartAnswer, SweepPart
-from tickmesh.research.sweep.processes import ProcessBackend
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.query.times import ReadError
 
-VARY = {"latency": "1 5,3", "models.trend.sign": [1.0, 0.0]}
 START = "2024-08-09"
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     return lay(tmp_path_factory.mktemp("mesh"))
-
-
-@pytest.fixture(scope="module")
-def swept(root) -> SweepOutcome:
-    """Two workers, one of them killed as soon as it has a part; of two signs one makes the kernel fail."""
-    backend = ProcessBackend(2)
-
-    def kill_one() -> None:
-        wait_until(lambda: bool(backend.at_work), "a worker has a part")
-        os.kill(next(iter(backend.at_work)).pid, signal.SIGKILL)
-
-    killer = threading.Thread(target=kill_one)
-    killer.start()
-    outcome = tm.sweep(root, VARY, START, every=None, backend=backend)
-    killer.join()
-    return outcome
 
 
 @pytest.fixture
@@ -55,38 +33,6 @@ def no_processes(monkeypatch):
         return {"trend": (config.root / "models" / "trend.py").read_text()}
 
     monkeypatch.setattr(running._Layer, "_kernels", codes)
-
-
-def test_each_part_is_the_backtest_of_its_parameters_and_instrument(root, swept):
-    rows = [row for row in swept.rows() if not row.error]
-    assert [(row.parameters["latency"], row.instrument) for row in rows] == [
-        (latency, f"binance.{symbol}") for latency in ("1", "5,3") for symbol in ("BTCUSDT", "ETHUSDT")
-    ]
-    alone = running.traded_alone(load(root), "binance.ETHUSDT", ())
-    result = tm.backtest(alone, rows[3].start_ns, rows[3].end_ns, latency="5,3")
-    cash = -(result.fills["side"] * result.fills["quantity"] * result.fills["price"]).sum() - result.fills["fee"].sum()
-    last = result.marks["binance.ETHUSDT"][-1]
-    worth = (result.fills["side"] * result.fills["quantity"]).sum() * (last["bid"] + last["ask"]) / 2
-    assert rows[3].measures["net"] == pytest.approx(cash + worth) and rows[3].measures["orders"] == len(result.orders) > 20
-    assert rows[3].measures["fills"] == len(result.fills) and rows[3].coverage == result.coverage
-    assert rows[3].gains.sum() == pytest.approx(rows[3].measures["net"], rel=0.1) and rows[1].gains.sum() != rows[3].gains.sum()
-
-
-def test_a_kernel_that_fails_is_a_row_with_file_and_line_and_a_killed_worker_costs_nothing(swept):
-    failed = [row for row in swept.rows() if row.error]
-    assert len(failed) == 4 and {row.parameters["models.trend.sign"] for row in failed} == {0.0}
-    assert all("trend.py:" in row.error and "ZeroDivisionError" in row.error for row in failed)
-    assert swept.computed == len(swept.keys) == 8
-    (best, *_), bad = swept.trials, swept.trials[-1]
-    assert best.failed == 0 and best.sharpe.value is not None and best.deflated.value is not None
-    assert (bad.failed, bad.sharpe.value) == (2, None) and "2 of 2 parts failed" in bad.sharpe.why
-
-
-def test_the_command_shows_what_is_kept_without_computing_it(root, swept):
-    words = ["--vary", "latency=1 5,3", "--vary", "models.trend.sign=1.0", "--start", START, "--every", "all"]
-    done = mesh_here(root, "sweep", *words)
-    assert done.returncode == 0, done.stderr
-    assert "4 parts, 0 of them computed now; 2 trials" in done.stdout.replace("\n", " ") and "5,3" in done.stdout
 
 
 def sweep(root: Path, backend: MadeUpBackend, **words) -> SweepOutcome:
