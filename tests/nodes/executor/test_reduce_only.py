@@ -4,9 +4,14 @@ import pytest
 
 from tests.support.executor_tape import ASK, BID, LOT, SUBJECT, Tape, make
 from tests.support.parent_scene import Scene
-from tickmesh.bus.schema import Kind, Status
+from tickmesh.bus.schema import Kind, OrderType, Status, TimeInForce
 from tickmesh.bus.settings_trading import StrategySettings
 from tickmesh.bus.wire import encode
+from tickmesh.nodes.executor.drafts import Draft
+from tickmesh.nodes.executor.exposure import Exposures
+from tickmesh.nodes.executor.orders import Order
+from tickmesh.nodes.executor.rules import InstrumentRules
+from tickmesh.nodes.executor.state import ExecutorState, InstrumentState
 from tickmesh.nodes.orders.commands import Flatten, KillSwitch
 
 AIM = {"models": ("aim",), "target_quantity": "0.004", "signal_threshold": 0.0, "position_max": "9"}
@@ -102,6 +107,25 @@ def test_what_two_strategies_hold_against_each_other_is_closed_by_plain_orders()
     trade(step, tape, wish(step, tape, 1.0)[1], 1)
     trade(step, tape, wish(step, tape, -1.0, "other")[1], 2)
     assert wish(step, tape, 0.0)[0] == (-1, 4, False)
+
+
+@pytest.mark.parametrize(("side", "order_rests", "draft_rests", "lots"), [
+    (-1, True, True, [1, 1]), (-1, False, True, [1, 1]), (-1, False, False, [1, 1]),  # 1 of 4 is left to close
+    (-1, True, False, [2]),  # what rests is not before an order that takes
+    (1, True, True, [2]), (1, False, False, [2]),  # nor what opens more
+])  # fmt: skip
+def test_what_is_under_way_to_close_comes_first(side, order_rests, draft_rests, lots):
+    """4 are held, and an order of 3 is under way; one to sell 2 only closes as far as they are left."""
+    instrument, exposures = InstrumentState(), Exposures(ExecutorState(), frozenset(("s",)))
+    instrument.book("s").position.lots = instrument.position.lots = 4
+    limit, market = (int(OrderType.LIMIT), 100), (int(OrderType.MARKET), 0)
+    kind, price = limit if order_rests else market
+    instrument.orders["x"] = Order("x", side, kind, int(TimeInForce.GTC), price, 3, 0, strategy="s")
+    kind, price = limit if draft_rests else market
+    draft = Draft(-1, kind, int(TimeInForce.GTC), price, 2, 100)
+    assert exposures.marked(instrument, "s", draft).reduce_only is (lots == [2])
+    parts = exposures.parts(instrument, "s", draft, InstrumentRules(0, 0, 1, 1, 1, 0))
+    assert [part.quantity_lots for part in parts] == lots
 
 
 def closing(step, tape):
