@@ -75,8 +75,8 @@ def line(what: str, ours: str, floor: str = "", ratio: float | None = None) -> N
 def nothing_left() -> Iterator[Path]:
     """Makes a folder for all that this process and its children make in temporary folders and in RAM; then it is gone.
 
-    Gives the folder. Temporary folders of any library (TMPDIR) and outboxes (TICKMESH_TMPFS) lie in it meanwhile, so a benchmark
-    need not know which folders a mesh of its own has.
+    Gives the folder. Temporary folders of any library (TMPDIR) and outboxes (TICKMESH_TMPFS) lie in it meanwhile, so that no
+    benchmark has to know which folders a mesh of its own has.
     """
     names, before = ("TMPDIR", "TICKMESH_TMPFS"), tempfile.tempdir
     kept = {name: os.environ.get(name) for name in names}

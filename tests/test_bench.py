@@ -1,4 +1,4 @@
-"""What all benchmarks share: a run of one leaves nothing behind, and contestants take turns."""
+"""What benchmarks share: a run leaves nothing behind, contestants take turns, and the days that they read are an archive."""
 
 import os
 import subprocess
@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from bench import stored_days
 from bench.floor import nothing_left, take_turns, throw_away_mesh
+from tickmesh.bus.config import load
+from tickmesh.bus.schema import Kind
+from tickmesh.storage.archive.catalog import DAY_NS
+from tickmesh.storage.archive.reader import ArchiveReader
 
 CHILD = "import tempfile; print(tempfile.mkdtemp())"
 
@@ -34,7 +39,9 @@ def test_a_benchmark_leaves_nothing_behind(places, ends):
             config = throw_away_mesh()
             config.outbox_dir.mkdir()
             (config.outbox_dir / "segment").write_bytes(b"x")
-            child = Path(subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True).stdout.strip())
+            child = Path(
+                subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True).stdout.strip()
+            )
             for made, place in ((config.root, disk), (config.outbox_dir, ram), (child, disk)):
                 assert made.is_dir() and place in made.parents, f"{made} is to be below {place}"
             if ends is not None:
@@ -59,3 +66,16 @@ def test_contestants_take_turns_after_a_round_that_does_not_count():
     turns = take_turns({"ours": contestant("ours"), "theirs": contestant("theirs")}, 2)
     assert order == ["ours", "theirs"] * 3
     assert {name: one.given for name, one in turns.items()} == {"ours": 3, "theirs": 3}
+
+
+def test_the_days_that_benchmarks_read_are_an_archive(root):
+    """Events without a hole, in order of time, each day from its definition and its book on."""
+    config, times = load(root), len(stored_days.PATTERN) * 20
+    last = stored_days.write_days(config, 2, times)
+    events = list(ArchiveReader(config.archive_dir).events())
+    assert [event.seq for event in events] == list(range(1, last + 1))
+    assert [Kind(event.kind) for event in events] == 2 * [Kind.instrument, Kind.depth, *20 * stored_days.PATTERN]
+    stamps = [event.seq_ns for event in events]
+    assert stamps == sorted(stamps)
+    assert [(stamp - stored_days.START_NS) // DAY_NS for stamp in stamps] == [0] * (last // 2) + [1] * (last // 2)
+    assert {event.count for event in events if event.kind == Kind.depth} == {stored_days.SNAPSHOT_LEVELS, stored_days.LEVELS}
