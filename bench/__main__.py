@@ -1,5 +1,6 @@
 """`make bench`: every benchmark, or those named: `python -m bench bus decode`. Each figure stands beside its floor or peer.
 
+A run leaves nothing behind, neither in the temporary folder nor in RAM, however it ends (but for SIGKILL).
 `--json FILE`: figures of those that give them, as one object by name. TICKMESH_BENCH_ROUNDS: fewer rounds, for a quick look.
 """
 
@@ -10,9 +11,11 @@ import signal
 import sys
 from pathlib import Path
 
+from bench.floor import nothing_left
+
 ALL = (
-    "bus", "signal_to_intent", "tick_to_order", "kill_switch", "decode", "kernels", "archive", "bars", "books", "backtest",
-    "sweep", "exchange", "capture",
+    "bus", "signal_to_intent", "tick_to_order", "kill_switch", "decode", "kernels", "features", "archive", "bars", "books",
+    "frames", "memory", "backtest", "sweep", "exchange", "capture",
 )  # fmt: skip
 
 
@@ -28,7 +31,8 @@ def main(words: list[str]) -> int:
     figures = {}
     for name in asked.names or ALL:
         print(f"\n== {name}", flush=True)
-        given = importlib.import_module(f"bench.{name}").main()
+        with nothing_left():
+            given = importlib.import_module(f"bench.{name}").main()
         if given is not None:
             figures[name] = given
             if asked.json:

@@ -3,11 +3,11 @@
 `python -m bench backtest`; beside hftbacktest, with its hash-map and its vector book, where that is installed (`make peers` has
 it in an environment of its own: `run/peers/bin/python -m bench backtest`). The data are a raw USD-M capture (TICKMESH_DATA); an
 event is a changed level or a trade. Strategies are compiled for both; ours is also driven from Python, as the executor is.
+All take turns on one core; seconds are of the processor, medians.
 """
 
 import importlib
 import os
-import time
 from collections.abc import Callable
 from importlib import util
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from bench.floor import line, rounds
+from bench.floor import line, one_core, take_turns
 from bench.quoting import ENTRY_NS, GTC, LIMIT_MAKER, LOT, QUANTITY, RESPONSE_NS, TICK, UNIT, capture_rows, ours, their_events
 from tickmesh.research.backtest.terms import VenueTerms
 from tickmesh.research.backtest.venue import ColumnVenue, MarketRows
@@ -91,17 +91,6 @@ def their_run(hft, events: np.ndarray, kind: str) -> Callable[[], int]:
     return run
 
 
-def shortest(work: Callable[[], int]) -> float:
-    """The seconds of processor time of the quickest of some runs, after one that compiles."""
-    assert work() > 0, "it does something"
-    seconds = []
-    for _ in range(rounds()):
-        start = time.process_time()
-        work()
-        seconds.append(time.process_time() - start)
-    return min(seconds)
-
-
 def main() -> dict[str, float] | None:
     path = Path(os.environ.get("TICKMESH_DATA") or "../shared/data") / CAPTURE
     if not path.is_file():
@@ -110,22 +99,31 @@ def main() -> dict[str, float] | None:
     market = capture_rows(path)
     count = len(market.levels) + len(market.trades)
     terms = VenueTerms("probability_power", "whole", impact=False)
-    ours_s = shortest(our_run(market, terms))
-    python_s = shortest(lambda: len(ours(market, terms, CLOCK_NS)))
-    figures = {"backtest_events_per_s": count / ours_s}
-    peers: list[tuple[str, float]] = []
+    contestants: dict[str, Callable[[], int]] = {
+        "compiled strategy": our_run(market, terms),
+        "strategy in Python": lambda: len(ours(market, terms, CLOCK_NS)),
+    }
+    own_names, peer_names = tuple(contestants), []
     if util.find_spec("hftbacktest"):
         hft = importlib.import_module("hftbacktest")
         events = their_events(hft, market)
         for kind in ("HashMapMarketDepthBacktest", "ROIVectorMarketDepthBacktest"):
-            peers.append((f"hftbacktest, {kind.removesuffix('MarketDepthBacktest')}", shortest(their_run(hft, events, kind))))
-    for what, seconds in (("compiled strategy", ours_s), ("strategy in Python", python_s)):
+            peer_names.append(f"hftbacktest, {kind.removesuffix('MarketDepthBacktest')}")
+            contestants[peer_names[-1]] = their_run(hft, events, kind)
+    with one_core():
+        turns = take_turns(contestants)
+    assert all(one.given > 0 for one in turns.values()), "each of them does something"
+    for what in own_names:
+        seconds = turns[what].cpu_s
         own = f"{count / seconds / 1e6:.1f} M/s"
-        if not peers:
+        if not peer_names:
             line(f"events through book and queue, {what}", own, "hftbacktest is not installed (make peers)")
-        for peer, peer_s in peers:
-            line(f"events through book and queue, {what}", own, f"{count / peer_s / 1e6:.1f} M/s, {peer}", peer_s / seconds)
-    return figures
+        for peer in peer_names:
+            theirs = turns[peer].cpu_s
+            line(f"events through book and queue, {what}", own, f"{count / theirs / 1e6:.1f} M/s, {peer}", theirs / seconds)
+    return {"backtest_events_per_s": count / turns["compiled strategy"].cpu_s} | {
+        f"backtest_to_{peer}": turns[peer].cpu_s / turns["compiled strategy"].cpu_s for peer in peer_names
+    }
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
-"""Resampling a day of 20 million trades to one-minute bars: from ticks and from the pyramid, beside polars and duckdb.
+"""Resampling a day of 20 and of 50 million trades to one-minute bars: from ticks and from the pyramid, beside other engines.
 
-`python -m bench bars`. The day is made here, seeded, in a temporary folder: once as an archive file, once as parquet (zstd, the
-same columns with the same integer types). Every engine gives the same bars (checked); files are in the page cache for all.
+`python -m bench bars`. The day is made here, seeded, in a temporary folder: as an archive file, as Parquet (zstd, the same
+columns with the same integer types) for polars and duckdb, and in ArcticDB where that is installed. Every engine gives the same
+bars (checked); ArcticDB gives no first and last ids, bought volume and notional, and so has less to do. Files are in the page
+cache for all, contestants take turns. TICKMESH_BENCH_BAR_TRADES: other numbers of trades, like "1000000,2000000".
 """
 
 import json
+import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import h5py
@@ -18,6 +21,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench import arctic
+from bench.floor import take_turns
 from tickmesh.bus.schema import DESCRIPTION, HEADER, SCHEMA_HASH, SCHEMA_VERSION, TRADE, Kind
 from tickmesh.storage.archive.file import FORMAT, HDF5_VERSIONS, ArchiveFile
 from tickmesh.storage.bars import kernels, pyramid
@@ -31,21 +36,21 @@ from tickmesh.storage.hdf5.packing import CHUNK_ROWS
 from tickmesh.storage.query.bars import THREADS
 
 TRADES = 20_000_000
+LARGE = 50_000_000
 WINDOW = 1 << 20
 DAY_NS = 86_400 * SECOND_NS
 START_NS = 19_944 * DAY_NS  # 2024-08-09
 MINUTE = 60 * SECOND_NS
-REPEATS = 3
 
 
-def market(seed: int = 1) -> Iterator[np.ndarray]:
+def market(trades: int = TRADES, seed: int = 1) -> Iterator[np.ndarray]:
     """TRADE records of one day, WINDOW at a time: a busy pair at 10^−8 whose price moves in cents, sizes in 10^−5."""
     rng = np.random.default_rng(seed)
     tick, at = 6_183_763, 0.0
-    for first in range(0, TRADES, WINDOW):
-        rows = min(WINDOW, TRADES - first)
+    for first in range(0, trades, WINDOW):
+        rows = min(WINDOW, trades - first)
         out = np.zeros(rows, TRADE)
-        waits = rng.exponential(86_399e3 / TRADES, rows)
+        waits = rng.exponential(86_399e3 / trades, rows)
         times = np.minimum(at + np.cumsum(waits), 86_399_999.0)
         at = float(times[-1])
         out["trade_id"] = np.arange(first, first + rows) + 3_000_000_000
@@ -71,16 +76,16 @@ def with_headers(records: np.ndarray, first: int) -> Table:
     return Table(out, records)
 
 
-def make(folder: Path) -> tuple[Path, Path]:
+def make(folder: Path, trades: int) -> tuple[Path, Path]:
     """(archive file with its pyramid, parquet file)."""
     day, parquet = folder / "day.h5", folder / "day.parquet"
     writer = TableWriter(Kind.trade)
-    for number, records in enumerate(market()):
+    for number, records in enumerate(market(trades)):
         writer.survey(with_headers(records, number * WINDOW))
     sink = None
     with h5py.File(day, "w", libver=HDF5_VERSIONS) as file:
         writer.begin(file.create_group("trade"))
-        for number, records in enumerate(market()):
+        for number, records in enumerate(market(trades)):
             writer.write(with_headers(records, number * WINDOW))
             table = pa.table({name: np.ascontiguousarray(records[name]) for name in TRADE_COLUMNS})
             sink = sink or pq.ParquetWriter(parquet, table.schema, compression="zstd")
@@ -140,49 +145,67 @@ def by_duckdb(path: Path) -> list[tuple]:
     ).fetchall()
 
 
-def best(work: Callable, path: Path, repeats: int = REPEATS) -> tuple[float, object]:
-    """(shortest seconds, what it gave)."""
-    seconds, out = [], None
-    for _ in range(repeats):
-        start = time.perf_counter()
-        out = work(path)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds), out
-
-
 def same(bars: np.ndarray, rows: list[tuple]) -> bool:
     names = ("count", "first_id", "last_id", "open_ticks", "high_ticks", "low_ticks", "close_ticks", "volume_lots")
     ours = [bars["begin_ns"] // MINUTE, *(bars[name] for name in (*names, "buy_volume_lots"))]
     return [tuple(row[: len(ours)]) for row in rows] == list(zip(*(column.tolist() for column in ours)))
 
 
-def main() -> None:
-    print(f"bars: one-minute bars of a day of {TRADES:,} trades, {THREADS} threads; the best of {REPEATS} runs each")
+def compare(trades: int) -> dict[str, float]:
+    """Prints the figures of a day of so many trades; gives trades/s and ratios."""
     with tempfile.TemporaryDirectory(prefix="tickmesh-bench-") as scratch:
-        day, parquet = make(Path(scratch))
+        day, parquet = make(Path(scratch), trades)
         with h5py.File(day) as file:
             body = sum(file["trade/records"][name].id.get_storage_size() for name in TRADE_COLUMNS)
             level = file["bars/60"].id.get_storage_size()
+        print(f"bars: one-minute bars of a day of {trades:,} trades, {THREADS} threads")
         print(f"  {body / 1e6:.0f} MB in these columns of the archive, {parquet.stat().st_size / 1e6:.0f} MB as parquet (zstd)")
-        floor_s, _ = best(read_columns, day)
-        ticks_s, ticks = best(from_ticks, day)
-        pyramid_s, bars = best(from_pyramid, day, 20)
-        polars_s, polars_rows = best(by_polars, parquet)
-        duckdb_s, duckdb_rows = best(by_duckdb, parquet)
-        assert same(ticks, duckdb_rows), "ticks and duckdb differ"  # type: ignore[arg-type]
-        assert same(ticks, polars_rows), "ticks and polars differ"  # type: ignore[arg-type]
-        assert ticks.tobytes() == bars.tobytes(), "ticks and pyramid differ"  # type: ignore[attr-defined]
-    peer = min(polars_s, duckdb_s)
-    for name, seconds in (
-        ("reading the columns alone", floor_s), ("bars from ticks", ticks_s), ("polars over parquet", polars_s),
-        ("duckdb over parquet", duckdb_s),
+        contestants: dict[str, Callable[[], Any]] = {
+            "reading the columns alone": lambda: read_columns(day),
+            "bars from ticks": lambda: from_ticks(day),
+            "polars over parquet": lambda: by_polars(parquet),
+            "duckdb over parquet": lambda: by_duckdb(parquet),
+        }
+        if arctic.INSTALLED:
+            library = arctic.stored(Path(scratch), market(trades))
+            contestants["ArcticDB"] = lambda: arctic.minutes(library)
+        else:
+            print("  ArcticDB is not installed (pip install 'tickmesh[bench]')")
+        turns = take_turns(contestants | {"bars from the pyramid": lambda: from_pyramid(day)})
+    ticks, pyramid_turn = turns["bars from ticks"], turns.pop("bars from the pyramid")
+    assert same(ticks.given, turns["duckdb over parquet"].given), "ticks and duckdb differ"
+    assert same(ticks.given, turns["polars over parquet"].given), "ticks and polars differ"
+    assert ticks.given.tobytes() == pyramid_turn.given.tobytes(), "ticks and pyramid differ"
+    if "ArcticDB" in turns:
+        arctic.check(turns["ArcticDB"].given, ticks.given)
+    for name, one in turns.items():
+        print(
+            f"  {name:<26} {one.wall_s * 1000:8.1f} ms   {trades / one.wall_s / 1e6:6.1f} M trades/s   "
+            f"{one.cpu_s * 1000:8.1f} ms of the processor"
+        )
+    peers = [one for name, one in turns.items() if name not in ("reading the columns alone", "bars from ticks")]
+    floor, wall, cpu = turns["reading the columns alone"], min(p.wall_s for p in peers), min(p.cpu_s for p in peers)
+    print(f"  {'bars from the pyramid':<26} {pyramid_turn.wall_s * 1000:8.1f} ms   {level / 1000:.0f} kB read")
+    for what, ours_s, floor_s, peer_s in (
+        ("time", ticks.wall_s, floor.wall_s, wall), ("processor", ticks.cpu_s, floor.cpu_s, cpu),
     ):  # fmt: skip
-        print(f"  {name:<26} {seconds * 1000:8.1f} ms   {TRADES / seconds / 1e6:6.1f} M trades/s")
-    print(f"  {'bars from the pyramid':<26} {pyramid_s * 1000:8.1f} ms   {level / 1000:.0f} kB read")
-    print(
-        f"  from ticks: {ticks_s / floor_s:.2f} × the columns alone (aim ≤ 1.5), {peer / ticks_s:.1f} × the faster peer (aim 2)"
-    )
-    print(f"  from the pyramid: {peer / pyramid_s:.0f} × the faster peer (aim 100)")
+        print(
+            f"  from ticks, {what}: {ours_s / floor_s:.2f} × the columns alone (aim ≤ 1.5), "
+            f"{peer_s / ours_s:.1f} × the fastest peer (aim 2)"
+        )
+    print(f"  from the pyramid: {wall / pyramid_turn.wall_s:.0f} × the fastest peer (aim 100)")
+    return {
+        "bars_trades_per_s": trades / ticks.wall_s, "bars_to_columns": ticks.cpu_s / floor.cpu_s,
+        "bars_to_peer": cpu / ticks.cpu_s, "pyramid_to_peer": wall / pyramid_turn.wall_s,
+    }  # fmt: skip
+
+
+def main() -> dict[str, float]:
+    wanted = os.environ.get("TICKMESH_BENCH_BAR_TRADES") or f"{TRADES},{LARGE}"
+    figures: dict[str, float] = {}
+    for trades in map(int, wanted.split(",")):
+        figures |= {f"{name}_{trades}": value for name, value in compare(trades).items()}
+    return figures
 
 
 if __name__ == "__main__":

@@ -1,27 +1,35 @@
-"""Books and bars by activity: level updates per second into a book; 20 million trades to bars of 500 beside polars and duckdb.
+"""Books and bars by activity: levels per second into a book; 20 million trades to bars of 500 beside polars and duckdb.
 
-`python -m bench books`. Changes and trades are made here, seeded; all is in memory for everybody, and every contestant gives
-the same result (checked). The plain book is a dict a side whose best price is looked for after each event.
+`python -m bench books`. Changes and trades are made here, seeded; all but the streamed book is in memory for everybody, and
+every contestant gives the same result (checked). The plain book is a dict a side whose best price is looked for after each
+event. The streamed one goes from the archive through a kernel that reads the touch after each change, beside merely reading its
+columns.
 """
 
+import os
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import duckdb
 import numpy as np
 import polars as pl
+from numba import njit
 
+from bench import stored_days
 from bench.bars import TRADES, market
-from bench.floor import line, rounds
+from bench.floor import line, one_core, rounds, take_turns, throw_away_mesh
 from tickmesh.bus.schema import DEPTH, QUOTE, Flag, Kind
 from tickmesh.storage.bars import activity
-from tickmesh.storage.books import arrays
+from tickmesh.storage.books import arrays, reading
+from tickmesh.storage.books.events import book_events
 from tickmesh.storage.columns.span import ROW
 
 EVENTS, LEVELS = 200_000, 12  # changes of a book, and levels of each
 PLAIN_EVENTS = 20_000  # of them, for the plain book
 BAR_TRADES = 500
+STREAMED = 400_000  # changes of a book in an archive (TICKMESH_BENCH_CHANGES: others)
 
 
 def changes(seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -85,6 +93,37 @@ def books() -> dict[str, float]:
     return {"book_levels_per_s": rate}
 
 
+@njit(nogil=True)
+def touch(state, book, changes, out, n):
+    """Sums the best quantities after each change."""
+    state[0] += arrays.best(book, arrays.BID)[1] - arrays.best(book, arrays.ASK)[1]
+    state[1] += len(changes)
+    return n
+
+
+def streamed() -> dict[str, float]:
+    """From the archive through a kernel, beside the same columns read, and put into the order of their events, alone."""
+    count = int(os.environ.get("TICKMESH_BENCH_CHANGES") or STREAMED)
+    config = throw_away_mesh(instruments=[{"symbol": stored_days.SUBJECT.partition(".")[2]}])
+    stored_days.write_days(config, 1, count, (Kind.depth,))
+    levels = stored_days.SNAPSHOT_LEVELS + count * stored_days.LEVELS
+
+    def stream() -> np.ndarray:
+        state = np.zeros(2, "i8")
+        deque(reading.stream(config, stored_days.SUBJECT, touch, state, np.dtype("i8")), maxlen=0)
+        return state
+
+    def read() -> int:
+        return sum(len(changed) for _, changed in book_events(config, stored_days.SUBJECT, None, None))
+
+    with one_core():
+        turns = take_turns({"stream": stream, "read": read})
+    assert turns["stream"].given[1] == turns["read"].given == levels, "not every level was in the book"
+    own, floor = (levels / turns[name].cpu_s for name in ("stream", "read"))
+    line("levels from the archive through a book", f"{own / 1e6:.1f} M/s", f"{floor / 1e6:.1f} M/s, columns alone", floor / own)
+    return {"book_stream_levels_per_s": own, "book_stream_to_columns": floor / own}
+
+
 def ours(rows: np.ndarray, seqs: np.ndarray, trades: np.ndarray, run: Callable) -> np.ndarray:
     most = len(trades) // BAR_TRADES + 3
     bounds, bars = np.zeros(most, activity.BOUNDS), np.zeros(most, activity.STANDARD)
@@ -138,7 +177,7 @@ def bars() -> dict[str, float]:
 
 
 def main() -> dict[str, float]:
-    return books() | bars()
+    return books() | streamed() | bars()
 
 
 if __name__ == "__main__":

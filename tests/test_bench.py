@@ -1,0 +1,81 @@
+"""What benchmarks share: a run leaves nothing behind, contestants take turns, and the days that they read are an archive."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from bench import stored_days
+from bench.floor import nothing_left, take_turns, throw_away_mesh
+from tickmesh.bus.config import load
+from tickmesh.bus.schema import Kind
+from tickmesh.storage.archive.catalog import DAY_NS
+from tickmesh.storage.archive.reader import ArchiveReader
+
+CHILD = "import tempfile; print(tempfile.mkdtemp())"
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A temporary folder and one that stands for RAM, both empty."""
+    disk, ram = tmp_path / "disk", tmp_path / "ram"
+    disk.mkdir()
+    ram.mkdir()
+    monkeypatch.setenv("TMPDIR", str(disk))
+    monkeypatch.setenv("TICKMESH_TMPFS", str(ram))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return disk, ram
+
+
+@pytest.mark.parametrize("ends", [None, SystemExit, ValueError], ids=["it ends", "it is stopped", "it fails"])
+def test_a_benchmark_leaves_nothing_behind(places, ends):
+    """Neither its meshes' folders, nor their outboxes, nor what its processes put into the temporary folder."""
+    disk, ram = places
+    try:
+        with nothing_left():
+            config = throw_away_mesh()
+            config.outbox_dir.mkdir()
+            (config.outbox_dir / "segment").write_bytes(b"x")
+            child = Path(
+                subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True).stdout.strip()
+            )
+            for made, place in ((config.root, disk), (config.outbox_dir, ram), (child, disk)):
+                assert made.is_dir() and place in made.parents, f"{made} is to be below {place}"
+            if ends is not None:
+                raise ends
+    except (SystemExit, ValueError):
+        assert ends is not None
+    assert [*disk.iterdir(), *ram.iterdir()] == []
+    assert (os.environ["TMPDIR"], os.environ["TICKMESH_TMPFS"]) == (str(disk), str(ram)), "whatever comes next is as before"
+    assert tempfile.gettempdir() == str(disk)
+
+
+def test_contestants_take_turns_after_a_round_that_does_not_count():
+    order: list[str] = []
+
+    def contestant(name: str):
+        def work() -> int:
+            order.append(name)
+            return order.count(name)
+
+        return work
+
+    turns = take_turns({"ours": contestant("ours"), "theirs": contestant("theirs")}, 2)
+    assert order == ["ours", "theirs"] * 3
+    assert {name: one.given for name, one in turns.items()} == {"ours": 3, "theirs": 3}
+
+
+def test_the_days_that_benchmarks_read_are_an_archive(root):
+    """Events without a hole, in order of time, each day from its definition and its book on."""
+    config, times = load(root), len(stored_days.PATTERN) * 20
+    last = stored_days.write_days(config, 2, times)
+    events = list(ArchiveReader(config.archive_dir).events())
+    assert [event.seq for event in events] == list(range(1, last + 1))
+    assert [Kind(event.kind) for event in events] == 2 * [Kind.instrument, Kind.depth, *20 * stored_days.PATTERN]
+    stamps = [event.seq_ns for event in events]
+    assert stamps == sorted(stamps)
+    assert [(stamp - stored_days.START_NS) // DAY_NS for stamp in stamps] == [0] * (last // 2) + [1] * (last // 2)
+    assert {event.count for event in events if event.kind == Kind.depth} == {stored_days.SNAPSHOT_LEVELS, stored_days.LEVELS}
