@@ -20,10 +20,10 @@ def backtest(
     strategy: Annotated[list[str] | None, typer.Option(help="Only this one, whatever its state is. Again for more.")] = None,
     latency: Annotated[
         str,
-        typer.Option(help="ms one way (5), there and back (5,3), a file of measured ones, or recorded. Else as [exchange]."),
+        typer.Option(help="ms one way (5), there and back (5,3), a file of measured ones, or recorded. Else as \\[exchange]."),
     ] = "",
-    queue: Annotated[str, typer.Option(help="risk_averse, probability_power, probability_log. Else as [exchange].")] = "",
-    fees: Annotated[str, typer.Option(help="spot, free …, or maker,taker in basis points (2,5). Else as [exchange].")] = "",
+    queue: Annotated[str, typer.Option(help="risk_averse, probability_power, probability_log. Else as \\[exchange].")] = "",
+    fees: Annotated[str, typer.Option(help="spot, free …, or maker,taker in basis points (2,5). Else as \\[exchange].")] = "",
     through: Annotated[str, typer.Option(help="Beyond its price an order gets what was shown, or its whole.")] = "shown",
     impact: Annotated[bool, typer.Option(help="What orders take is gone until the level changes.")] = True,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 1,

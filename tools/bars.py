@@ -9,6 +9,7 @@ from rich.table import Table
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.segments import LogError
+from tickmesh.research.sources import ACCOUNT
 from tickmesh.storage.archive.file import of_instrument, subject_of
 from tickmesh.storage.archive.reader import ArchiveReader, PrunedWarning
 from tickmesh.storage.bars.bar import SECOND_NS
@@ -89,6 +90,7 @@ def find_subject(mesh: Config, name: str) -> str:
     """The subject that a person means by `BTCUSDT` or `binance.BTCUSDT`. Raises Failure with those that are there."""
     known = {instrument.subject for instrument in mesh.instruments if mesh.log_dir.is_dir()}
     known |= {subject_of(file.folder) for file in ArchiveReader(mesh.archive_dir).files if of_instrument(file.folder)}
+    known = {one for one in known if one.partition(".")[2] != ACCOUNT}
     meant = name.casefold()
     found = sorted(one for one in known if meant in (one.casefold(), one.partition(".")[2].casefold()))
     if len(found) == 1:

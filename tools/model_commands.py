@@ -118,7 +118,7 @@ def new_model(
         str,
         typer.Option(help="mean_reversion: from quotes alone; features: made of the feature library (docs/features.md)."),
     ] = "features",
-    add: Annotated[bool, typer.Option("--add", help="Put its [[models]] table at the end of mesh.toml.")] = False,
+    add: Annotated[bool, typer.Option("--add", help="Put its [\\[models]] table at the end of mesh.toml.")] = False,
     json: Json = False,
 ) -> None:
     """Write a model to begin from, which works as it is; say what to put into mesh.toml and what to do next.
@@ -149,7 +149,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of what is drawn.")] = 1,
     start: Annotated[str | None, typer.Option(help="From this time on: 2024-08-09, 1h (ago).")] = None,
     end: Annotated[str | None, typer.Option(help="Up to this time.")] = None,
-    add: Annotated[bool, typer.Option("--add", help="Put its [[models]] table at the end of mesh.toml.")] = False,
+    add: Annotated[bool, typer.Option("--add", help="Put its [\\[models]] table at the end of mesh.toml.")] = False,
     json: Json = False,
 ) -> None:
     """Learn a model from what was recorded, judge it on what it had not seen, freeze it (docs/learning.md).

@@ -18,7 +18,10 @@ _NAME = re.compile(rf"[a-z][a-z0-9_]{{0,{KERNEL_BYTES - 1}}}")
 
 
 class Wish(NamedTuple):
-    """A model's file that is wanted. `add`: in mesh.toml too; `replace`: a model of the same template may be there already."""
+    """A model's file that is wanted. `add`: in mesh.toml too; `replace`: a model of the same template may be there already.
+
+    With `add` it may be there too, as `mesh new-model` without --add has written it, while mesh.toml has no model of its name.
+    """
 
     config: Config
     name: str
@@ -61,10 +64,12 @@ def checked(wish: Wish) -> tuple[Path, str]:
     config, name = wish.config, wish.name
     _check_name(name)
     path = config.models_dir / f"{name}.py"
-    if path.is_symlink() or (path.exists() and not (wish.replace and path.read_bytes() == _source(wish.template))):
-        own = f" and is no model of the template {wish.template}, unchanged" if wish.replace else ""
-        raise Failure(f"{path} is there already{own}, and is left as it is: choose another name, or edit that file")
     known = any(model.name == name for model in config.models)
+    may_be_there = wish.replace or (wish.add and not known)
+    if path.is_symlink() or (path.exists() and not (may_be_there and path.read_bytes() == _source(wish.template))):
+        own = f" and is no model of the template {wish.template}, unchanged" if may_be_there else ""
+        by_hand = f". Its table in {_settings(config)} would be:\n{_table(name)}" if wish.add and not known else ""
+        raise Failure(f"{path} is there already{own}, and is left as it is: choose another name, or edit that file{by_hand}")
     if not wish.add or (wish.replace and known):
         return path, ""
     if known:

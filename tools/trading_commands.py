@@ -19,7 +19,7 @@ def add_to(commands: typer.Typer) -> None:
 
 
 def strategy(
-    name: Annotated[str, typer.Argument(help="Of [[strategies]] in mesh.toml; 'default' where there are none.")],
+    name: Annotated[str, typer.Argument(help="Of [\\[strategies]] in mesh.toml; 'default' where there are none.")],
     state: Annotated[
         Literal["on", "off", "shadow"], typer.Argument(help="shadow: signals and simulated fills, nothing is sent.")
     ],
@@ -37,7 +37,7 @@ def strategy(
 
 
 def limit(
-    scope: Annotated[str, typer.Argument(help="A strategy's name, or 'account' for [risk].")],
+    scope: Annotated[str, typer.Argument(help="A strategy's name, or 'account' for \\[risk].")],
     name: Annotated[str, typer.Argument(help="The limit, as in mesh.toml.")],
     value: Annotated[str, typer.Argument(help="A decimal; without it: as mesh.toml says.")] = "",
     json: Json = False,

@@ -9,8 +9,8 @@ from tickmesh.bus.files import write_file
 from tickmesh.bus.segments import LogError
 from tickmesh.research.feature_frames import use_cache
 from tickmesh.research.names import resolve
+from tickmesh.research.sources import MeshSource
 from tickmesh.storage.archive.file import ArchiveError
-from tickmesh.storage.query.known import known_subjects
 from tickmesh.storage.query.times import ReadError
 from tickmesh.tools.new_model import Wish, checked, written
 from tickmesh.tools.progress import progress
@@ -45,7 +45,6 @@ def train(config: Config, name: str, wanted: Wanted, parameters: dict[str, float
     Raises Failure where there is too little to learn from, or something cannot be read or written: nothing was changed then.
     """
     use_cache(config)
-    from tickmesh.bus.schema import Kind
     from tickmesh.nodes.models import weights
     from tickmesh.research.learning.samples import read_samples
     from tickmesh.research.learning.training import LearningTerms
@@ -56,7 +55,7 @@ def train(config: Config, name: str, wanted: Wanted, parameters: dict[str, float
     checked(model)  # before the work
     try:
         embargo_ns = 0 if wanted.embargo == "0" else nanoseconds(wanted.embargo)
-        found = resolve(known_subjects(config, Kind.quote), wanted.instrument, config.root)
+        found = resolve(MeshSource(config).instruments(), wanted.instrument, config.source_dir)
         if len(found) != 1:
             raise UsageFailure(f"{wanted.instrument} are {len(found)} instruments; learn from one: {', '.join(found)}")
         with progress("reading") as shown:

@@ -2,8 +2,10 @@
 
 import ast
 import importlib
+import importlib.util
 import math
 import re
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,12 +17,13 @@ import numpy as np
 from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes import models
-from tickmesh.nodes.models import calls
+from tickmesh.nodes.models import cache, calls
 from tickmesh.nodes.models.faults import ModelFault
 from tickmesh.nodes.models.interface import RANGE, Parameter, Records
 
 PACKAGE = "tickmesh.nodes.models"
 _KERNEL = re.compile(r"^def kernel\(", re.MULTILINE)
+_imported: dict[str, tuple[Path, str]] = {}  # a kernel → its file, and the hash of the sources that it was imported from
 ARGUMENTS = ("state", "parameters", "units", "rows", "count", "quotes", "trades", "levels", "out")
 
 
@@ -60,9 +63,25 @@ def file_of(name: str) -> Path:
 def load(name: str) -> ModuleType:
     """Imports the module nodes/models/<name>.py, and numba with it, and checks what it declares.
 
+    A process that lives on, like a notebook's, is given an edited file as it is now, and what it imports of its own folder too.
     Raises ConfigError when there is none, ModelFault with file and line for one that cannot be used."""
     path = file_of(name)
-    return _checked(path, lambda: importlib.import_module(f"{PACKAGE}.{name}"))
+    return _checked(path, lambda: _import(path, name))
+
+
+def _import(path: Path, name: str) -> ModuleType:
+    """Imports a kernel's module, anew where its sources are not those that it was imported from."""
+    now = path, cache.sources_hash(path)
+    if _imported.setdefault(name, now) != now:
+        own = [file for file in cache.sources(path) if file.suffix == ".py" and not file.is_relative_to(Path(__file__).parent)]
+        for file in own:
+            # Python takes what it has compiled for current when time (in seconds) and size are the same: an edit may have both.
+            Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
+            folder = next(one for one in folders() if file.is_relative_to(one))
+            sys.modules.pop(".".join((PACKAGE, *file.relative_to(folder).with_suffix("").parts)), None)
+        importlib.invalidate_caches()
+        _imported[name] = now
+    return importlib.import_module(f"{PACKAGE}.{name}")
 
 
 def find(kernel: str) -> Path:

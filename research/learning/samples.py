@@ -54,6 +54,10 @@ def read_samples(
         parts.append(chunk.values)
         count += len(chunk.samples)
         shown(count)
+    if not count:
+        raise ReadError(
+            f"{subject}: nothing is recorded from {start or 'the beginning'} to {end or 'now'} that could be learned from"
+        )
     at_ns, values = np.concatenate(times), np.concatenate(parts)
     labels = labelled(at_ns, values[:, read.index("mid")], values[:, read.index("quoted_spread")], horizon_ns, beyond)
     return Samples(tuple(ordered), at_ns, values[:, [read.index(name) for name in ordered]], labels, horizon_ns)

@@ -34,6 +34,15 @@ def blocks(*languages: str) -> list[Block]:
     return [block for block in found if not languages or block.language in languages]
 
 
+def section(page: str, heading: str) -> list[Block]:
+    """The blocks below the line `## HEADING` of a page, up to the next such line, in order."""
+    before, found, after = (PROJECT / page).read_text().partition(f"\n## {heading}\n")
+    assert found, f"{page} has no section {heading!r}"
+    first = len(FENCE.findall(before))
+    count = len(FENCE.findall(after.partition("\n## ")[0]))
+    return [block for block in blocks() if block.page == page][first : first + count]
+
+
 def commands(block: Block) -> Iterator[list[str]]:
     """The commands of a bash block as words, without comments: as a shell has them, but that it expands nothing."""
     for line in block.text.replace("\\\n", " ").splitlines():

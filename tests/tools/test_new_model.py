@@ -35,13 +35,14 @@ def test_it_says_what_to_do_next(root):
     assert done.returncode == 0 and (root / "mesh.toml").read_text().endswith('"ETHUSDT"'), "without --add it is left as it is"
     for words in ("mesh check-model fair", "mesh reload", "restart model-fair", "[[models]]", 'kernel = "fair"'):
         assert words in done.stdout
-    assert mesh_here(root, "new-model", "fairer", "--add").returncode == 0
+    assert "again with --add" in done.stdout and mesh_here(root, "new-model", "fair", "--add").returncode == 0
     assert (
         (root / "mesh.toml")
         .read_text()
-        .startswith('# mine\n[[instruments]]\nsymbol = "ETHUSDT"\n\n[[models]]\nname = "fairer"\n')
+        .startswith('# mine\n[[instruments]]\nsymbol = "ETHUSDT"\n\n[[models]]\nname = "fair"\n')
     )
-    assert [model.name for model in load(root).models][:1] == ["fairer"]
+    assert [model.name for model in load(root).models][:1] == ["fair"]
+    assert mesh_here(root, "new-model", "fair", "--add").returncode == 1, "it is there, and in mesh.toml"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_nothing_that_is_there_is_replaced(root):
     (root / "models").mkdir()
     (root / "models/mine.py").write_text("x = 1\n")
     done = mesh_here(root, "new-model", "mine", "--add")
-    assert done.returncode == 1 and "is there already" in done.stderr
+    assert done.returncode == 1 and "is there already" in done.stderr and 'kernel = "mine"' in done.stderr
     assert (root / "models/mine.py").read_text() == "x = 1\n" and (root / "mesh.toml").read_text() == ""
     (root / "mesh.toml").write_text('[[models]]\nname = "other"\nkernel = "trade_flow"\n')
     done = mesh_here(root, "new-model", "other", "--add")

@@ -154,6 +154,12 @@ def test_a_file_that_is_broken_or_of_something_else_is_a_sentence(root, trained,
         (("--feature", "magic"), 1, "'magic' is no feature; there are mid"),
         (("--instrument", "DOGE"), 1, "there is no instrument 'DOGE'"),
         (("--end", "2024-08-09T00:00:02"), 1, "are too few for 2 folds"),
+        (
+            ("--start", "2030-01-01"),
+            1,
+            "BTCUSDT: nothing is recorded from 2030-01-01 to now that could be learned from",
+        ),
+        (("--horizon", "soon"), 1, "'soon' is no length of time; allowed are 1ns and more"),
         (("--set", "sign_lag=99"), 1, "sign_lag = 99.0 is impossible for the features; allowed: 1 to 31"),
     ],
 )
