@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from tickmesh.research.libraries import library
-from tickmesh.research.sweep.child import LIMIT_S, WorkerProcess, TookTooLong, WorkerDied
+from tickmesh.research.sweep.child import LIMIT_S, TookTooLong, WorkerDied, WorkerProcess
 from tickmesh.research.sweep.identity import engine_hash
 from tickmesh.research.sweep.parts import Answer, PartAnswer, SweepPart, failed
 from tickmesh.research.sweep.processes import ATTEMPTS

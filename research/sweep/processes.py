@@ -5,7 +5,7 @@ import selectors
 import time
 from collections.abc import Generator, Iterable
 
-from tickmesh.research.sweep.child import LIMIT_S, WorkerProcess, WorkerDied
+from tickmesh.research.sweep.child import LIMIT_S, WorkerDied, WorkerProcess
 from tickmesh.research.sweep.parts import PartAnswer, SweepPart, failed
 
 ATTEMPTS = 2  # of a part whose process dies

@@ -15,7 +15,7 @@ from tickmesh.bus.schema import Kind
 from tickmesh.research.backtest.measures.activity import chosen_interval
 from tickmesh.research.names import Instruments, resolve
 from tickmesh.research.sources import MeshSource
-from tickmesh.research.sweep.child import LIMIT_S, WorkerProcess, WorkerDied
+from tickmesh.research.sweep.child import LIMIT_S, WorkerDied, WorkerProcess
 from tickmesh.research.sweep.fetching import fetch, is_url, settings_of
 from tickmesh.research.sweep.identity import DataIdentity, engine_hash, settings_hash
 from tickmesh.research.sweep.outcome import BarsOutcome, SweepOutcome
