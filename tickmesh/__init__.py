@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _FACADE = {  # imported when first asked for: the mesh's processes need none of it
     "asof": "tickmesh.research.joining",
     "backtest": "tickmesh.research.backtest.running",
-    "compare": "tickmesh.research.compare.running",
     "check_no_lookahead": "tickmesh.research.joining",
+    "compare": "tickmesh.research.compare.running",
     "open": "tickmesh.research.opening",
     "plot": "tickmesh.research.plot.plotting",
     "sweep": "tickmesh.research.sweep.running",
