@@ -211,6 +211,8 @@ class BacktestCourse:
                     self._signal(at - 1, one)
                     next_signal += 1
                     continue
+            if clock_ns is not None and (self.session.next_ns or NEVER_NS) <= clock_ns:
+                continue  # what the last row has filled is said before that
             arrives = arrival_ns is not None and (at == end or times[at] > arrival_ns)
             if not arrives:
                 if at == end:
