@@ -48,20 +48,22 @@ def leave_scipy_alone() -> None:
     """
     from numba.core.cpu import CPUContext
 
-    load: Callable[..., None] = CPUContext.load_additional_registries
-    if getattr(load, "looks_only", False) or "numba.np.arraymath" in sys.modules:  # that one has asked already
+    load: Callable[..., None] | None = getattr(CPUContext, "load_additional_registries", None)
+    if load is None or getattr(load, "looks_only", False) or "numba.np.arraymath" in sys.modules:  # that one has asked already
         return
 
     def load_additional_registries(self: Any) -> None:
         setattr(CPUContext, "load_additional_registries", load)  # noqa: B010 - the first time is the only one that asks
         from numba.np import linalg
 
-        ask = linalg.ensure_blas
-        vars(linalg)["ensure_blas"] = _look_for_scipy
+        ask = getattr(linalg, "ensure_blas", None)  # another numba asks elsewhere: then it imports scipy, as by itself
+        if ask is not None:
+            vars(linalg)["ensure_blas"] = _look_for_scipy
         try:
             load(self)
         finally:
-            vars(linalg)["ensure_blas"] = ask
+            if ask is not None:
+                vars(linalg)["ensure_blas"] = ask
 
     vars(load_additional_registries)["looks_only"] = True
     setattr(CPUContext, "load_additional_registries", load_additional_registries)  # noqa: B010
