@@ -214,17 +214,18 @@ def load(root: Path | None = None, overrides: dict[str, Any] | None = None, chos
         mesh = msgspec.convert(tree, Mesh)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_sentence(error, tree)}") from None
-    mesh = msgspec.structs.replace(mesh, models=_with_defaults(mesh), venues=venues_of(mesh))
+    mesh = msgspec.structs.replace(mesh, models=_models(mesh, "models" in tree), venues=venues_of(mesh))
     for key, seen, allowed in _contradictions(mesh):
         raise ConfigError(f"{path}: {key} = {seen!r} is impossible; allowed: {allowed}")
     return Config(mesh, root)
 
 
-def _with_defaults(mesh: Mesh) -> tuple[ModelSettings, ...]:
-    """The file's models, then the default ones that none of the same name replaces; none where it says `models = []`."""
-    names = {model.name for model in mesh.models}
-    usual = DEFAULT_MODELS if mesh.models and mesh.default_models else ()
-    return (*mesh.models, *(model for model in usual if model.name not in names))
+def _models(mesh: Mesh, stated: bool) -> tuple[ModelSettings, ...]:
+    """The file's models (`stated`: it has any, or says `models = []`: none at all), then default ones that none replaces."""
+    own = mesh.models if stated else ()
+    names = {model.name for model in own}
+    usual = DEFAULT_MODELS if mesh.default_models and (own or not stated) else ()
+    return (*own, *(model for model in usual if model.name not in names))
 
 
 def merge(tree: dict[str, Any], more: dict[str, Any]) -> None:

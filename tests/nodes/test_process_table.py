@@ -77,6 +77,16 @@ def test_lines_models_and_what_is_switched_off_follow_the_settings(mesh):
         processes(mesh(instruments=[{"symbol": "XBT/USD", "venue": "krakn"}]))
 
 
+def test_models_are_those_of_the_file_and_the_default_ones_unless_it_says_otherwise(mesh):
+    def models(**settings):
+        return [model.name for model in mesh(**settings).models]
+
+    own = [{"name": "mine", "kernel": "trade_flow"}]
+    assert models() == ["imbalance", "flow"] and models(models=own) == ["mine", "imbalance", "flow"]
+    assert models(default_models=False) == [] == models(models=[])
+    assert models(models=own, default_models=False) == ["mine"]
+
+
 def test_in_mode_capture_nothing_trades_and_there_is_no_local_venue(mesh):
     config = mesh(mode="capture", source="binance")
     assert names(config) == ["sequencer", "recorder", *LINES, "backfill", *MODELS, *SENTINELS]
