@@ -4,7 +4,6 @@ import configparser
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -114,8 +113,8 @@ def test_the_folders_are_no_packages_of_a_person_s_environment(tmp_path):
 def test_every_file_that_is_no_python_goes_into_the_wheel():
     """What the program reads beside its modules: scripts and styles of pages, the table of processes."""
     data = {package: patterns.replace("\n", ",").split(",") for package, patterns in SETUP["options.package_data"].items()}
-    tracked = subprocess.run(["git", "ls-files", *PACKAGES], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    others = [Path(line) for line in tracked.splitlines() if Path(line).suffix != ".py"]
+    files = (path.relative_to(PROJECT) for package in PACKAGES for path in (PROJECT / package).rglob("*") if path.is_file())
+    others = [path for path in files if path.suffix != ".py" and "__pycache__" not in path.parts]
     assert others
     for path in others:
         patterns = data.get(".".join(("tickmesh", *path.parent.parts)), [])

@@ -48,6 +48,15 @@ def test_every_worker_has_its_share_of_long_tests_early(workers):
     assert short == sorted(short), "the others as they were collected"
 
 
+@pytest.mark.parametrize("few", range(0, 60, 7))
+def test_any_choice_of_files_can_be_run(few):
+    """Of files with long tests alone, or with few short ones beside them: no worker's share can be filled up with those."""
+    files = {"mesh0": (1, 1), "mesh1": (10, 1), "mesh2": (9, 7), "mesh3": (4, 2), "mesh4": (6, 4), "a": (few, 0)}
+    modules = [name for name, (size, _) in files.items() for _ in range(size)]
+    is_long = [place < count for size, count in files.values() for place in range(size)]
+    assert sorted(long_first(modules, is_long, 3)) == list(range(len(modules))), "each test once"
+
+
 def test_machine_code_of_changed_sources_is_not_used(tmp_path):
     """Numba looks at the file of a function alone, and not at those of the functions that it calls."""
     assert Path(os.environ["NUMBA_CACHE_DIR"]).parent == PROJECT / ".pytest_cache/kernels" and len(list(sources())) > 300

@@ -28,10 +28,10 @@ def backtest(
     impact: Annotated[bool, typer.Option(help="What orders take is gone until the level changes.")] = True,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 1,
     balances: Annotated[
-        str, typer.Option(help="What the accounts begin with (USDT=1000,BTC=0.5), or unchecked. Else as [exchange].")
+        str, typer.Option(help="What the accounts begin with (USDT=1000,BTC=0.5), or unchecked. Else as \\[exchange].")
     ] = "",
     leverage: Annotated[int, typer.Option(help="Of USD-M contracts.")] = 20,
-    order_limits: Annotated[str, typer.Option(help="unchecked: venues take any number of orders. Else as [exchange].")] = "",
+    order_limits: Annotated[str, typer.Option(help="unchecked: venues take any number of orders. Else as \\[exchange].")] = "",
     warm_up: Annotated[str, typer.Option(help="Models and executor see the market so long before the start (1h).")] = "",
     quotes: Annotated[bool, typer.Option(help="Places in the best level follow quotes too.")] = False,
     save: Annotated[Path | None, typer.Option(help="Keep it in this file (.npz), for `mesh backtest-report`.")] = None,

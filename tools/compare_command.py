@@ -22,7 +22,9 @@ def compare(
     ] = None,
     through: Annotated[str, typer.Option(help="Beyond its price an order gets what was shown, or its whole.")] = "shown",
     impact: Annotated[bool, typer.Option(help="What orders take is gone until the level changes.")] = True,
-    fit: Annotated[bool, typer.Option(help="Fit latency and queue; without it once, with the settings of [exchange].")] = True,
+    fit: Annotated[
+        bool, typer.Option(help="Fit latency and queue; without it once, with the settings of \\[exchange].")
+    ] = True,
     least: Annotated[float, typer.Option(min=0, max=1, help="Exit 1 where a smaller share is reproduced.")] = 0.0,
     at: At = None,
     csv: Csv = False,

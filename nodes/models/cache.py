@@ -11,7 +11,6 @@ import hashlib
 import os
 import platform
 import shutil
-import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tickmesh.bus.clock import SECOND, machine_wall_ns
 from tickmesh.bus.config import Config
 from tickmesh.bus.kernel_cache import go_on_without_room
 from tickmesh.bus.schema import SCHEMA_HASH, Flag, Kind
@@ -145,5 +145,5 @@ def prune(base: Path, used: Path) -> None:
     kernel = used.name.rpartition("-")[0]
     is_ours = [path for path in base.glob(f"{kernel}-{'?' * 16}") if path.is_dir() and path != used]
     for path in sorted(is_ours, key=last_use, reverse=True)[KEEP_FOLDERS:]:
-        if time.time() - last_use(path) > IN_USE_S:
+        if machine_wall_ns() / SECOND - last_use(path) > IN_USE_S:
             shutil.rmtree(path, ignore_errors=True)

@@ -26,7 +26,7 @@ def long_first(modules: Sequence[str], is_long: Sequence[bool], workers: int) ->
     out: list[int] = []
     for worker, mine in enumerate(files):
         size = (len(modules) - len(out)) // (workers - worker)
-        most = max(size - sum(map(len, mine)), 0)
+        most = min(max(size - sum(map(len, mine)), 0), len(short))
         between, short = short[:most], short[most:]
         step = most // (2 * len(mine)) if mine else 0  # half of them come after the last long one
         done = 0

@@ -30,7 +30,7 @@ from tickmesh.storage.query.times import ReadError
 pytestmark = pytest.mark.mesh
 dataframe = pytest.importorskip("dask.dataframe", reason="Dask is not installed")
 pytest.importorskip("distributed", reason="Dask distributed is not installed")
-VARY = {"latency": "1 5,3", "models.trend.sign": [1.0, 0.0]}  # with a sign of 0 the kernel fails
+VARY = {"latency": "1 50,30", "models.trend.sign": [1.0, 0.0]}  # with a sign of 0 the kernel fails
 SECOND_NS = 1_000_000_000
 WORDS = {"start": "2024-08-09", "every": None}
 
@@ -83,10 +83,10 @@ def plain(row: StoredPart) -> StoredPart:
 def check_against_a_backtest(root: Path, rows: list[StoredPart]) -> None:
     done = [row for row in rows if not row.error]
     assert [(row.parameters["latency"], row.instrument) for row in done] == [
-        (latency, f"binance.{symbol}") for latency in ("1", "5,3") for symbol in ("BTCUSDT", "ETHUSDT")
+        (latency, f"binance.{symbol}") for latency in ("1", "50,30") for symbol in ("BTCUSDT", "ETHUSDT")
     ]
     one = done[3]
-    result = tm.backtest(traded_alone(load(root), "binance.ETHUSDT", ()), one.start_ns, one.end_ns, latency="5,3")
+    result = tm.backtest(traded_alone(load(root), "binance.ETHUSDT", ()), one.start_ns, one.end_ns, latency="50,30")
     fills, last = result.fills, result.marks["binance.ETHUSDT"][-1]
     cash = -(fills["side"] * fills["quantity"] * fills["price"]).sum() - fills["fee"].sum()
     net = cash + (fills["side"] * fills["quantity"]).sum() * (last["bid"] + last["ask"]) / 2
@@ -109,10 +109,10 @@ def check_failures(here: SweepOutcome) -> None:
 
 def check_command(root: Path) -> None:
     done = mesh_here(
-        root, "sweep", "--vary", "latency=1 5,3", "--vary", "models.trend.sign=1.0", "--start", "2024-08-09", "--every", "all"
+        root, "sweep", "--vary", "latency=1 50,30", "--vary", "models.trend.sign=1.0", "--start", "2024-08-09", "--every", "all"
     )
     assert done.returncode == 0, done.stderr
-    assert "4 parts, 0 of them computed now; 2 trials" in done.stdout.replace("\n", " ") and "5,3" in done.stdout
+    assert "4 parts, 0 of them computed now; 2 trials" in done.stdout.replace("\n", " ") and "50,30" in done.stdout
 
 
 def check_bars(folder: Path, address: str) -> None:
