@@ -24,11 +24,12 @@ from tickmesh.nodes.models.interface import RANGE, Parameter, Records
 PACKAGE = "tickmesh.nodes.models"
 _KERNEL = re.compile(r"^def kernel\(", re.MULTILINE)
 _imported: dict[str, tuple[Path, str]] = {}  # a kernel → its file, and the hash of the sources that it was imported from
+_own: set[str] = set()  # the models' folder of the mesh that this process works for, one at most
 ARGUMENTS = ("state", "parameters", "units", "rows", "count", "quotes", "trades", "levels", "out")
 
 
 def use_folder(config: Config) -> None:
-    """Lets this process find the models of the mesh's own folder (`[paths] models`), beside the shipped ones.
+    """Lets this process find the models of the mesh's own folder (`[paths] models`), beside the shipped ones; of no other mesh.
 
     Raises ConfigError for a file there with a shipped one's name: whoever imports it would get the other.
     """
@@ -37,8 +38,13 @@ def use_folder(config: Config) -> None:
     shipped = {path.name for path in here.glob("*.py")} | {f"{path.parent.name}.py" for path in here.glob("*/__init__.py")}
     if taken := sorted(path.name for path in folder.glob("*.py") if path.name in shipped):
         raise ConfigError(f"{folder / taken[0]} has the name of a shipped file, which comes first: give it a name of its own")
-    if folder.is_dir() and str(folder) not in models.__path__:
-        models.__path__.append(str(folder))
+    for other in _own - {str(folder)}:
+        models.__path__[:] = [path for path in models.__path__ if path != other]
+    _own.clear()
+    if folder.is_dir():
+        _own.add(str(folder))
+        if str(folder) not in models.__path__:
+            models.__path__.append(str(folder))
 
 
 def folders() -> list[Path]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tickmesh.bus.config import ConfigError
 from tickmesh.bus.config import load as settings
 from tickmesh.nodes import models
 from tickmesh.nodes.models import loading
@@ -47,3 +48,19 @@ def test_an_edit_of_a_model_or_of_what_it_imports_is_seen_by_the_next_load(folde
     assert loading.load("anew").HORIZON_NS == 2
     write(folder / "anew_helper.py", "FACTOR = 4\n")
     assert loading.load("anew").FACTOR == 4
+
+
+def test_two_meshes_of_one_process_have_models_of_their_own(folder, make_root):
+    other = make_root()
+    (other / "models").mkdir()
+    write(other / "models/anew.py", MODEL.replace("HORIZON_NS = 1", "HORIZON_NS = 5"))
+    write(other / "models/anew_helper.py", "FACTOR = 7\n")
+    write(other / "models/anew_two.py", MODEL)
+    assert loading.load("anew").HORIZON_NS == 1
+    loading.use_folder(settings(other))
+    there = loading.load("anew")
+    assert (there.HORIZON_NS, there.FACTOR, loading.load("anew_two").FACTOR) == (5, 7, 7)
+    loading.use_folder(settings(folder.parent))
+    assert (loading.load("anew").HORIZON_NS, loading.load("anew").FACTOR) == (1, 3)
+    with pytest.raises(ConfigError, match="anew_two"):
+        loading.load("anew_two")
