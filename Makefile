@@ -23,8 +23,8 @@ SPEED ?=
 KILLS ?= 200
 SEED ?= 1
 # Tests without processes and captures, for a quick answer and for other Pythons (.ci/run).
-FAST := tests/test_*.py tests/bus/test_wire.py tests/bus/test_layout.py tests/bus/test_config.py tests/nodes/sequencer tests/nodes/venues \
-	tests/nodes/executor tests/nodes/orders tests/nodes/backfill tests/nodes/model tests/storage/coverage \
+FAST := $(filter-out $(addprefix tests/test_, $(addsuffix .py, pages $(WITHOUT))), $(wildcard tests/test_*.py)) \
+	tests/bus/test_wire.py tests/bus/test_layout.py tests/bus/test_config.py tests/nodes/sequencer tests/nodes/venues tests/nodes/executor tests/nodes/orders tests/nodes/backfill tests/nodes/model tests/storage/coverage \
 	tests/storage/bars/test_bars.py tests/storage/archive/test_archive.py
 .PHONY: help venv dev extras up down status test fast peers lock chaos bench style types clean
 
@@ -70,7 +70,7 @@ test: $(DEV_STAMP)
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 fast: $(DEV_STAMP)
-	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not mesh and not data" $(filter-out tests/test_pages.py, $(wildcard $(FAST)))
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not mesh and not data" $(FAST)
 
 # Python 3.13 has all of them; with an older one cryptofeed is skipped.
 peers:

@@ -42,6 +42,19 @@ def open(place: "str | PathLike[str] | None" = None) -> Database:
     raise ReadError(f"{folder} {_seen(folder)}; allowed is {ALLOWED}")
 
 
+def settings_of(place: "str | PathLike[str] | Config | None", reads: str) -> Config:
+    """Gives the settings of the mesh, or of the data folder, that `open` would open. `reads`: what it is for, in the sentence.
+
+    Raises ReadError for what `open` refuses, and for an export.
+    """
+    if isinstance(place, Config):
+        return place
+    source = open(place).source
+    if not isinstance(source, MeshSource):
+        raise ReadError(f"{source.place} is an export; {reads} reads a mesh's archive and log")
+    return source.config
+
+
 def _mesh(folder: Path) -> Database:
     try:
         return Database(MeshSource(load(folder.resolve())))

@@ -28,7 +28,7 @@ from tickmesh.research.backtest.terms import (
     order_limits_of,
     usdm_fees_of,
 )
-from tickmesh.research.opening import open as open_data
+from tickmesh.research.opening import settings_of
 from tickmesh.research.sources import MeshSource
 from tickmesh.storage.query.coverage import described, lacking
 from tickmesh.storage.query.gaps import touched
@@ -73,7 +73,7 @@ def backtest(
 
     `tickmesh.backtest(start="2024-08-09", end="2024-08-10", latency="5,3", queue="probability_power").fills`
     """
-    config = _with_strategies(_config(place), tuple(strategies))
+    config = _with_strategies(settings_of(place, "a backtest"), tuple(strategies))
     span_ns = to_ns(start), to_ns(end)
     begin_ns, end_ns = (0 if span_ns[0] is None else span_ns[0]), (NEVER_NS if span_ns[1] is None else span_ns[1])
     if begin_ns >= end_ns:
@@ -113,15 +113,6 @@ def backtest(
         },
         (*_lacks(config, subjects, *span_ns), *_not_warm(models, warm_up, warm_ns), *_unknown(course)),
     )  # fmt: skip
-
-
-def _config(place: "str | PathLike[str] | Config | None") -> Config:
-    if isinstance(place, Config):
-        return place
-    source = open_data(place).source
-    if not isinstance(source, MeshSource):
-        raise ReadError(f"{source.place} is an export; a backtest reads a mesh's archive and log")
-    return source.config
 
 
 def _with_strategies(config: Config, names: tuple[str, ...]) -> Config:

@@ -15,8 +15,7 @@ from tickmesh.research.backtest.terms import VenueTerms, fees_of
 from tickmesh.research.compare.fitting import Fit, fit, share_of
 from tickmesh.research.compare.matching import ComparedOrder, compared, not_sent
 from tickmesh.research.compare.simulated import simulate
-from tickmesh.research.opening import open as open_data
-from tickmesh.research.sources import MeshSource
+from tickmesh.research.opening import settings_of
 from tickmesh.storage.coverage.duration import ends_ns
 from tickmesh.storage.query.coverage import lacking
 from tickmesh.storage.query.gaps import touched
@@ -68,7 +67,7 @@ def compare(
 
     `tickmesh.compare(start="1h").share`
     """
-    config = _config(place)
+    config = settings_of(place, "a comparison")
     begin_ns, end_ns = to_ns(start) or 0, to_ns(end) or NEVER_NS
     if begin_ns >= end_ns:
         raise ReadError(f"the comparison is to start at {start} and to end at {end}; the end has to be after the start")
@@ -97,15 +96,6 @@ def compare(
     outcomes = Counter(one.outcome for one in rows)
     reasons = Counter(one.reason for one in rows if one.reason)
     return LiveComparison(tuple(rows), share_of(rows), outcomes, reasons, tuple(live.down), settings, found)
-
-
-def _config(place: "str | PathLike[str] | Config | None") -> Config:
-    if isinstance(place, Config):
-        return place
-    source = open_data(place).source
-    if not isinstance(source, MeshSource):
-        raise ReadError(f"{source.place} is an export; a comparison reads a mesh's archive and log")
-    return source.config
 
 
 def _within(live: LiveOrders, begin_ns: int, end_ns: int) -> LiveOrders:

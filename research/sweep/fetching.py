@@ -9,12 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tickmesh.bus.config import Config
 from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.files import write_file
 from tickmesh.research.libraries import library
-from tickmesh.research.opening import open as open_data
-from tickmesh.research.sources import MeshSource
 from tickmesh.storage.query.times import ReadError
 
 URL = re.compile(r"[a-z][a-z0-9+.-]*(::|://)")
@@ -35,14 +32,6 @@ def local_place(place: str) -> Path:
     if place not in _fetched:
         _fetched[place] = fetch(place)
     return _fetched[place]
-
-
-def settings_of(place: Path) -> Config:
-    """The settings of a mesh's folder or data folder. Raises ReadError for an export, which has neither archive nor log."""
-    source = open_data(place).source
-    if not isinstance(source, MeshSource):
-        raise ReadError(f"{place} is an export; a sweep reads a mesh's archive and log")
-    return source.config
 
 
 def fetch(url: str) -> Path:

@@ -17,7 +17,8 @@ from tickmesh.research.backtest.measures.measure import Measure
 from tickmesh.research.backtest.report import BacktestReport, all_mids, summarize
 from tickmesh.research.backtest.result import BacktestResult
 from tickmesh.research.backtest.running import backtest
-from tickmesh.research.sweep.fetching import is_url, local_place, settings_of
+from tickmesh.research.opening import settings_of
+from tickmesh.research.sweep.fetching import is_url, local_place
 from tickmesh.research.sweep.identity import engine_hash, has_same_data, kernel_codes
 from tickmesh.research.sweep.parts import PartAnswer, SweepPart, failed
 from tickmesh.research.sweep.variation import traded_alone, varied
@@ -118,7 +119,7 @@ def row_of(report: BacktestReport) -> tuple[dict[str, float | int | None], dict[
 def _bars(part: SweepPart) -> PartAnswer:
     from tickmesh.research.bar_selection import BarSelection, BarTerms
 
-    config = settings_of(local_place(part.place))
+    config = settings_of(local_place(part.place), "a sweep")
     if why := _checked(part, config):
         return failed(part, why)
 

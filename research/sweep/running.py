@@ -14,9 +14,10 @@ from tickmesh.bus.config import Config, ConfigError, find_root
 from tickmesh.bus.schema import Kind
 from tickmesh.research.backtest.measures.activity import chosen_interval
 from tickmesh.research.names import Instruments, resolve
+from tickmesh.research.opening import settings_of
 from tickmesh.research.sources import MeshSource
 from tickmesh.research.sweep.child import LIMIT_S, WorkerDied, WorkerProcess
-from tickmesh.research.sweep.fetching import fetch, is_url, settings_of
+from tickmesh.research.sweep.fetching import fetch, is_url
 from tickmesh.research.sweep.identity import DataIdentity, engine_hash, settings_hash
 from tickmesh.research.sweep.outcome import BarsOutcome, SweepOutcome
 from tickmesh.research.sweep.parts import KernelAnswer, KernelQuestion, PartAnswer, SweepPart, failed
@@ -75,7 +76,7 @@ def sweep(
     """
     named, folder = _place(place)
     try:
-        base = settings_of(folder)
+        base = settings_of(folder, "a sweep")
     except ConfigError as error:
         raise ReadError(str(error)) from None
     if unknown := sorted(set(fixed) - set(OF_BACKTEST)):
@@ -116,7 +117,7 @@ def sweep_bars(
     `tickmesh.sweep_bars(every="1m", start="2024-08-01", end="2024-09-01", to="bars-1m").files`
     """
     named, folder = _place(place)
-    base = settings_of(folder)
+    base = settings_of(folder, "a sweep")
     subjects = resolve(MeshSource(base).instruments(), instruments, folder)
     spans = periods(*_span(base, start, end), "1d")
     if (count := len(spans) * len(subjects)) > PARTS_MAX:

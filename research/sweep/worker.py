@@ -46,10 +46,11 @@ def write_frame(fd: int, message: Question | Answer) -> None:
 def answer_to(question: Question) -> Answer:
     """Computes an answer. What a backtest needs is loaded for one only: the hashes of kernels are wanted soon."""
     if isinstance(question, KernelQuestion):
-        from tickmesh.research.sweep.fetching import local_place, settings_of
+        from tickmesh.research.opening import settings_of
+        from tickmesh.research.sweep.fetching import local_place
         from tickmesh.research.sweep.identity import kernel_codes
 
-        return KernelAnswer(codes=kernel_codes(settings_of(local_place(question.place)), question.kernels))
+        return KernelAnswer(codes=kernel_codes(settings_of(local_place(question.place), "a sweep"), question.kernels))
     from tickmesh.research.sweep.measuring import compute
 
     return compute(question)

@@ -20,6 +20,7 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DTYPES, Action, Flag, Kind, OrderType, Status, TimeInForce
 from tickmesh.bus.segments import release
 from tickmesh.bus.wire import decode
+from tickmesh.storage.query import times
 from tickmesh.tools import arguments, terminal
 from tickmesh.tools.event_streams import span_of
 from tickmesh.tools.event_text import age_text, as_dict, event_line, time_text
@@ -71,8 +72,9 @@ def test_places_in_the_log(make_root, monkeypatch):
         return span_of(config, text, "", False, local).after
 
     assert (after("17"), after("0"), after("2024-08-09"), after("2024-08-09T00:00:00.0105")) == (16, 0, 0, 10)
+    for module in (arguments, times):
+        monkeypatch.setattr(module, "now_ns", lambda: START + 3600 * 10**9)
     assert after("5m") == 40, "long after"
-    monkeypatch.setattr(arguments, "now_ns", lambda: START + 3600 * 10**9)
     assert after("00:00:00.0105") == 10, "of today"
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
