@@ -1,4 +1,4 @@
-"""How tests are run: what takes long begins early, and machine code is kept in one folder, named by all that it is made of."""
+"""How tests are run: what takes long begins early, machine code is kept in one folder, and a command leaves nothing behind."""
 
 import os
 from itertools import groupby
@@ -8,9 +8,12 @@ from unittest.mock import Mock
 
 import pytest
 
+from tests.support.command_run import mesh_here
 from tests.support.long_first import long_first
 from tests.support.places import PROJECT
 from tests.support.source_trees import hash_of, sources
+from tickmesh.bus import clock
+from tickmesh.bus.config import load
 
 LONG = 36  # tests, in files of three, each with a short one
 
@@ -55,6 +58,16 @@ def test_any_choice_of_files_can_be_run(few):
     modules = [name for name, (size, _) in files.items() for _ in range(size)]
     is_long = [place < count for size, count in files.values() for place in range(size)]
     assert sorted(long_first(modules, is_long, 3)) == list(range(len(modules))), "each test once"
+
+
+def test_a_command_that_was_run_here_leaves_no_mesh_s_time_behind(tmp_path):
+    (tmp_path / "mesh.toml").write_text("")
+    log = load(tmp_path).log_dir
+    log.mkdir(parents=True)
+    long_ago = clock.ClockSegment(clock.elapsed_ns(), 1_700_000_000 * clock.SECOND, 0)
+    (log / clock.NAME).write_bytes(clock.pack(long_ago, clock.boot_bytes()))
+    assert mesh_here(tmp_path, "status", "--json").stdout
+    assert clock.now_ns() > 1_720_000_000 * clock.SECOND
 
 
 def test_machine_code_of_changed_sources_is_not_used(tmp_path):

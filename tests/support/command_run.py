@@ -10,6 +10,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from unittest import mock
 
+from tickmesh.bus import clock
 from tickmesh.tools import cli, tap
 
 PROGRAMS = {"mesh": cli.main, "tap": tap.main}
@@ -49,6 +50,7 @@ def _as_program(root: Path, name: str, line: list[str]) -> Iterator[tuple[io.Tex
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+            vars(clock._process).update(vars(clock.Follower()))  # its mesh's time is not that of the next test
 
 
 def _text(stream: io.TextIOWrapper) -> str:
