@@ -53,9 +53,9 @@ class Arbiter:
 
     def stream(self, kind: int, subject: str) -> ArbitratedStream:
         key = (int(kind), subject)
-        if key not in self.streams:
-            self.streams[key] = ArbitratedStream(*key)
-        return self.streams[key]
+        if (stream := self.streams.get(key)) is None:
+            stream = self.streams[key] = ArbitratedStream(*key)
+        return stream
 
     def connected(self, line: str, number: int, subject: str = "", kind: int = 0) -> None:
         """Notes a line's new connection (for one subject or "" for all, for one kind or 0 for all): its events beyond `number`
