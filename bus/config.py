@@ -39,6 +39,7 @@ from tickmesh.bus.settings import (
     DiskSettings,
     ExchangeSettings,
     FeedSettings,
+    HostingSettings,
     InstrumentSettings,
     LogSettings,
     Mesh,
@@ -71,6 +72,7 @@ class Config:
         self.host: tuple[str, ...] = mesh.host
         self.checkpoint_s: float = mesh.checkpoint_s
         self.instruments: tuple[InstrumentSettings, ...] = mesh.instruments
+        self.hosting: HostingSettings = mesh.hosting
         self.paths: PathsSettings = mesh.paths
         self.log: LogSettings = mesh.log
         self.feed: FeedSettings = mesh.feed

@@ -306,6 +306,14 @@ class RecorderSettings(Section, frozen=True):
     seal_after_s: float = 60.0  # after midnight
 
 
+class HostingSettings(Section, frozen=True):
+    """What the sequencer's process does for the sake of what it hosts."""
+
+    # Between two rehearsals of an order, which keep the processor's caches warm for the next real one and take a part of a core
+    # for good; 0: none (docs/decisions/hosting.md)
+    warm_ms: Annotated[int, Meta(ge=0, le=1000)] = 0
+
+
 class PathsSettings(Section, frozen=True):
     """Folders of the user, relative to mesh.toml's or anywhere; for data and run there are `data` and `run`."""
 
@@ -332,6 +340,7 @@ class Mesh(Section, frozen=True):
     instruments: Annotated[tuple[InstrumentSettings, ...], Meta(min_length=1, description="at least one")] = (
         InstrumentSettings(symbol="BTCUSDT"),
     )
+    hosting: HostingSettings = HostingSettings()
     paths: PathsSettings = PathsSettings()
     log: LogSettings = LogSettings()
     feed: FeedSettings = FeedSettings()

@@ -27,7 +27,8 @@ from tickmesh.nodes.process_table import HOSTABLE, NODES, guests_of, idle_becaus
 from tickmesh.nodes.supervision.sessions import END_TRADING
 
 if TYPE_CHECKING:
-    from tickmesh.nodes.runner.step import StepModule
+    from tickmesh.nodes.runner.rehearsal import Rehearsal
+    from tickmesh.nodes.runner.step import StepModule, UrgentStep
 
 SWITCH_S = 0.0002  # a guest's thread (a sync, a checkpoint) lets the loop go on after so long, not after 5 ms: an order waits
 USAGE = """\
@@ -112,6 +113,25 @@ async def run_alone(config: Config, node: str, instance: str) -> None:
             raise ctx.failure
 
 
+def build_rehearsal(config: Config, named: list[tuple[str, str]]) -> "Rehearsal":
+    """A rehearsal of the models, the executor and the sessions among `named`."""
+    from tickmesh.bus.instruments import DecidedInstruments
+    from tickmesh.nodes.orders.accounts import venue_of_session
+    from tickmesh.nodes.runner.rehearsal import Rehearsal
+    from tickmesh.nodes.session.paper_sender import PaperSender
+    from tickmesh.nodes.venues.table import dialect_of
+
+    models = {
+        name_of(node, instance): (step_module(node).Step(config, instance), config.subjects(config.model(instance).instruments))
+        for node, instance in named if node == "model"
+    }  # fmt: skip
+    executor = cast("UrgentStep", step_module("executor").Step(config, ""))
+    instruments = DecidedInstruments(config)
+    venues = [venue_of_session(instance) for node, instance in named if node == "session"]
+    senders = [PaperSender(venue, dialect_of(venue).orders, instruments, config.session) for venue in venues]
+    return Rehearsal(models, executor, senders, instruments)
+
+
 async def run_hosting(config: Config, named: list[tuple[str, str]]) -> None:
     """The sequencer, and its guests once it works: so that it is ready as soon as without them."""
     from tickmesh.nodes.runner.hosted_steps import host_step
@@ -136,6 +156,11 @@ async def run_hosting(config: Config, named: list[tuple[str, str]]) -> None:
         )  # fmt: skip
         for node, instance in named
     ]
+    if config.hosting.warm_ms and ("executor", "") in named:
+        from tickmesh.nodes.runner.rehearsal import rehearse
+
+        every_s, make = config.hosting.warm_ms / 1000, partial(build_rehearsal, config, named)
+        guests.append(Guest("rehearsal", "", lambda ctx: rehearse(ctx, make, every_s), ()))
     hosted = HostedNodes(ctx, guests) if guests else None
     asyncio.get_running_loop().add_signal_handler(END_TRADING, hosted.end_trading if hosted is not None else lambda: None)
     if guests:

@@ -42,7 +42,7 @@ class NodeRow(NamedTuple):
 # and the recorder last of all. Sessions that the sequencer hosts end where one alone would: nodes/supervision/sessions.py.
 NODES: Mapping[str, NodeRow] = {
     "exchange": NodeRow(800, 15, ("exchange", "instruments", "log")),
-    "sequencer": NodeRow(300, 30, ("host", "log")),
+    "sequencer": NodeRow(300, 30, ("host", "hosting", "log")),
     "recorder": NodeRow(200, 60, ("recorder", "disk", "feed", "instruments", "log")),
     "feed": NodeRow(700, 15, ("feed", "instruments", "venues", "disk", "log"), "feeds"),
     "backfill": NodeRow(650, 15, ("backfill", "instruments", "venues", "checkpoint_s", "log")),

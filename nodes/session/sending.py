@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.layout import record_reader
@@ -14,7 +14,6 @@ from tickmesh.nodes.net.websocket import Disconnected
 from tickmesh.nodes.orders.states import OPEN
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.account_state import SessionOrder
-from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.requests import OrderRequests
 from tickmesh.nodes.session.troubles import Troubles
 from tickmesh.nodes.venues.order_venue import IntentError, OrderVenue
@@ -22,6 +21,17 @@ from tickmesh.nodes.venues.order_venue import IntentError, OrderVenue
 _read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action", "side", "quantity_lots", "expires_ns")
 INTENT_BYTES = DTYPES[Kind.intent].itemsize
 CANCEL, AMEND = int(Action.CANCEL), int(Action.AMEND)  # plain numbers: an enumeration is asked by a call
+
+
+class Publishing(Protocol):
+    """Where a sender publishes (publishing.py)."""
+
+    @property
+    def behind(self) -> bool: ...
+
+    def publish(self, events: list[bytearray], /) -> None: ...
+
+    def publish_or_drop(self, event: bytearray, /) -> bool: ...
 
 
 class IntentSender:
@@ -36,7 +46,7 @@ class IntentSender:
         venue: OrderVenue,
         account: Account,
         requests: OrderRequests,
-        publisher: SessionPublisher,
+        publisher: Publishing,
         unresolved: asyncio.Event,
         count: dict[str, Any],
         troubles: Troubles,

@@ -181,7 +181,7 @@ def test_the_sequencer_is_changed_by_whom_it_hosts(mesh):
 # What the table says that nodes read, against their code: every file that a node imports, and those it imports in turn.
 
 OF_ALL = ("bus.process", "bus.sockets", "bus.operator_log")  # what every process runs with
-BY_THE_RUNNER = {"log", "host"}  # nodes/__main__.py reads them for every process, and for the sequencer
+BY_THE_RUNNER = {"log", "host", "hosting"}  # nodes/__main__.py reads them for every process, and for the sequencer
 # Called by others only, with the rest of whose file they are imported, or no reason to restart: node or "" → {(file, part)}.
 NOT_CALLED = {
     "": {
