@@ -14,13 +14,14 @@ from typing import Protocol
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.layout import record_reader, record_struct
 from tickmesh.bus.names import producer_bytes
-from tickmesh.bus.schema import Kind, Status
+from tickmesh.bus.schema import Action, Kind, Status
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import Event, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.runner.hosting import HostedContext
 from tickmesh.nodes.runner.step import PureStep, UrgentStep
 
 SECOND = 1_000_000_000  # of made-up time between two rehearsals, so that no limit of a rate is met
+ORDERS_KEPT = 500  # by the executor: then it begins anew, so that the garbage collector never has much to look through
 LOG_ID = "0" * 16
 QUOTE, INTENT = int(Kind.quote), int(Kind.intent)  # plain numbers: an enumeration is asked by a call
 _DEFINITION, _SIGNAL = record_struct(Kind.instrument), record_struct(Kind.signal, "value")
@@ -29,13 +30,13 @@ _UPDATE = record_struct(
 )
 _FILL = record_struct(Kind.fill, "client_order_id", "side", "trade_id", "price_ticks", "quantity_lots")
 _read_quote = record_reader(Kind.quote, "bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
-_read_intent = record_reader(Kind.intent, "client_order_id", "side", "order_type", "quantity_lots")
+_read_intent = record_reader(Kind.intent, "client_order_id", "action", "side", "order_type", "quantity_lots")
 
 
-class Reader(Protocol):
-    """Acts on an intent as a session does, but for what leaves the process; is given what came of it, too."""
+class Sender(Protocol):
+    """Acts on an intent as a session does, but that nothing leaves the process, and forgets it."""
 
-    def read(self, event: Event) -> None: ...
+    def act_on(self, intent: Event) -> None: ...
 
 
 class Rehearsal:
@@ -45,7 +46,7 @@ class Rehearsal:
     """
 
     def __init__(
-        self, models: Mapping[str, tuple[PureStep, Sequence[str]]], executor: UrgentStep, senders: Sequence[Reader],
+        self, models: Mapping[str, tuple[PureStep, Sequence[str]]], executor: UrgentStep, senders: Sequence[Sender],
         instruments: Mapping[str, Instrument],
     ):  # fmt: skip
         self._models = models
@@ -54,20 +55,24 @@ class Rehearsal:
         self._instruments = instruments
         self._turns = cycle([(name, subject) for name, (_, subjects) in models.items() for subject in subjects])
         self._quotes: dict[str, bytes] = {}  # by subject: the first one that can be traded on, for good
+        self._defined: set[str] = set()
+        self._defined_state = b""  # the executor's after the last definition
         self._busy = False
         self._seq, self._now_ns, self._side = 0, 0, 1
-        self.orders = 0
+        self.orders, self._forget_at = 0, ORDERS_KEPT
         self._executor.step([self._logged(encode(Kind.run, "sequencer", {"log_id": LOG_ID}), "sequencer")])
 
     def note(self, events: list[Event]) -> None:
-        """Takes notice of the log's next events: that there was a real order, and what an instrument's quotes are like."""
+        """Takes notice of the log's next events: that there was a real order, and what an instrument's quotes are like.
+
+        It is called in the sequencer's append, where nothing may fail: all else is done in `run`.
+        """
         for event in events:
             if event.kind == INTENT:
                 self._busy = True
             elif event.kind == QUOTE and event.subject not in self._quotes:
                 bid, bid_lots, ask, ask_lots = _read_quote(event.raw)
-                if 0 < bid < ask and bid_lots > 0 and ask_lots > 0 and event.subject in self._instruments:
-                    self._define(event.subject)
+                if 0 < bid < ask and bid_lots > 0 and ask_lots > 0:
                     self._quotes[event.subject] = bytes(event.raw)
 
     def run(self, now_ns: int) -> None:
@@ -77,6 +82,10 @@ class Rehearsal:
         if busy or turn is None or (quote := self._quotes.get(turn[1])) is None:
             return
         model, subject = turn
+        if subject not in self._defined:
+            if subject not in self._instruments:
+                return
+            self._define(subject)
         self._now_ns = max(self._now_ns + SECOND, now_ns)  # never behind the mesh's: an order may not be sent late
         seen = self._logged(bytearray(quote), "feed")
         self._models[model][0].step([seen])
@@ -90,6 +99,9 @@ class Rehearsal:
         for intent in given:
             if intent.kind == INTENT:
                 self._fill(intent, _read_quote(quote)[0])
+        if self.orders >= self._forget_at:
+            self._forget_at = self.orders + ORDERS_KEPT
+            self._executor.load(self._defined_state)
 
     def _define(self, subject: str) -> None:
         instrument = self._instruments[subject]
@@ -98,10 +110,14 @@ class Rehearsal:
         for step, _ in self._models.values():
             step.step([definition])
         self._executor.step([definition])
+        self._defined.add(subject)
+        self._defined_state = self._executor.save()
 
     def _fill(self, intent: Event, price_ticks: int) -> None:
         """The order of an intent is filled at one price for ever: it gains and loses nothing, and the next one closes it."""
-        name, side, order_type, lots = _read_intent(intent.raw)
+        name, action, side, order_type, lots = _read_intent(intent.raw)
+        if action != Action.NEW:
+            return
         fill = _FILL.pack(name, side, intent.seq, price_ticks, lots)
         update = _UPDATE.pack(name, intent.seq, Status.Filled, side, order_type, lots, lots)
         outcome = [
@@ -109,13 +125,13 @@ class Rehearsal:
             self._logged(encode(Kind.update, intent.subject, update), "session"),
         ]
         self._executor.step(outcome)
-        self._send(outcome)
         self.orders += 1
 
     def _send(self, events: list[Event]) -> None:
         for sender in self._senders:
             for event in events:
-                sender.read(event)
+                if event.kind == INTENT:
+                    sender.act_on(event)
 
     def _logged_all(self, given: list[bytearray]) -> list[Event]:
         return [self._logged(event, "executor") for event in given]

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import Instrument, SessionSettings
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.net.venue_clock import VenueTime
@@ -43,11 +42,12 @@ class PaperSender:
         troubles = Troubles(name, settings.refused_pause_s, time.monotonic)
         self._sender = IntentSender(venue, self.account, self._requests, NoPublisher(), asyncio.Event(), self.count, troubles)
 
-    def read(self, event: Event) -> None:
-        """Takes in an event of a made-up log, and acts on it where it is an intent; no answer is waited for."""
-        self.account.read(event)
-        if event.kind == Kind.intent:
-            self._sender.act_on(event)
-            for request in self._dropped:
-                self._requests.take_answered(request.number)
-            self._dropped.clear()
+    def act_on(self, intent: Event) -> None:
+        """Takes in an intent of a made-up log and acts on it; no answer is waited for, and nothing of it is remembered."""
+        self.account.read(intent)
+        self._sender.act_on(intent)
+        for request in self._dropped:
+            self._requests.take_answered(request.number)
+        self._dropped.clear()
+        self.account.state.waiting.clear()
+        self.account.state.orders.clear()

@@ -108,7 +108,8 @@ class IntentSender:
             self._requests.send(request)
         except Disconnected:
             sent = False
-        self._account.read(decode(pending))
+        finally:  # whatever it raised: part of it may have left, and an intent that still waits would be sent again
+            self._account.read(decode(pending))
         if sent:
             self._count["orders_sent"] += 1
             self._troubles.take_sent(intent.subject, int(intent.records["side"][0]))

@@ -13,6 +13,7 @@ from tickmesh.bus.config import Config, load
 from tickmesh.bus.schema import INTENT, QUOTE, Kind
 from tickmesh.bus.wire import Event, encode
 from tickmesh.nodes.__main__ import build_rehearsal, step_module
+from tickmesh.nodes.runner import rehearsal as rehearsal_module
 from tickmesh.nodes.runner.hosting import Guest, Host, HostedContext, HostedProducer
 from tickmesh.nodes.runner.rehearsal import Rehearsal, rehearse
 from tickmesh.nodes.runner.step import StepRunner
@@ -64,6 +65,20 @@ def test_each_goes_from_a_quote_to_a_signed_order_whatever_time_has_gone_by(conf
     assert {one["params"]["side"] for one in placed} == {"BUY", "SELL"}, "one order closes what the one before has opened"
     counters = rehearsal._executor.counters()
     assert counters["open_orders"] == 0 and counters["profit"] == 0 and not counters["refused"]
+
+
+def test_what_it_remembers_is_bounded(config, monkeypatch):
+    monkeypatch.setattr(rehearsal_module, "ORDERS_KEPT", 10)
+    rehearsal = build_rehearsal(config, NAMED)
+    rehearsal.note([Event(quote())])
+    sizes = []
+    for _ in range(35):
+        rehearsal.run(now_ns())
+        sizes.append(len(rehearsal._executor.save()))
+    (sender,) = rehearsal._senders
+    assert sizes[9] == sizes[19] == sizes[29] < sizes[8], "it begins anew after ten orders"
+    assert rehearsal.orders == sender.count["orders_sent"] == 35, "and goes on as before"
+    assert not (sender.account.state.orders or sender.account.state.waiting or sender._requests._pending)
 
 
 def test_after_a_real_order_none_is_made_up_the_next_time(config):
