@@ -134,7 +134,7 @@ class HostedSubscription:
     """The `EventSubscription` of a hosted node: the log's backlog, then what the host hands over.
 
     `publishing()`: whether the node is in the middle of a call of its own that publishes, which what follows from it must not
-    interrupt.
+    interrupt. `fail`: is given what the node raised about events in the call that logged them; it ends the process.
     """
 
     catch_ups = caught_up = 0
@@ -148,8 +148,10 @@ class HostedSubscription:
         after: int,
         stop: asyncio.Event,
         publishing: Callable[[], bool],
+        fail: Callable[[BaseException], None],
     ):
         self._publishing = publishing
+        self._fail = fail
         self._handle: Callable[[list[Event]], None] | None = None  # called at once, where the node follows in that way
         self._host = host
         self._config = config
@@ -188,7 +190,10 @@ class HostedSubscription:
         mine = [event for event in events if event.kind in kinds and event.seq > seq]
         if mine and self._handle is not None and not (self._behind or self._queue or self._publishing()):
             self.seq = mine[-1].seq
-            self._handle(mine)
+            try:
+                self._handle(mine)
+            except Exception as error:  # noqa: BLE001 - not the fault of whoever logged these events, who might let it pass
+                self._fail(error)
             return
         if mine and not self._behind:
             self._queue.append(mine)
@@ -271,7 +276,9 @@ class HostedContext(Context):
     def subscribe(self, kinds: Iterable[Kind], after_seq: int) -> HostedSubscription:
         """The events of the kinds' lanes with a seq above `after_seq`, other kinds of the same lanes too."""
         lanes = lanes_of(tuple(kinds))
-        subscription = HostedSubscription(self.host, self.config, lanes, after_seq, self.stop, lambda: self._publishing)
+        subscription = HostedSubscription(
+            self.host, self.config, lanes, after_seq, self.stop, lambda: self._publishing, self.fail
+        )
         self._subscriptions.append(subscription)
         return subscription
 
