@@ -257,8 +257,9 @@ class Core:
     def _announce_mark(self, symbol: str, mark: MarkPrice, at_ms: int) -> None:
         """Has a mark price of our own making sent to those who have subscribed to it."""
         market = self.markets[market_name(USDM, symbol)]
-        heard = isinstance(market, Market | RecordedMarket) and not isinstance(market, LoggedMarket)
-        if heard and market.spec.name not in self.unknown:
+        if isinstance(market, LoggedMarket) or market.spec.name in self.unknown:
+            return  # nobody hears the streams of a market on paper
+        if isinstance(market, Market | RecordedMarket):
             frames = [(stream_head(market.spec) + name, data) for name, data in mark.frames(at_ms)]
             market.announce([frame for frame in frames if frame[0] not in self.brought])
 

@@ -149,7 +149,7 @@ class RecordedMark(NamedTuple):
     """A recorded mark price of a contract, its index, and its next funding: rate at 10^−8, time in ms (0: there is none)."""
 
     mark: int
-    index: int
+    index_price: int
     rate: int
     next_ms: int
 

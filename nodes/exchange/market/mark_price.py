@@ -67,7 +67,7 @@ class MarkPrice:
         self.is_recorded = True
         if row.next_ms > state.next_ms or state.next_ms - row.next_ms > RESTART_MS:
             state.next_ms = row.next_ms
-        state.mark, state.index, state.rate = row.mark, row.index, row.rate
+        state.mark, state.index, state.rate = row.mark, row.index_price, row.rate
         return before if paid else (0, 0)
 
     def is_due(self, now_ms: int) -> bool:

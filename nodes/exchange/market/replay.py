@@ -4,7 +4,8 @@ opened the files."""
 from collections import Counter
 from collections.abc import Mapping
 
-from tickmesh.nodes.exchange.market.captures import SPOT, RecordedBook, RecordedFrame, Unserved, read_line
+from tickmesh.nodes.exchange.market.captures import RecordedBook, RecordedFrame, Unserved, read_line
+from tickmesh.nodes.exchange.market.instruments import SPOT
 from tickmesh.nodes.exchange.market.recorded_market import RecordedMarket
 from tickmesh.nodes.exchange.market.survey import coarser_stream_reason
 
