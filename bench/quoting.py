@@ -11,10 +11,11 @@ import numpy as np
 
 from tickmesh.bus.schema import DEPTH, QUOTE, TRADE, Flag, Kind
 from tickmesh.nodes.exchange.market.captures import RecordedBook, RecordedDepth, RecordedTrade, lines_of
+from tickmesh.nodes.exchange.market.frames import MARKET
 from tickmesh.research.backtest import venue_arrays, venue_kernel
 from tickmesh.research.backtest.terms import VenueTerms
 from tickmesh.research.backtest.venue import ColumnVenue, MarketRows
-from tickmesh.tools.simulation.usdm_capture import read_usdm_line
+from tickmesh.tools.simulation.markets import read_frames
 
 UNIT = 10**8
 TICK, LOT = 10_000_000, 10_000  # 0.1 and 0.0001 at 10^−8
@@ -40,11 +41,9 @@ def capture_rows(path: Path) -> MarketRows:
     levels: list[tuple] = []
     book_id = -1
     with gzip.open(path) as file:
-        for line in lines_of(file):
-            if (frame := read_usdm_line(line, "BTCUSDT")) is None:
-                continue
+        for frame in read_frames(lines_of(file), "binance_usdm.BTCUSDT"):
             row = frame.row
-            if isinstance(row, RecordedTrade) and book_id >= 0:
+            if isinstance(row, RecordedTrade) and row.type == MARKET and book_id >= 0:
                 side = -1 if row.buyer_is_maker else 1
                 rows.append((frame.recv_ns, 0, len(trades), 1, 0, int(Kind.trade), venue_kernel.TRADE))
                 trades.append((row.id, row.price, row.quantity, 0, 0, side, b""))

@@ -35,5 +35,7 @@ def show_capture(summary: JsonObject) -> None:
         err.print(f"  and {len(summary['streams']) - STREAMS_SHOWN} streams more (--json has all)")
     for reason, count in summary["not_served"].items():
         err.print(f"  {count:>9} not served: {reason}; the first: {summary['first'][reason]}", style="bold", markup=False)
+    for name in summary["no_snapshot"]:
+        err.print(f"  no depth snapshot of {name}'s venue: its book will not be known", style="bold", markup=False)
     if summary["jumps"]:
         err.print(f"  {summary['jumps']} receive times go back, or jump by more than an hour", markup=False)

@@ -21,6 +21,7 @@ from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.files import write_file
 from tickmesh.bus.patterns import matching
 from tickmesh.bus.settings import InstrumentSettings, Mode, ModelSettings
+from tickmesh.nodes.exchange.market.instruments import venue_and_symbol
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.exchange.server.files import CaptureFiles
 from tickmesh.nodes.venues.table import adapter_of
@@ -61,13 +62,14 @@ def use_captures(root: Path, files: list[Path], speed: float) -> tuple[Config, S
     usual = use_configured(root)
     source = _folder_for(usual, paths)
     survey = survey_captures(files, usual.root / usual.data / source)
-    instruments = [InstrumentSettings(symbol) for symbol in sorted(survey.symbols)]
+    found = (venue_and_symbol(name) for name in sorted(survey.symbols))
+    instruments = [InstrumentSettings(symbol, venue) for venue, symbol in found]
     choice: JsonObject = {
         "mode": "sim",
         "source": source,
         "host": hosted_words(usual),
         "exchange": {"replay": paths, "speed": speed},
-        "instruments": [{"symbol": instrument.symbol} for instrument in instruments],
+        "instruments": [{"symbol": one.symbol, "venue": one.venue} for one in instruments],
         "models": [_narrowed(model, instruments) for model in usual.models],
         # what is listed and in the capture; else its first instrument
         "executor": {"instruments": [one for one in usual.executor.instruments if matching([one], instruments)]},

@@ -2,23 +2,25 @@
 has happened since, to be written to files first and then sent to clients."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.settings import LOCAL_VENUES
 from tickmesh.nodes.exchange.api.venue import UsdmVenue, Venue, VenueDoor
 from tickmesh.nodes.exchange.ledger import LastBook, LedgerRow
+from tickmesh.nodes.exchange.market.captures import RecordedFrame, RecordedMark
 from tickmesh.nodes.exchange.market.derived import DerivedStreams, MiniTickers
 from tickmesh.nodes.exchange.market.fees import SCHEDULES, Fees
 from tickmesh.nodes.exchange.market.flow import Flow
 from tickmesh.nodes.exchange.market.instruments import (
-    KNOWN,
     SPOT,
     USDM,
     market_name,
-    quantity_max,
+    recorded_spec,
     spec,
     starting_amounts,
+    venue_and_symbol,
 )
 from tickmesh.nodes.exchange.market.logged_market import LoggedMarket
 from tickmesh.nodes.exchange.market.mark_price import MarkPrice
@@ -28,7 +30,7 @@ from tickmesh.nodes.exchange.market.population import leaders_first, population_
 from tickmesh.nodes.exchange.market.queue import MODELS as QUEUES
 from tickmesh.nodes.exchange.market.recorded_market import OWN_TRADES_FROM, RecordedMarket
 from tickmesh.nodes.exchange.market.replay import Replay
-from tickmesh.nodes.exchange.market.survey import Survey, decimal_step
+from tickmesh.nodes.exchange.market.survey import Survey, SymbolShape
 from tickmesh.nodes.exchange.market.tape import Print, Tape
 from tickmesh.nodes.exchange.orders.desk import Desk
 from tickmesh.nodes.exchange.orders.listen_key import ListenKey
@@ -85,6 +87,7 @@ class Core:
         self.flows: list[Flow] = []
         self.reserved: dict[str, int] = {}  # market → update ids that may be used without another write
         self.absent = {name: last for line in lines for name, last in line.reserved.items() if name not in markets}
+        self.brought: frozenset[str] = frozenset()  # streams that a capture brings itself
         self.unknown: set[str] = set()  # markets that the exchange denies to have (a fault)
         self.marks: dict[str, MarkPrice] = {}  # of contracts, by symbol
         self.venue, self.usdm = self._spot(), self._usdm(lines)
@@ -126,8 +129,8 @@ class Core:
                 desk.state.apply_line(line.margin)
         for symbol, market in markets.items():
             spot = self.markets.get(market_name(SPOT, symbol))
-            # on paper the venue's own fundings are in no log: none are made up
-            interval_s = 0.0 if isinstance(market, LoggedMarket) else settings.funding_interval_s
+            # a venue's own fundings are in no log, and in a capture's mark prices or not at all: none are made up
+            interval_s = 0.0 if isinstance(market, RecordedMarket) else settings.funding_interval_s
             self.marks[symbol] = MarkPrice(market, spot, interval_s, desk.state.marks.get(symbol))
         return UsdmVenue(markets, desk, self.marks, settings.api_key, settings.api_secret, settings.usdm_limits)
 
@@ -162,19 +165,21 @@ class Core:
         return cls(config, markets, lines, era)
 
     @classmethod
-    def recorded(cls, config: Config, survey: Survey, lines: list[StateLine], snapshot_ahead: Callable[[], bool]) -> "Core":
-        """Builds an exchange that replays a capture, with markets for what it holds and for what mesh.toml names."""
+    def recorded(cls, config: Config, survey: Survey, lines: list[StateLine], snapshot_ahead: Callable[[str], bool]) -> "Core":
+        """Builds an exchange that replays a capture, with markets for what it holds and for what mesh.toml names.
+
+        `snapshot_ahead`: whether the capture has a snapshot of a venue's that is still to come."""
         queue = QUEUES[config.exchange.queue]()
+        configured = (market_name(one.venue, one.symbol) for one in config.instruments if one.venue in LOCAL_VENUES)
         markets = {}
-        for symbol in dict.fromkeys([*survey.symbols, *(i.symbol for i in config.instruments if i.venue == SPOT)]):
-            known, shape = spec(symbol), survey.symbols.get(symbol)
-            if symbol not in KNOWN and shape and shape.price:
-                known = known._replace(
-                    tick=decimal_step(shape.tick, known.tick), lot=decimal_step(shape.lot, known.lot), start=shape.price,
-                    quantity_max=quantity_max(shape.price),
-                )  # fmt: skip
-            markets[symbol] = RecordedMarket(known, snapshot_ahead, config.exchange.trades_kept, queue)
-        return cls(config, markets, lines)
+        for name in dict.fromkeys([*survey.symbols, *configured]):
+            venue, symbol = venue_and_symbol(name)
+            shape = survey.symbols.get(name) or SymbolShape()
+            known = recorded_spec(symbol, venue, shape.tick, shape.lot, shape.price)
+            markets[name] = RecordedMarket(known, partial(snapshot_ahead, venue), config.exchange.trades_kept, queue)
+        core = cls(config, markets, lines)
+        core.brought = frozenset(survey.streams)
+        return core
 
     @classmethod
     def logged(cls, config: Config, markets: Mapping[str, LoggedMarket], lines: list[StateLine]) -> "Core":
@@ -187,7 +192,9 @@ class Core:
         """Replays lines that clients had before a restart, without sending anything. `depths`: see Replay."""
         replay = Replay(self.recorded_markets, depths)
         for line in lines:
-            replay.pass_line(line, 0)
+            frame = replay.pass_line(line, 0)
+            if frame is not None and isinstance(frame.row, RecordedMark) and frame.symbol in self.marks:
+                self.marks[frame.symbol].is_recorded = True  # where they stand is in the state file
             for market in self.recorded_markets.values():
                 market.ledger_rows.clear()  # it is in the ledger already, or was never sent
         self._restore_recorded()
@@ -217,17 +224,47 @@ class Core:
     def follow_marks(self, now_ms: int) -> None:
         """Moves mark prices that are due, with the fundings that follow, and ends a listenKey that was not kept alive."""
         for symbol, mark in self.marks.items():
-            market, state = self.markets[market_name(USDM, symbol)], mark.state
+            state = mark.state
             if mark.is_due(now_ms):
                 self.margin.settle_funding(symbol, state.mark, state.rate, now_ms)
                 mark.begin_interval(now_ms)
                 self.margin.state.note_mark(symbol, state)
-            if not mark.tick(now_ms):
-                continue
-            market.ledger_rows.append(("mark", market.spec.name, state.mark, state.index, state.rate, state.next_ms))
-            self.margin.state.note_mark(symbol, state)
-            if isinstance(market, Market) and market.name not in self.unknown:
-                market.announce([(stream_head(market.spec) + name, data) for name, data in mark.frames(now_ms)])
+            if mark.tick(now_ms):
+                self._note_mark(symbol, mark)
+                self._announce_mark(symbol, mark, now_ms)
+        self.expire_listen_keys(now_ms)
+
+    def follow_recorded_mark(self, frame: RecordedFrame, now_ms: int) -> None:
+        """Moves the mark price of a frame's contract: by the venue's own, if it is one, else once a second of recorded time."""
+        mark = self.marks.get(frame.symbol) if frame.venue == USDM else None
+        if mark is None:
+            return
+        if isinstance(frame.row, RecordedMark):
+            price, rate = mark.take(frame.row)
+            if price:
+                self.margin.settle_funding(frame.symbol, price, rate, now_ms)
+            self._note_mark(frame.symbol, mark)
+        elif mark.tick(at_ms := frame.recv_ns // 1_000_000):
+            self._note_mark(frame.symbol, mark)
+            self._announce_mark(frame.symbol, mark, frame.venue_ms or at_ms)
+
+    def _note_mark(self, symbol: str, mark: MarkPrice) -> None:
+        """Writes where a contract's mark price stands into ledger and state file."""
+        state, market = mark.state, self.markets[market_name(USDM, symbol)]
+        market.ledger_rows.append(("mark", market.spec.name, state.mark, state.index, state.rate, state.next_ms))
+        self.margin.state.note_mark(symbol, state)
+
+    def _announce_mark(self, symbol: str, mark: MarkPrice, at_ms: int) -> None:
+        """Has a mark price of our own making sent to those who have subscribed to it."""
+        market = self.markets[market_name(USDM, symbol)]
+        if isinstance(market, LoggedMarket) or market.spec.name in self.unknown:
+            return  # nobody hears the streams of a market on paper
+        if isinstance(market, Market | RecordedMarket):
+            frames = [(stream_head(market.spec) + name, data) for name, data in mark.frames(at_ms)]
+            market.announce([frame for frame in frames if frame[0] not in self.brought])
+
+    def expire_listen_keys(self, now_ms: int) -> None:
+        """Ends a listenKey of the futures account that was not kept alive."""
         for expired in self.margin.state.listen_key.take_expired(now_ms):
             self.expired_keys.append((expired, listen_key_expired(expired, now_ms)))
 

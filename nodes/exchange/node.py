@@ -1,4 +1,4 @@
-"""The local venue: a synthetic market, or a replayed capture of spot, over REST and websocket.
+"""The local venue: a synthetic market, or a replayed capture, over REST and websocket.
 
 It speaks as Binance spot and as Binance USD-M.
 

@@ -21,7 +21,7 @@ ODD = {
     "ten digits": f"{T0 // SECOND} {json.dumps(FEW[1])}",
     "other digits": "١" * 19 + f" {json.dumps(FEW[1])}",
     "another symbol": line({"stream": "ethusdt@trade", "data": trade(1, 1, 1, True)["data"]}),
-    "futures": line({"stream": "btcusdt@depth", "data": {**depth(1, 2)["data"], "pu": 0}}),
+    "futures": line({"stream": "btcusdt@depth", "data": {**depth(1, 2)["data"], "pu": 0, "ps": "BTCUSD"}}),
     "snapshot of another shape": line({"lastUpdateId": 5, "bids": {"1": "2"}, "asks": []}),
     "snapshot beyond 64 bits": line({**SNAPSHOT, "lastUpdateId": 1 << 64}),
     "no JSON": f"{T0} {{",

@@ -1,7 +1,8 @@
 """What the mesh has stored against the exchange's own ledger: every trade once and equal, every book equal at its id."""
 
+import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from tickmesh.tools.judge import listening
 from tickmesh.tools.judge.against_capture import StoredMarket
@@ -24,6 +25,8 @@ COMPARED = {
     "quote": ["update_id", "bid_ticks", "bid_lots", "ask_ticks", "ask_lots", "last_id"],
     "depth": ["first_id", "last_id", "price_ticks", "quantity_lots", "side", "no level twice"],
 }
+WHOLE_NUMBER = re.compile(r"[0-9]+")
+VOIDS_MAX = 10_000  # ids for nothing before one trade
 Quotes = dict[int, list[QuoteValue]]  # update id → what is stored of it
 Snapshots = dict[int, list[Sequence[Level]]]
 NAMES = ("lost", "invented", "different", "duplicated", "out_of_order")
@@ -93,7 +96,7 @@ def _trades(pair: EraPair, ledger: LedgerContents, lines: ListeningTimes, late_m
         elif (OFF_THE_BOOK in wrong) != (trade_id in truth.off_book):
             what = "never met the book" if trade_id in truth.off_book else "is a trade of the book"
             _fault(findings, "different", f"trade.{subject}: {trade_id} {what}; it is flagged otherwise")
-        elif others := [one for one in wrong if one != OFF_THE_BOOK]:
+        elif others := [one for one in wrong if one != OFF_THE_BOOK and not _spans_nothing(one, trade_id, truth.trades)]:
             _fault(findings, "different", f"trade.{subject}: {trade_id} has {others[0]}")
         findings.count("off_book", int(OFF_THE_BOOK in wrong))
     first = min(seen, default=0)
@@ -112,6 +115,13 @@ def _trades(pair: EraPair, ledger: LedgerContents, lines: ListeningTimes, late_m
             findings.count("off_book_given_up")  # who did not hear it cannot ask for it: REST has trades of the book only
         else:
             _fault(findings, "lost", f"trade.{subject}: {trade_id} was printed, but is not stored")
+
+
+def _spans_nothing(words: str, trade_id: int, printed: Container[int]) -> bool:
+    """Whether a trade's header stands for itself and ids before it that no trade of the ledger has: they are void."""
+    ids = WHOLE_NUMBER.findall(words)
+    first, last = map(int, ids) if len(ids) == 2 else (0, 0)
+    return last == trade_id and 0 < last - first <= VOIDS_MAX and not any(one in printed for one in range(first, last))
 
 
 def _books(
@@ -164,6 +174,8 @@ class _Walk:
         self.least = least  # levels of a side that a snapshot has, where there are so many
         self.single = single  # each level is an update id of its own
         self.sides: Sides = {1: {}, -1: {}}
+        self.known = True  # False while changes are recorded that no snapshot has led to
+        self.last = -1  # of the book
         self.ids: list[int] = []  # of the steps since the last book
         self.levels: list[tuple[int, int, int]] = []  # side, price, quantity of each
 
@@ -176,8 +188,12 @@ class _Walk:
                     self.ids, self.levels = [], []
                 for side, price, quantity in levels:
                     self.sides[side][price] = quantity
+                self.known, self.last = first >= 0, first
                 self._look(first, quotes, snapshots)
                 continue
+            if not self.single:
+                self.known = self.known and first <= self.last + 1
+                self.last = max(last, self.last)
             for place, (side, price, quantity) in enumerate(levels):
                 if quantity:
                     self.sides[side][price] = quantity
@@ -211,7 +227,7 @@ class _Walk:
             bid, ask = max(self.sides[1], default=0), min(self.sides[-1], default=0)
             true = (bid, self.sides[1].get(bid, 0), ask, self.sides[-1].get(ask, 0))
             _equal(self.findings, f"quote.{self.subject}: {update_id}", best, true)
-        for levels in snapshots.pop(update_id, ()):
+        for levels in snapshots.pop(update_id, ()) if self.known else ():
             self.findings.count("books_checked")
             self._snapshot(update_id, levels)
 

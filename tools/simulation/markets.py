@@ -1,6 +1,6 @@
 """Markets in simulated time: the local exchange's made-up one, and replayed captures. Each moves on by one step at a time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -8,14 +8,10 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.settings import ExchangeSettings, Instrument, InstrumentSettings, Mesh
 from tickmesh.nodes.exchange.core import Core
 from tickmesh.nodes.exchange.market.captures import RecordedFrame, RecordedTrade, Unserved, read_line
-from tickmesh.nodes.exchange.market.fees import Fees
-from tickmesh.nodes.exchange.market.instruments import USDM, InstrumentSpec, spec
-from tickmesh.nodes.exchange.market.recorded_market import RecordedMarket
+from tickmesh.nodes.exchange.market.frames import MARKET
+from tickmesh.nodes.exchange.market.instruments import USDM, InstrumentSpec, market_name, venue_and_symbol
 from tickmesh.nodes.exchange.market.survey import Survey, SymbolShape
 from tickmesh.nodes.exchange.market.tape import Tape
-from tickmesh.nodes.exchange.orders.listen_key import ListenKey
-from tickmesh.nodes.exchange.orders.margin_desk import MarginDesk
-from tickmesh.nodes.exchange.protocol import mantissa
 from tickmesh.tools.simulation.venue import OrderDesk, SimulatedVenue, SpotDesk, UsdmDesk
 
 START_MS = 1_760_000_000_000  # of a made-up market; any time does, and a fixed one makes it the same every time
@@ -73,12 +69,14 @@ class MadeUpMarket:
 
 
 class ReplayedMarket:
-    """A recorded market, moved on by the frames of a capture at their receive times."""
+    """The one recorded market of an exchange, moved on by the frames of a capture at their receive times."""
 
-    def __init__(self, frames: Sequence[RecordedFrame], market: RecordedMarket, instrument: Instrument, desk: OrderDesk):
+    def __init__(self, frames: Sequence[RecordedFrame], core: Core, instrument: Instrument):
         self._frames = iter(frames)
-        self._market = market
-        self.venue = SimulatedVenue(instrument, market, desk)
+        self._core = core
+        (self._market,) = core.recorded_markets.values()
+        desk: OrderDesk = UsdmDesk(core.margin) if instrument.venue == USDM else SpotDesk(core.desk)
+        self.venue = SimulatedVenue(instrument, self._market, desk)
         self._next = next(self._frames, None)
         self.due_ns = self._next.recv_ns if self._next is not None else 0
 
@@ -92,7 +90,8 @@ class ReplayedMarket:
         except Unserved:
             pass  # a snapshot of another book; the exchange leaves it out too, and says so where it replays
         else:
-            if isinstance(row := frame.row, RecordedTrade):
+            self._core.follow_recorded_mark(frame, self.due_ns // MS)
+            if isinstance(row := frame.row, RecordedTrade) and row.type == MARKET:
                 trades = [TradeMoved(row.id, row.price, row.quantity, -1 if row.buyer_is_maker else 1)]
         self._next = next(self._frames, None)
         self.due_ns = max(self._next.recv_ns, self.due_ns) if self._next is not None else 0
@@ -100,41 +99,31 @@ class ReplayedMarket:
 
     def settle(self) -> None:
         """Lets go of what the exchange would write to its files and send."""
-        self._market.drain()
-        self._market.ledger_rows.clear()
+        self._core.take_uncommitted()
 
 
-def spot_frames(lines: Iterator[str]) -> list[RecordedFrame]:
-    """The frames of a spot capture, in the order in which they were recorded; lines that are none are left out."""
+def read_frames(lines: Iterable[str], market: str) -> list[RecordedFrame]:
+    """The frames of a capture that are of one market, by its name, with the snapshots of its venue, as they were recorded.
+
+    Lines that are none are left out."""
     frames = []
+    venue, _ = venue_and_symbol(market)
     for line in lines:
         try:
-            frames.append(read_line(line))
+            frame = read_line(line, venue)
         except Unserved:
             continue
+        if frame.market == market or frame.venue == venue and not frame.stream:
+            frames.append(frame)
     return frames
 
 
-def replayed_spot(symbol: str, frames: Sequence[RecordedFrame], settings: ExchangeSettings) -> ReplayedMarket:
-    """A spot capture of one symbol as a market, with its account."""
-    config = Config(Mesh(instruments=(InstrumentSettings(symbol=symbol),), exchange=settings), Path("/nonexistent"))
-    core = Core.recorded(config, Survey(symbols={symbol: SymbolShape()}), [], lambda: False)
-    return ReplayedMarket(frames, core.recorded_markets[symbol], Instrument(symbol), SpotDesk(core.desk))
-
-
-def replayed_usdm(symbol: str, frames: Sequence[RecordedFrame], settings: ExchangeSettings) -> ReplayedMarket:
-    """A USD-M capture of one symbol as a market, with its account; the mark price is the middle of the book."""
-    market = RecordedMarket(spec(symbol, USDM))
-    fees = Fees(settings.usdm_maker_fee_ppm, settings.usdm_taker_fee_ppm)
-    desk = MarginDesk({symbol: market}, fees, lambda _: middle(market), ListenKey("", 3600.0))
-    desk.state.deposit(market.spec.quote, mantissa(settings.usdm_wallet))
-    return ReplayedMarket(frames, market, Instrument(symbol, venue=USDM), UsdmDesk(desk))
-
-
-def middle(market: RecordedMarket) -> int:
-    """The mid price of a recorded market, rounded down; its last price where a side is empty."""
-    bid, ask = market.best(1)[0], market.best(-1)[0]
-    return (bid + ask) // 2 if bid and ask else market.last_price
+def replayed(symbol: str, venue: str, frames: Sequence[RecordedFrame], settings: ExchangeSettings) -> ReplayedMarket:
+    """A capture of one symbol as the exchange replays it, with its account there."""
+    instrument = InstrumentSettings(symbol=symbol, venue=venue)
+    config = Config(Mesh(instruments=(instrument,), exchange=settings), Path("/nonexistent"))
+    survey = Survey(symbols={market_name(venue, symbol): SymbolShape()})
+    return ReplayedMarket(frames, Core.recorded(config, survey, [], lambda _: False), Instrument(symbol, venue=venue))
 
 
 MakeMarket = Callable[[], SimulatedMarket]  # the same market from its beginning, each time

@@ -12,21 +12,13 @@ from tickmesh.bus.settings import ExchangeSettings, InstrumentSettings, Mesh
 from tickmesh.bus.settings_trading import ExecutorSettings, StrategySettings
 from tickmesh.nodes.exchange.market.captures import RecordedFrame, lines_of
 from tickmesh.nodes.exchange.market.fees import PPM
-from tickmesh.nodes.exchange.market.instruments import SPOT, USDM
+from tickmesh.nodes.exchange.market.instruments import SPOT, USDM, market_name
 from tickmesh.nodes.exchange.protocol import mantissa
 from tickmesh.nodes.executor.node import Step
 from tickmesh.nodes.executor.styles.table import SCHEDULES
-from tickmesh.tools.simulation.markets import (
-    MS,
-    START_MS,
-    MadeUpMarket,
-    SimulatedMarket,
-    replayed_spot,
-    replayed_usdm,
-    spot_frames,
-)
+from tickmesh.tools.simulation import markets
+from tickmesh.tools.simulation.markets import MS, START_MS, MadeUpMarket, SimulatedMarket
 from tickmesh.tools.simulation.trial import MODEL, ParentOutcome, Trial, TrialTerms
-from tickmesh.tools.simulation.usdm_capture import read_usdm_line
 
 SECOND = 1_000_000_000
 GAP_S = 1  # between two parents, so that the answers to the one's orders are there
@@ -84,9 +76,7 @@ SCENARIOS = (
 def read_frames(scenario: Scenario, data: Path) -> list[RecordedFrame]:
     """The frames of a scenario's capture. Raises OSError where a file of it is not there."""
     lines = _lines(data / name for name in scenario.capture)
-    if scenario.venue == SPOT:
-        return spot_frames(lines)
-    return [frame for line in lines if (frame := read_usdm_line(line, scenario.symbol)) is not None]
+    return markets.read_frames(lines, market_name(scenario.venue, scenario.symbol))
 
 
 def _lines(paths: Iterator[Path]) -> Iterator[str]:
@@ -119,10 +109,8 @@ def plan(scenario: Scenario, parents: int, frames: list[RecordedFrame]) -> list[
 def build_market(scenario: Scenario, frames: list[RecordedFrame], seed: int, last_ns: int) -> SimulatedMarket:
     """The market of a scenario from its beginning; of a made-up one `last_ns` is when its last parent begins."""
     settings = msgspec.structs.replace(FEES, seed=seed)
-    if scenario.venue == USDM:
-        return replayed_usdm(scenario.symbol, frames, settings)
     if scenario.capture:
-        return replayed_spot(scenario.symbol, frames, settings)
+        return markets.replayed(scenario.symbol, scenario.venue, frames, settings)
     overloads = []
     if scenario.overloads:
         cycle, start = (CALM_S + OVERLOAD_S) * SECOND, START_MS * MS

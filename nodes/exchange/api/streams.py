@@ -162,7 +162,8 @@ class Hub:
         self.clients: dict[Client, None] = {}
         # stream → its subscribers
         self.listeners: dict[str, dict[Client, None]] = {}
-        self.recorded: frozenset[str] = frozenset()  # streams that a capture brings, whatever else the exchange has
+        # Streams, by name in the whole exchange, that a capture brings, whatever else the exchange has
+        self.recorded: frozenset[str] = frozenset()
         self._wanted: dict[str, dict[str, None]] = {}  # up to and with the @ → what follows in streams with subscribers
         self.opened = 0  # connections so far
         self.cut_off = 0  # clients so far
@@ -191,7 +192,8 @@ class Hub:
 
     def elsewhere(self, venue: str, streams: list[str]) -> str | None:
         """The first of these streams that the real venue has and this exchange has not; None for none."""
-        return next((s for s in streams if stream_names.is_elsewhere(venue, s) and s not in self.recorded), None)
+        brought, route = self.recorded, Route(venue)
+        return next((s for s in streams if stream_names.is_elsewhere(venue, s) and route.name_of(s) not in brought), None)
 
     def unsubscribe(self, client: Client, stream: str) -> None:
         """Ends a client's subscription to a market stream."""

@@ -71,6 +71,12 @@ def market_name(venue: str, symbol: str) -> str:
     return symbol if venue == SPOT else f"{venue}.{symbol}"
 
 
+def venue_and_symbol(name: str) -> tuple[str, str]:
+    """The venue and the symbol of a market's name, as `market_name` makes it."""
+    venue, _, symbol = name.rpartition(".")
+    return venue or SPOT, symbol
+
+
 def spec(symbol: str, venue: str = SPOT) -> InstrumentSpec:
     """The InstrumentSpec of a symbol; one whose steps are not known gets default ones."""
     quote = next((q for q in QUOTES if symbol.endswith(q) and symbol != q), symbol[-3:])
@@ -86,6 +92,38 @@ def spec(symbol: str, venue: str = SPOT) -> InstrumentSpec:
     )
 
 
+def recorded_spec(symbol: str, venue: str, tick: int, lot: int, price: int) -> InstrumentSpec:
+    """The InstrumentSpec of a recorded symbol. `tick`, `lot`: common divisors of prices and quantities; `price`: one of them.
+
+    0: nothing of it is recorded. Steps that are known stay what they are; on USD-M, which writes numbers as fine as its steps,
+    they are as fine as what was recorded."""
+    known = spec(symbol, venue)
+    if not price:
+        return known
+    tick, lot = decimal_step(tick, known.tick), decimal_step(lot, known.lot)
+    if symbol in (KNOWN if venue == SPOT else KNOWN_USDM):
+        if venue == SPOT:
+            return known
+        tick, lot = min(tick, known.tick), min(lot, known.lot)
+    known = known._replace(tick=tick, lot=lot, start=price, quantity_max=quantity_max(price))
+    if venue == SPOT:
+        return known
+    return known._replace(
+        price_decimals=max(known.price_decimals, _decimals_of(tick)),
+        quantity_decimals=max(known.quantity_decimals, _decimals_of(lot)),
+    )
+
+
+def decimal_step(common: int, otherwise: int) -> int:
+    """The largest power of ten that divides `common`, the common divisor of prices or quantities; `otherwise` if that is 0."""
+    if not common:
+        return otherwise
+    power = 1
+    while power < 10**18 and common % (power * 10) == 0:
+        power *= 10
+    return power
+
+
 def starting_amounts(known: InstrumentSpec, stated: Mapping[str, str]) -> dict[str, int]:
     """What an account begins with for one instrument, by asset: a useful amount of both, and what is `stated`. Mantissas."""
     base = "100" if known.start >= 100 * UNIT else "1000000"
@@ -95,6 +133,11 @@ def starting_amounts(known: InstrumentSpec, stated: Mapping[str, str]) -> dict[s
 
 def _decimals(step: str) -> int:
     return len(step.partition(".")[2])
+
+
+def _decimals_of(step: int) -> int:
+    """The decimals of a mantissa that is a power of ten."""
+    return max(8 - (len(str(step)) - 1), 0)
 
 
 def quantity_max(price: int) -> int:

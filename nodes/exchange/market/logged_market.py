@@ -24,7 +24,6 @@ from tickmesh.nodes.exchange.market.captures import (
 )
 from tickmesh.nodes.exchange.market.instruments import USDM, InstrumentSpec, market_name, quantity_max, spec
 from tickmesh.nodes.exchange.market.queue import QueueModel
-from tickmesh.nodes.exchange.market.recorded_book import ReplayedBook
 from tickmesh.nodes.exchange.market.recorded_market import RecordedMarket
 from tickmesh.nodes.exchange.market.tape import RETAINED, Tape
 from tickmesh.nodes.exchange.protocol import Level
@@ -69,7 +68,7 @@ class LoggedMarket(RecordedMarket):
         if event.kind == Kind.trade:
             self.tape = Tape(self._kept)
         elif event.kind == Kind.depth and self.book.id >= 0:
-            self.book = ReplayedBook()
+            self.book = self.empty_book()
             for place in self.places.values():
                 place.as_of = -1
 
@@ -79,7 +78,7 @@ class LoggedMarket(RecordedMarket):
             try:
                 self.apply(RecordedFrame(event.recv_ns, kind, symbol, kind, "", _NOTHING, row), now_ms)
             except Unserved:
-                self.book = ReplayedBook()  # ids that are out of all proportion: the next snapshot decides
+                self.book = self.empty_book()  # ids that are out of all proportion: the next snapshot decides
 
     def _scaled(self, event: Event) -> list[dict[str, Any]]:
         """The records of an event with prices and quantities at 10^−8."""

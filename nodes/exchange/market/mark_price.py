@@ -8,6 +8,7 @@ prices are the best ones, the averages are plain (docs/exchange.md). Pure.
 
 import msgspec
 
+from tickmesh.nodes.exchange.market.captures import RecordedMark
 from tickmesh.nodes.exchange.market.market import VenueMarket
 from tickmesh.nodes.exchange.protocol import UNIT, decimal_text, towards_zero
 
@@ -17,6 +18,7 @@ BASIS_SAMPLES = 150  # that the average basis goes back
 INTEREST = 10_000  # 0.01 % a funding, at 10^−8
 DAMPER = 50_000  # 0.05 %: so far the rate is drawn from the premium towards the interest
 RATE_MAX = 2_000_000  # 2 %
+RESTART_MS = 86_400_000  # a recorded funding time that goes back by more is another capture's; by less, lines that come again
 
 
 class MarkState(msgspec.Struct):
@@ -34,33 +36,43 @@ class MarkState(msgspec.Struct):
 class MarkPrice:
     """Follows one contract, once a second. `spot`: the market that its index is taken from; its own book without one.
 
-    `interval_s` between two fundings; 0: there are none, and the rate is 0.
+    `interval_s` between two fundings; 0: there are none by the clock, and the rate is 0. Where a capture has the venue's own
+    mark prices (`take`), they count, with the fundings that they show.
     """
 
     def __init__(self, market: VenueMarket, spot: VenueMarket | None, interval_s: float, state: MarkState | None = None):
         self.market, self.spot = market, spot
         self.interval_ms = int(interval_s * 1000)
         self.state = state or MarkState()
+        self.is_recorded = False  # the venue's own were taken
         self._due_ms = 0
         self._ticks = 0
 
     def tick(self, now_ms: int) -> bool:
         """Takes the next sample if one is due; whether it was."""
-        if 0 < self._due_ms - now_ms <= TICK_MS:
+        if self.is_recorded or 0 < self._due_ms - now_ms <= TICK_MS:
             return False
         self._due_ms = now_ms + TICK_MS
         self._ticks += 1
         state = self.state
-        if not self.interval_ms:
-            state.next_ms = 0
-        elif not 0 < state.next_ms <= now_ms + self.interval_ms:
+        if self.interval_ms and not 0 < state.next_ms <= now_ms + self.interval_ms:
             state.next_ms = self._boundary(now_ms)
         self._sample(now_ms)
         return True
 
+    def take(self, row: RecordedMark) -> tuple[int, int]:
+        """Takes a recorded mark price; gives mark price and rate of the funding that has taken place before it, else zeros."""
+        state, before = self.state, (self.state.mark, self.state.rate)
+        paid = row.next_ms > state.next_ms > 0 and self.is_recorded
+        self.is_recorded = True
+        if row.next_ms > state.next_ms or state.next_ms - row.next_ms > RESTART_MS:
+            state.next_ms = row.next_ms
+        state.mark, state.index, state.rate = row.mark, row.index_price, row.rate
+        return before if paid else (0, 0)
+
     def is_due(self, now_ms: int) -> bool:
-        """Whether it is time for a funding."""
-        return bool(self.state.mark) and now_ms >= self.state.next_ms > 0
+        """Whether it is time for a funding by the clock."""
+        return bool(self.interval_ms and self.state.mark) and now_ms >= self.state.next_ms > 0
 
     def begin_interval(self, now_ms: int) -> None:
         """Goes on to the next funding; ones that were missed are left out."""

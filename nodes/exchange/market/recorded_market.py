@@ -12,10 +12,11 @@ Our orders leave the recorded market as it is (no impact), and recorded liquidit
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tickmesh.nodes.exchange.ledger import LastBook, LedgerRow
 from tickmesh.nodes.exchange.market.captures import (
+    TIME_MS_MAX,
     RecordedBook,
     RecordedDepth,
     RecordedFrame,
@@ -23,9 +24,9 @@ from tickmesh.nodes.exchange.market.captures import (
     RecordedTrade,
 )
 from tickmesh.nodes.exchange.market.consumed import Consumed
-from tickmesh.nodes.exchange.market.frames import SpotFrames
-from tickmesh.nodes.exchange.market.instruments import InstrumentSpec
-from tickmesh.nodes.exchange.market.market import Execution, OnFill, OnPrevented, OnTrades
+from tickmesh.nodes.exchange.market.frames import MARKET
+from tickmesh.nodes.exchange.market.instruments import SPOT, InstrumentSpec
+from tickmesh.nodes.exchange.market.market import Execution, OnFill, OnPrevented, OnTrades, frame_writer, stream_head
 from tickmesh.nodes.exchange.market.matching import (
     ANYONE,
     EXPIRED,
@@ -37,13 +38,12 @@ from tickmesh.nodes.exchange.market.matching import (
     PreventedMatch,
 )
 from tickmesh.nodes.exchange.market.queue import QueueModel, QueuePlace, risk_averse
-from tickmesh.nodes.exchange.market.recorded_book import JUMP_IDS, ReplayedBook
-from tickmesh.nodes.exchange.market.tape import RETAINED, Aggregate, Print, Tape
+from tickmesh.nodes.exchange.market.recorded_book import JUMP_IDS, USDM_JUMP_IDS, ReplayedBook
+from tickmesh.nodes.exchange.market.tape import OFF_BOOK, RETAINED, Aggregate, Print, Tape
 from tickmesh.nodes.exchange.protocol import Level, NotKnownYet, VenueError
 
 OWN_TRADES_FROM = 10**15  # ids of our own fills, far from the recorded ones, which stay as they were
 OWNER = 1  # of all orders here but the recorded ones, as at the desk
-TIME_MS_MAX = 4_102_444_800_000  # the year 2100: a venue's time beyond it is no time
 
 
 class RecordedMarket:
@@ -56,7 +56,8 @@ class RecordedMarket:
         self.spec = spec
         self.tape = Tape(trades_kept)
         self.aggregates = True  # makes aggTrade frames, until the capture shows its own
-        self.book = ReplayedBook()
+        self.book = self.empty_book()
+        self.venue_ms = 0  # the venue's time of the newest frame that states it
         self.consumed = Consumed()  # what our orders have taken of it
         self.own_orders: dict[int, ExchangeOrder] = {}
         self.queue = queue
@@ -73,14 +74,39 @@ class RecordedMarket:
 
     # ---- the recorded side
 
+    def empty_book(self) -> ReplayedBook:
+        """A book of which nothing is known, of this market's venue."""
+        return ReplayedBook(JUMP_IDS if self.spec.venue == SPOT else USDM_JUMP_IDS)
+
+    def distance(self, snapshot: RecordedBook) -> float:
+        """How far a snapshot, which names no instrument, is from this market: 0 is nearest.
+
+        By ids; those of USD-M are counted over all symbols, so there by prices."""
+        if self.spec.venue == SPOT:
+            return abs(max(self.book.ticker[0], self.book_id) - snapshot.last)
+        bids, asks = ([price for side, price, _ in snapshot.levels if side == wanted] for wanted in (1, -1))
+        price = max(bids, default=0) or min(asks, default=0)
+        mine = self.best(1)[0] or self.last_price or self.spec.start
+        return abs(math.log(price / mine)) if price and mine else math.inf
+
+    def announce(self, frames: Iterable[tuple[str, str]]) -> None:
+        """Adds frames that are made elsewhere, as (stream, data): mark prices."""
+        self.frames.extend(frames)
+
     def apply(self, frame: RecordedFrame, now_ms: int) -> None:
         """Moves the market on by one frame of its own. Raises Unserved for a snapshot that cannot be of this book."""
         row, name = frame.row, self.spec.name
+        self.venue_ms = max(frame.venue_ms, self.venue_ms)
         if isinstance(row, RecordedTrade):
+            if row.type != MARKET:
+                self._settle_off_book(row)
+                return
             self._traded(row, now_ms)
         elif isinstance(row, RecordedBook):
             if self.book.take_snapshot(row):
-                self.ledger_rows.append(("book", name, row.last, row.levels))
+                # with the changes that came before it and go beyond it, as it is given to those who ask
+                known = self.book_id >= 0
+                self.ledger_rows.append(("book", name, *((self.book_id, self.image()) if known else row)))
                 self._shown(now_ms)
         elif isinstance(row, RecordedQuote):
             self.book.take_quote(row)
@@ -129,7 +155,7 @@ class RecordedMarket:
         self._print(trade)
         if self.aggregates:
             alone = Aggregate(row.id, row.price, row.quantity, row.id, row.id, row.time, trade.buyer_is_maker)
-            self.frames.append((f"{self.spec.symbol.lower()}@aggTrade", SpotFrames(self.spec.symbol).aggregate(alone)))
+            self.announce([(f"{stream_head(self.spec)}aggTrade", frame_writer(self.spec).aggregate(alone))])
         side = -1 if row.buyer_is_maker else 1
         self.ledger_rows.append(("trade", self.spec.name, trade.id, trade.price, trade.quantity, side, row.time))
         had = 0  # of this trade, by our orders so far
@@ -146,6 +172,14 @@ class RecordedMarket:
             if quantity := min(reaches - reaches % self.spec.lot, order.remaining):
                 had += quantity
                 self._fill(order, quantity, now_ms)
+
+    def _settle_off_book(self, row: RecordedTrade) -> None:
+        """Keeps the id of a fill of the venue's own making: it met no order of the book, so it reaches none of ours."""
+        if row.id - self.tape.last_id <= JUMP_IDS:
+            self.tape.append(Print(row.id, row.price, row.quantity, row.time, int(row.buyer_is_maker), OFF_BOOK))
+        if row.quantity:
+            side = -1 if row.buyer_is_maker else 1
+            self.ledger_rows.append(("off_book", self.spec.name, row.id, row.price, row.quantity, side, row.time, row.type))
 
     def _print(self, trade: Print) -> None:
         """Adds a trade to the tape; one whose id is out of proportion only when the next trade goes on from it."""
@@ -276,7 +310,7 @@ class RecordedMarket:
                 -1000, f"The capture holds no depth snapshot of {self.spec.symbol} that leads to this position.", 503
             )
         sides = (((abs(k), q) for k, q in self.book.sides[side].items()) for side in (1, -1))
-        return SpotFrames(self.spec.symbol).snapshot(self.book_id, next(sides), next(sides), limit)
+        return frame_writer(self.spec).snapshot(self.book_id, next(sides), next(sides), limit, self.venue_ms)
 
     @property
     def moved(self) -> bool:

@@ -5,16 +5,18 @@ from collections import Counter
 from collections.abc import Mapping
 
 from tickmesh.nodes.exchange.market.captures import RecordedBook, RecordedFrame, Unserved, read_line
+from tickmesh.nodes.exchange.market.instruments import SPOT
 from tickmesh.nodes.exchange.market.recorded_market import RecordedMarket
 from tickmesh.nodes.exchange.market.survey import coarser_stream_reason
 
 
 class Replay:
-    """All markets of a capture, and where it stands. `position` counts lines, `frames` those that were on a stream."""
+    """All markets of a capture by name, and where it stands. `position` counts lines, `frames` those that were on a stream."""
 
     def __init__(self, markets: Mapping[str, RecordedMarket], depths: dict[str, str] | None = None):
         self.markets = markets
-        self.depths = depths or {}  # symbol → the depth stream that is served, where a capture has several
+        self.depths = depths or {}  # market → the depth stream that is served, where a capture has several
+        self._usual = SPOT  # the venue of the line before
         self.position = 0
         self.frames = 0
         self.not_served: Counter[str] = Counter()  # lines by reason
@@ -30,8 +32,9 @@ class Replay:
         """Replays one line; gives its frame, or None for a line that is not served (counted, with its reason in `error`)."""
         self.position += 1
         try:
-            frame = read_line(line)
-            served = self.depths.get(frame.symbol)
+            frame = read_line(line, self._usual)
+            self._usual = frame.venue
+            served = self.depths.get(frame.market)
             if frame.kind == "depth" and served and frame.stream.partition("@")[2] != served:
                 raise Unserved(coarser_stream_reason(served), frame.stream[:60])
             market = self._market(frame)
@@ -48,8 +51,9 @@ class Replay:
 
     def _market(self, frame: RecordedFrame) -> RecordedMarket | None:
         if frame.stream:
-            return self.markets.get(frame.symbol)
-        # a snapshot does not name its instrument: its id is nearest to its own instrument's
-        assert isinstance(frame.row, RecordedBook)
-        last = frame.row.last
-        return min(self.markets.values(), key=lambda m: abs(max(m.book.ticker[0], m.book_id) - last), default=None)
+            return self.markets.get(frame.market)
+        # a snapshot does not name its instrument
+        book = frame.row
+        assert isinstance(book, RecordedBook)
+        mine = (market for market in self.markets.values() if market.spec.venue == frame.venue)
+        return min(mine, key=lambda market: market.distance(book), default=None)

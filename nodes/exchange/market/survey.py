@@ -8,23 +8,29 @@ import msgspec
 
 from tickmesh.nodes.exchange.market.captures import (
     DEPTHS,
+    TITLES,
     UNITS,
     RecordedDepth,
     RecordedFrame,
+    RecordedMark,
     RecordedQuote,
     RecordedTrade,
     Unserved,
     read_line,
 )
+from tickmesh.nodes.exchange.market.instruments import SPOT, USDM, venue_and_symbol
 from tickmesh.nodes.exchange.protocol import JsonObject
 
-FORMAT = 1
+FORMAT = 2
 REASONS_MAX = 50  # further ones are counted together
 SNAPSHOTS_MAX = 100_000
-RECORDED = ("trade", "bookTicker", "depth")  # what feeds subscribe to
+RECORDED = ("trade", "bookTicker", "depth", *DEPTHS[SPOT], *DEPTHS[USDM])  # what feeds subscribe to
 HOUR_NS = 3600 * 10**9
 JITTER_NS = 10**9  # a recorder of several connections writes lines a little out of order
-SPOT = "a capture of combined Binance spot streams (@trade, @bookTicker, @depth[@100ms]) can be replayed"
+REPLAYED = (
+    "a capture of combined streams of Binance spot or USD-M futures (@trade, @bookTicker, @depth, @depth@100ms or @depth@0ms) "
+    "can be replayed"
+)
 
 
 class SymbolShape(msgspec.Struct):
@@ -36,17 +42,19 @@ class SymbolShape(msgspec.Struct):
 
 
 class Survey(msgspec.Struct):
-    """The contents of a capture. `streams`: frames served, by stream; `not_served`: lines by reason; `first`: one of each."""
+    """The contents of a capture. `streams`: frames served, by stream; `not_served`: lines by reason; `first`: one of each.
+
+    Streams and markets of USD-M have `binance_usdm.` before their names, as in the whole exchange."""
 
     format: int = FORMAT
     identity: str = ""  # of the files, see nodes/exchange/server/files.py
     lines: int = 0
     streams: dict[str, int] = {}
-    snapshots: list[int] = []  # their line numbers
+    snapshots: dict[str, list[int]] = {}  # venue → their line numbers
     not_served: dict[str, int] = {}
     first: dict[str, str] = {}
-    symbols: dict[str, SymbolShape] = {}
-    depths: dict[str, str] = {}  # symbol → the depth stream that is served
+    symbols: dict[str, SymbolShape] = {}  # by market
+    depths: dict[str, str] = {}  # market → the depth stream that is served
     units: dict[str, int] = {}  # lines by unit of the receive time
     span_ns: int = 0  # of the receive times, without the jumps
     jumps: int = 0  # receive times that go back, or on by more than an hour
@@ -55,10 +63,21 @@ class Survey(msgspec.Struct):
 
     @property
     def dialect(self) -> str:
-        """The venue and market that the capture's frames are of, or "unknown"."""
-        if any(name.partition("@")[2] in (*RECORDED, *DEPTHS) for name in self.streams):
-            return "Binance spot"
+        """The venues and markets that the capture's frames are of, or "unknown"."""
+        if venues := self.venues:
+            return f"Binance {' and '.join(TITLES[venue] for venue in venues)}"
         return next((reason[len("a frame of ") :] for reason in self.not_served if reason.endswith(" futures")), "unknown")
+
+    @property
+    def venues(self) -> list[str]:
+        """The venues of trades, quotes and changes in the capture, spot first."""
+        found = {venue_and_symbol(name.partition("@")[0])[0] for name in self.streams if name.partition("@")[2] in RECORDED}
+        return [venue for venue in TITLES if venue in found]
+
+    @property
+    def bookless(self) -> list[str]:
+        """The markets whose changes no depth snapshot of their venue leads to: their book is never known."""
+        return [name for name in self.depths if not self.snapshots.get(venue_and_symbol(name)[0])]
 
     @property
     def unserved(self) -> int:
@@ -67,8 +86,8 @@ class Survey(msgspec.Struct):
 
     def kinds(self) -> set[str]:
         """The kinds of event that the log gets from the capture: trade, quote, depth."""
-        names = {"trade": "trade", "bookTicker": "quote", **dict.fromkeys(DEPTHS, "depth")}
-        return {names[kind] for name in self.streams if (kind := name.partition("@")[2]) in names}
+        names = {"trade": "trade", "bookTicker": "quote"}
+        return {names.get(kind, "depth") for name in self.streams if (kind := name.partition("@")[2]) in RECORDED}
 
     def refusal(self) -> str:
         """Why nothing of the capture can be replayed, in a sentence; "" if something can."""
@@ -78,15 +97,26 @@ class Survey(msgspec.Struct):
         joined = {name.partition("@")[0]: n for name, n in self.streams.items() if name.endswith("@aggTrade")}
         if bare := sorted(joined.keys() - singles):
             count = sum(joined[name] for name in bare)
-            return (
-                f"trades of {', '.join(bare[:5]).upper()} are recorded as @aggTrade only ({count} frames), and the mesh "
-                f"records single trades; {SPOT}"
-            )
+            names = ", ".join(venue_and_symbol(name)[1].upper() for name in bare[:5])
+            what = f"recorded as @aggTrade only ({count} frames), and the mesh records single trades"
+            return f"trades of {names} are {what}; {REPLAYED}"
         if not self.kinds():
-            return (
-                f"no frame is a trade, a quote or a depth change, but {', '.join(sorted(self.streams)[:5]) or 'none'}; {SPOT}"
-            )
+            there = ", ".join(sorted(self.streams)[:5]) or "none"
+            return f"no frame is a trade, a quote or a depth change, but {there}; {REPLAYED}"
         return ""
+
+    def missing(self, markets: Iterable[str]) -> str:
+        """Why these markets cannot all be had of the capture, in a sentence; "" if they can."""
+        lacking = [venue_and_symbol(name) for name in markets if name not in self.symbols]
+        if not lacking:
+            return ""
+        names, found = ", ".join(".".join(one) for one in lacking[:5]), ", ".join(sorted(map(_subject, self.symbols))[:10])
+        other = [symbol for venue, symbol in lacking if any(venue_and_symbol(name)[1] == symbol for name in self.symbols)]
+        wrong = f" ({', '.join(other[:5])} is there, of another venue)" if other else ""
+        return (
+            f"[[instruments]] of mesh.toml has {names}, and no frame of the captures is of it{wrong}; they have {found}: "
+            "name those, or give a capture that has it too"
+        )
 
     def summary(self) -> JsonObject:
         """The survey for `--json` and for people."""
@@ -96,13 +126,18 @@ class Survey(msgspec.Struct):
             "lines": self.lines,
             "symbols": sorted(symbol for symbol in self.symbols),
             "streams": dict(sorted(self.streams.items())),
-            "snapshots": len(self.snapshots),
+            "snapshots": sum(map(len, self.snapshots.values())),
+            "no_snapshot": sorted(self.bookless),
             "seconds": round(self.span_ns / 1e9, 1),
             "jumps": self.jumps,
             "not_served": dict(self.not_served),
             "first": dict(self.first),
-            "not_recorded": sorted(name for name in self.streams if name.partition("@")[2] not in (*RECORDED, *DEPTHS)),
+            "not_recorded": sorted(name for name in self.streams if name.partition("@")[2] not in RECORDED),
         }
+
+
+def _subject(name: str) -> str:
+    return ".".join(venue_and_symbol(name))
 
 
 class Surveyor:
@@ -113,10 +148,11 @@ class Surveyor:
         self._last_ns = 0
         self._refused = self._streamed = 0  # lines
         self._reasons: Counter[str] = Counter()  # of the file that is being read
-        self._depths: dict[str, dict[str, tuple[int, int]]] = {}  # symbol → stream's kind → frames, line of the first
+        self._usual = SPOT  # the venue of the line before
+        self._depths: dict[str, dict[str, tuple[int, int]]] = {}  # market → stream's kind → frames, line of the first
 
     def read_file(self, name: str, lines: Iterable[str]) -> None:
-        """Reads all lines of one file. A file without any frame of spot is unfit, beside whatever other files."""
+        """Reads all lines of one file. A file without any frame that is served is unfit, beside whatever other files."""
         survey, refused, streamed = self.survey, self._refused, self._streamed
         begin = survey.lines
         self._reasons.clear()
@@ -126,54 +162,56 @@ class Surveyor:
             return
         count = survey.lines - begin
         if not count:
-            survey.unfit.append(f"{name} is empty; {SPOT}")
+            survey.unfit.append(f"{name} is empty; {REPLAYED}")
             return
         if self._refused == refused:
-            survey.unfit.append(f"{name} has no frame of a stream; {SPOT}")
+            survey.unfit.append(f"{name} has no frame of a stream; {REPLAYED}")
             return
         reason, times = self._reasons.most_common(1)[0]
         survey.unfit.append(f"{name} is no capture that can be replayed: {times} of its {count} lines are {reason} "
-                            f"({survey.first.get(reason, '')[:160]}); {SPOT}")  # fmt: skip
+                            f"({survey.first.get(reason, '')[:160]}); {REPLAYED}")  # fmt: skip
 
     def read_line(self, line: str) -> None:
         """Counts one line, by its stream or by the reason why it is not served."""
         survey = self.survey
         survey.lines += 1
         try:
-            frame = read_line(line)
+            frame = read_line(line, self._usual)
         except Unserved as error:
             self._refused += 1
             self._reasons[error.reason] += 1
             self._refuse(error.reason, f"line {survey.lines}: {error}", 1)
             return
+        self._usual = frame.venue
         self._timed(line, frame.recv_ns)
         if frame.kind == "snapshot":
-            if len(survey.snapshots) < SNAPSHOTS_MAX:
-                survey.snapshots.append(survey.lines)
+            numbers = survey.snapshots.setdefault(frame.venue, [])
+            if len(numbers) < SNAPSHOTS_MAX:
+                numbers.append(survey.lines)
             return
         self._streamed += 1
         if frame.kind == "depth":
-            kinds = self._depths.setdefault(frame.symbol, {})
+            kinds = self._depths.setdefault(frame.market, {})
             count, first = kinds.get(frame.stream.partition("@")[2], (0, survey.lines))
             kinds[frame.stream.partition("@")[2]] = (count + 1, first)
         else:
-            survey.streams[frame.stream] = survey.streams.get(frame.stream, 0) + 1
-        if frame.row is not None:
+            survey.streams[frame.name] = survey.streams.get(frame.name, 0) + 1
+        if frame.row is not None and not isinstance(frame.row, RecordedMark):
             self._shaped(frame)
 
     def finish(self, error: str = "") -> Survey:
-        """Gives the survey. Of several depth streams of one symbol the finest is served, the others are not."""
+        """Gives the survey. Of several depth streams of one market the finest is served, the others are not."""
         survey = self.survey
         survey.error = error
-        for symbol, kinds in self._depths.items():
-            chosen = next(kind for kind in DEPTHS if kind in kinds)
-            survey.depths[symbol] = chosen
+        for market, kinds in self._depths.items():
+            chosen = next(kind for kind in DEPTHS[venue_and_symbol(market)[0]] if kind in kinds)
+            survey.depths[market] = chosen
             for kind, (count, first) in kinds.items():
                 if kind == chosen:
-                    survey.streams[f"{symbol.lower()}@{kind}"] = count
+                    survey.streams[f"{market.lower()}@{kind}"] = count
                 else:
                     reason = coarser_stream_reason(chosen)
-                    self._refuse(reason, f"line {first}: {symbol.lower()}@{kind}", count)
+                    self._refuse(reason, f"line {first}: {market.lower()}@{kind}", count)
         return survey
 
     def _refuse(self, reason: str, sentence: str, count: int) -> None:
@@ -195,7 +233,7 @@ class Surveyor:
         self._last_ns = at_ns
 
     def _shaped(self, frame: RecordedFrame) -> None:
-        shape = self.survey.symbols.setdefault(frame.symbol, SymbolShape())
+        shape = self.survey.symbols.setdefault(frame.market, SymbolShape())
         row = frame.row
         if isinstance(row, RecordedDepth):
             for _, price, quantity in row.levels:
@@ -211,13 +249,3 @@ class Surveyor:
 def coarser_stream_reason(served: str) -> str:
     """The reason why a depth stream is not served beside a finer one of its symbol."""
     return f"a second depth stream of its symbol; @{served} is served"
-
-
-def decimal_step(common: int, otherwise: int) -> int:
-    """The largest power of ten that divides `common`, the common divisor of prices or quantities; `otherwise` if that is 0."""
-    if not common:
-        return otherwise
-    power = 1
-    while power < 10**18 and common % (power * 10) == 0:
-        power *= 10
-    return power

@@ -33,9 +33,8 @@ async def run_market(running: RunningExchange) -> None:
 
 
 async def _synthetic(running: RunningExchange) -> None:
-    in_mesh = bool(os.environ.get("SUPERVISOR_ENABLED"))
-    venues = {market.spec.venue for market in running.core.markets.values()} if in_mesh else set()
-    await _lines_subscribed(running, MESH_S if in_mesh else SUBSCRIBERS_S, venues)
+    venues = {market.spec.venue for market in running.core.markets.values()} if _in_mesh() else set()
+    await _lines_subscribed(running, MESH_S if venues else SUBSCRIBERS_S, venues)
     depth_ms = running.true_ms()
     while not running.ctx.stop.is_set():
         if not await _up(running):
@@ -75,9 +74,10 @@ def publish_derived(running: RunningExchange, now_ms: int) -> None:
 
 
 async def run_derived(running: RunningExchange) -> None:
-    """Sends the derived streams of a replay every 100 ms; a synthetic market sends them with its depth."""
+    """Sends the derived streams of a replay every 100 ms, and ends listenKeys; a synthetic market does both with its depth."""
     while running.capture and await running.sleep(0.1):
         publish_derived(running, running.now_ms())
+        running.core.expire_listen_keys(running.now_ms())
 
 
 async def _up(running: RunningExchange) -> bool:
@@ -87,11 +87,22 @@ async def _up(running: RunningExchange) -> bool:
     return not running.ctx.stop.is_set()
 
 
+def _in_mesh() -> bool:
+    return bool(os.environ.get("SUPERVISOR_ENABLED"))
+
+
+def _recorded_venues(running: RunningExchange) -> list[str]:
+    """The venues of the captures of which a mesh has feeds."""
+    assert running.capture is not None
+    fed = {one.venue for one in running.config.instruments}
+    return [venue for venue in running.capture.survey.venues if venue in fed]
+
+
 async def _replay(running: RunningExchange) -> None:
     assert running.capture is not None
     line = next(running.lines, None)
     if line is not None:
-        await _lines_subscribed(running, math.inf)
+        await _lines_subscribed(running, math.inf, _recorded_venues(running) if _in_mesh() else ())
     if running.ctx.stop.is_set():
         return
     await _replay_from(running, line)
@@ -165,6 +176,8 @@ async def _open_book(running: RunningExchange, line: str) -> None:
 def publish_line(running: RunningExchange, line: str) -> None:
     """Replays one line of the capture file and sends what follows from it to clients."""
     frame = running.replay.pass_line(line, running.now_ms())
+    if frame is not None:
+        running.core.follow_recorded_mark(frame, running.now_ms())
     running.publish(running.commit())
     if frame is None:
         if running.replay.refused <= LOGGED_MAX:
@@ -172,9 +185,9 @@ def publish_line(running: RunningExchange, line: str) -> None:
     elif frame.stream:
         # at its own pace a client can keep up, and is cut off if it does not; a faster replay waits for all of them
         cut = 0 < running.settings.speed <= 1
-        running.hub.publish(frame.stream, frame.data, cut=cut, recorded=frame.text)
-        name = f"{frame.symbol.lower()}@{SERVED_DEPTH}"
-        if frame.kind == "depth" and frame.stream != name:
+        running.hub.publish(frame.name, frame.data, cut=cut, recorded=frame.text)
+        name = f"{frame.market.lower()}@{SERVED_DEPTH}"
+        if frame.kind == "depth" and frame.name != name:
             running.hub.publish(name, frame.data, cut=cut)
     else:
         running.wake()

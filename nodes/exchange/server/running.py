@@ -4,24 +4,30 @@ Shared by the handlers (rest.py, sockets.py) and the pace (pace.py); nodes/excha
 """
 
 import asyncio
+import logging
+import os
 import time
 from itertools import islice
 
 from tickmesh.bus.clock import machine_elapsed_ns, machine_wall_ns
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.process import Context
+from tickmesh.bus.settings import LOCAL_VENUES, Mesh
 from tickmesh.nodes.exchange.api.keys import Ed25519Key
 from tickmesh.nodes.exchange.api.routes import ALL_OF_SPOT, Route
 from tickmesh.nodes.exchange.api.streams import Client, ClientTransport, Hub
 from tickmesh.nodes.exchange.core import Core, Outgoing, era_of
 from tickmesh.nodes.exchange.faults.hooks import FaultHooks
 from tickmesh.nodes.exchange.ledger import LastBook, LedgerRow
+from tickmesh.nodes.exchange.market.instruments import market_name
 from tickmesh.nodes.exchange.market.logged_market import LoggedMarkets
+from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.exchange.protocol import JsonObject, VenueError
 from tickmesh.nodes.exchange.server.files import CaptureFiles, ExchangeFiles
 from tickmesh.nodes.exchange.server.ledger import LedgerFiles
 
 STATE_BYTES_MAX = 16 << 20  # appended, before the state file is written anew
+log = logging.getLogger("exchange")
 GONE = VenueError(-1016, "This service is no longer available.", 503)
 
 
@@ -40,7 +46,7 @@ class RunningExchange:
             self.capture = CaptureFiles([self.config.root / path for path in self.settings.replay])
         self.state = ExchangeFiles(self.config.exchange_dir, self.settings.trades_kept)
         if self.capture:
-            self.capture.read_whole(self.config.exchange_dir)
+            self._check_instruments(self.capture.read_whole(self.config.exchange_dir))
         self.ed25519 = self._read_key()
         self.ledger: LedgerFiles | None = None
         self.hub = Hub(self.settings.client_bytes_max)
@@ -56,6 +62,17 @@ class RunningExchange:
         except BaseException:
             self.close()
             raise
+
+    def _check_instruments(self, survey: Survey) -> None:
+        """Warns of books that nothing leads to. ConfigError for instruments of mesh.toml that the captures have not.
+
+        One that names none, outside of a mesh, wants what there is."""
+        wanted = [one for one in self.config.instruments if one.venue in LOCAL_VENUES]
+        named = bool(os.environ.get("SUPERVISOR_ENABLED")) or self.config.instruments != Mesh().instruments
+        if named and (why := survey.missing(market_name(one.venue, one.symbol) for one in wanted)):
+            raise ConfigError(f"exchange.replay: {why}")
+        for name in survey.bookless:
+            log.warning("the captures have changes of %s, and no depth snapshot of its venue: its book is not known", name)
 
     @property
     def market(self) -> str:
@@ -84,8 +101,8 @@ class RunningExchange:
         now_ms = self.true_ms()
         if self.capture:
             survey = self.capture.survey
-            self.hub.recorded = frozenset(survey.streams)
             self.core = Core.recorded(self.config, survey, lines, self._snapshot_ahead)
+            self.hub.recorded = self.core.brought
             wanted = self.state.open_position(self.capture.identity())
             self.lines = self.capture.lines()
             self.replay = self.core.replay_to(islice(self.lines, wanted), survey.depths)
@@ -106,9 +123,9 @@ class RunningExchange:
             self.ledger.era = self.core.era
         self.commit()
 
-    def _snapshot_ahead(self) -> bool:
+    def _snapshot_ahead(self, venue: str) -> bool:
         assert self.capture is not None
-        return not self.ended and any(n > self.replay.position for n in self.capture.survey.snapshots)
+        return not self.ended and any(n > self.replay.position for n in self.capture.survey.snapshots.get(venue, ()))
 
     def books(self) -> dict[str, LastBook]:
         """Every book as it stands, for the head of a file of the exchange ledger."""

@@ -39,7 +39,7 @@ def test_symbols_are_found_wherever_they_begin_and_steps_are_of_the_whole():
     late = {"stream": "nexousdt@trade", "data": {**trade(1, 1.25, 3, True)["data"], "s": "NEXOUSDT"}}
     survey = surveyed(*[line(m) for m in FEW], *[line(ticker(100 + n, 100, 1, 101, 1)) for n in range(3000)], line(late))
     assert sorted(survey.symbols) == ["BTCUSDT", "NEXOUSDT"] and survey.kinds() == {"trade", "quote", "depth"}
-    assert survey.snapshots == [4] and survey.dialect == "Binance spot" and survey.units == {"ns": len(FEW) + 3001}
+    assert survey.snapshots == {"binance": [4]} and survey.dialect == "Binance spot" and survey.units == {"ns": len(FEW) + 3001}
     assert survey.symbols["BTCUSDT"].lot == 25_000_000, "0.25"
 
 
@@ -68,7 +68,6 @@ def futures(message: dict, symbol: str, **more) -> str:
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [
-        ([futures(depth(1, 2), "BTCUSDT", pu=1), futures(trade(1, 1, 1, True), "BTCUSDT", X="MARKET")], "USD-M futures"),
         ([line(SNAPSHOT), futures(depth(1, 2), "BTCUSD_PERP", pu=1, ps="BTCUSD")], "COIN-M futures"),
         ([line({**trade(1, 1, 1, True), "stream": "btcusdt@aggTrade"}), line(FEW[1])], "@aggTrade only"),
         ([line(SNAPSHOT)], "no frame of a stream"),
@@ -81,16 +80,10 @@ def test_a_capture_that_cannot_be_replayed_is_refused_with_what_can_be(lines, se
     assert sentence in why and "spot" in why, why
 
 
-def test_a_fill_off_the_book_is_no_line_of_a_replay():
-    """Its venue's captures are refused as such, so it reaches no resting order."""
-    with pytest.raises(Unserved, match="USD-M futures"):
-        read_line(futures(trade(1, 99, 12, True), "BTCUSDT", X="INSURANCE_FUND"))
-
-
 def test_a_file_that_is_unfit_is_named_beside_one_that_is_fit():
     surveyor = Surveyor()
     surveyor.read_file("one", [line(m) for m in FEW])
-    surveyor.read_file("two", [futures(depth(1, 2), "BTCUSDT", pu=1)])
+    surveyor.read_file("two", [futures(depth(1, 2), "BTCUSD_PERP", pu=1)])
     assert surveyor.finish().refusal().startswith("two is no capture")
 
 

@@ -4,17 +4,21 @@ import json
 
 import pytest
 
-from tickmesh.tools.simulation.markets import replayed_usdm
+from tickmesh.tools.simulation.markets import ReplayedMarket, read_frames, replayed
 from tickmesh.tools.simulation.scenarios import FEES, SCENARIOS, build_step
 from tickmesh.tools.simulation.trial import Trial, TrialTerms
-from tickmesh.tools.simulation.usdm_capture import read_usdm_line
 
 SECOND = 1_000_000_000
+MARKET = "binance_usdm.BTCUSDT"
+STREAMS = {"depthUpdate": "depth@0ms"}
 START_NS = 1_723_161_256 * SECOND
 
 
 def line(at_s: float, data: dict) -> str:
-    body = {"stream": f"btcusdt@{data['e']}", "data": {"s": "BTCUSDT", "T": 1, "E": 1, **data}} if "e" in data else data
+    body = {**data, "E": 1, "T": 1}
+    if "e" in data:
+        stream = f"btcusdt@{STREAMS.get(data['e'], data['e'])}"
+        body = {"stream": stream, "data": {"s": "BTCUSDT", "T": 1, "E": 1, **data}}
     return f"{START_NS + int(at_s * SECOND)} {json.dumps(body)}"
 
 
@@ -34,12 +38,12 @@ def capture() -> list[str]:
     return lines
 
 
-def frames():
-    return [frame for text in capture() if (frame := read_usdm_line(text, "BTCUSDT")) is not None]
+def market_of(lines: list[str]) -> ReplayedMarket:
+    return replayed("BTCUSDT", "binance_usdm", read_frames(lines, MARKET), FEES)
 
 
 def test_changes_follow_on_the_one_before_and_the_book_is_never_lost():
-    market = replayed_usdm("BTCUSDT", frames(), FEES)
+    market = market_of(capture())
     while market.due_ns:
         market.act()
     assert market.venue.market.book_id == 3905
@@ -48,13 +52,22 @@ def test_changes_follow_on_the_one_before_and_the_book_is_never_lost():
 
 def test_what_met_no_order_of_the_book_is_no_trade():
     liquidation = {"e": "trade", "t": 1, "p": "1.0", "q": "20", "X": "INSURANCE_FUND", "m": True}
-    assert read_usdm_line(line(1, liquidation), "BTCUSDT") is None
+    met = {**liquidation, "t": 2, "X": "MARKET"}
+    market = market_of([line(1, liquidation), line(2, met)])
+    assert market.act() == [] and [one.trade_id for one in market.act()] == [2]
+
+
+def test_of_a_capture_of_both_venues_one_market_is_read():
+    spot = {"stream": "btcusdt@bookTicker", "data": {"s": "BTCUSDT", "u": 1, "b": "1", "B": "1", "a": "2", "A": "1"}}
+    lines = [f"{START_NS} {json.dumps(spot)}", *capture()]
+    assert {frame.market for frame in read_frames(lines, "BTCUSDT")} == {"BTCUSDT"} and len(read_frames(lines, "BTCUSDT")) == 1
+    assert len(read_frames(lines, MARKET)) == len(capture())
 
 
 @pytest.mark.parametrize(("style", "share"), [("market", 0.0005), ("limit_maker", 0.0002)])
 def test_orders_pay_the_fees_of_usdm(style, share):
     scenario = next(one for one in SCENARIOS if one.name == "btc-usdm")
-    market = replayed_usdm("BTCUSDT", frames(), FEES)
+    market = market_of(capture())
     terms = TrialTerms((5 * SECOND,), 10 * SECOND, scenario.taker_fee)
     (outcome,) = Trial(market, build_step(scenario, style), 10_000_000, terms).run()
     assert outcome.side == 1 and outcome.filled == outcome.wanted == 0.1
@@ -66,7 +79,7 @@ def test_in_a_silent_market_the_order_of_one_parent_is_gone_when_the_next_begins
     """What is due in a silence happens then: the second parent is of the other side, and would meet what the first left."""
     silent = [line(0, {"lastUpdateId": 10, "bids": [["60000.0", "5"]], "asks": [["60000.1", "5"]]})]
     silent += [quote(at_s, 11 + at_s, "60000.0", ask) for at_s, ask in ((1, "60000.1"), (6, "60000.2"), (60, "60000.1"))]
-    market = replayed_usdm("BTCUSDT", [frame for text in silent if (frame := read_usdm_line(text, "BTCUSDT"))], FEES)
+    market = market_of(silent)
     scenario = next(one for one in SCENARIOS if one.name == "btc-usdm")
     terms = TrialTerms((2 * SECOND, 13 * SECOND), 10 * SECOND, scenario.taker_fee)
     step = build_step(scenario, "limit_maker")
