@@ -106,7 +106,7 @@ style: $(DEV_STAMP)
 	@.venv/bin/ruff format --check $(PACKAGES) tests bench >/dev/null || { echo "ruff format would change files: .venv/bin/ruff format $(PACKAGES) tests bench" >&2; exit 1; }
 
 types: $(DEV_STAMP)
-	@.venv/bin/mypy -p tickmesh
+	@.venv/bin/mypy -p tickmesh -p bench
 
 # Everything but data/: the installation, caches, and run/ of a mesh that is down.
 clean:

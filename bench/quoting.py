@@ -5,7 +5,7 @@ The data are those of a raw USD-M capture, from its snapshot of the book on: cha
 
 import gzip
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def capture_rows(path: Path) -> MarketRows:
     levels: list[tuple] = []
     book_id = -1
     with gzip.open(path) as file:
-        for line in lines_of(file):
+        for line in lines_of(cast(BinaryIO, file)):
             if (frame := read_usdm_line(line, "BTCUSDT")) is None:
                 continue
             row = frame.row
