@@ -65,7 +65,7 @@ def title_of(view: PlottedMarket) -> str:
     """The heading of a market's picture: what it is of, and how much."""
     trades = view.bought.rows + view.sold.rows
     fills = view.fills_bought.rows + view.fills_sold.rows
-    own = f", {fills:,} fills of ours" if fills else ""
+    own = f", {fills:,} fill{'s' * (fills != 1)} of ours" if fills else ""
     return f"{view.instrument}: {trades:,} trades, {view.quotes.rows:,} quotes{own}"
 
 
@@ -155,7 +155,12 @@ def shade_missing(axis: "Axes", view: PlottedMarket) -> None:
     holes = [one for one in holes if one.end_ns >= view.start_ns and one.begin_ns <= view.end_ns]
     if not holes:
         return
-    spans = [((one.begin_ns - view.start_ns) / 1e9, (one.end_ns - one.begin_ns) / 1e9) for one in holes]
+    merged: list[tuple[int, int]] = []  # what misses both is shaded once
+    for begin, end in sorted((one.begin_ns, one.end_ns) for one in holes):
+        if merged and begin <= merged[-1][1]:
+            begin, end = merged[-1][0], max(end, merged.pop()[1])
+        merged.append((begin, end))
+    spans = [((begin - view.start_ns) / 1e9, (end - begin) / 1e9) for begin, end in merged]
     axis.broken_barh(
         spans, (0, 1), transform=axis.get_xaxis_transform(), facecolor=MISSING, edgecolor=MISSING, alpha=0.3, hatch="//",
         linewidth=0.8, label="missing",
