@@ -8,6 +8,8 @@
 # make extras         what research, plots, exports and training need: duckdb, matplotlib, polars, pyarrow, scikit-learn
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+# What is not on disk, compiled, each process compiles for itself, in twice the time that it takes to start. A mesh has a dozen.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 STAMP := .venv/.installed
@@ -35,8 +37,7 @@ venv: $(STAMP)
 dev: $(DEV_STAMP)
 
 # What the mesh needs to run. Again only when the list of packages has changed; versions and hashes are those of requirements.lock.
-# Modules are compiled as they are imported: by one process, before a dozen do it at once, and also where PYTHONDONTWRITEBYTECODE
-# keeps others from it: what is not on disk each process compiles for itself, in twice the time that it takes to start.
+# Modules are compiled as they are imported: by one process, before a dozen do it at once.
 $(STAMP): setup.cfg pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "tickmesh needs Python 3.11 or newer: none of python3, python3.11 … is; \
 	install one, or run make PYTHON=/path/to/python" >&2; exit 1; }
@@ -44,7 +45,7 @@ $(STAMP): setup.cfg pyproject.toml requirements.lock
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@$(PIP) --require-hashes -r requirements.lock
 	@$(PIP) --no-deps -e .
-	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -c "$(IMPORTS)" >/dev/null
+	@.venv/bin/python -c "$(IMPORTS)" >/dev/null
 	@touch $@
 
 # What tests, benchmarks and checks need beside it.
@@ -105,7 +106,7 @@ style: $(DEV_STAMP)
 	@.venv/bin/ruff format --check $(PACKAGES) tests bench >/dev/null || { echo "ruff format would change files: .venv/bin/ruff format $(PACKAGES) tests bench" >&2; exit 1; }
 
 types: $(DEV_STAMP)
-	@.venv/bin/mypy -p tickmesh
+	@.venv/bin/mypy -p tickmesh -p bench
 
 # Everything but data/: the installation, caches, and run/ of a mesh that is down.
 clean:

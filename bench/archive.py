@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -274,7 +275,7 @@ def run(name: str, events: Iterator[tuple[int, bytearray]]) -> None:
         print(f"  size  {cut_bytes / 1e6:.2f} MB in cuts, {sealed_bytes / 1e6:.2f} MB sealed")
         print(f"  {'bytes per':<12} {'record columns':>32}   {'with all header columns':>32}")
         print(f"  {'':<12} {'archive':>8} {'parquet':>8} {'best':>6} {'ratio':>7}   {'archive':>8} {'parquet':>8} {'best':>6}")
-        kinds = {}
+        kinds: dict[Kind, tuple[Any, Any]] = {}
         for file in archive.files:
             with ArchiveFile(file.path) as segment:
                 kinds |= {kind: (segment.table(kind), stored_bytes(segment, kind)) for kind in segment.kinds}

@@ -59,7 +59,8 @@ def our_run(market: MarketRows, terms: VenueTerms) -> Callable[[], int]:
     def run() -> int:
         venue = ColumnVenue(1, terms, 1 << 16)
         venue.define(0, LOT, -8)
-        return quote_ours(venue.arrays, market.rows, times, market.quotes, market.trades, market.levels, reports, CLOCK_NS)
+        sent: int = quote_ours(venue.arrays, market.rows, times, market.quotes, market.trades, market.levels, reports, CLOCK_NS)
+        return sent
 
     return run
 
@@ -84,7 +85,7 @@ def their_run(hft, events: np.ndarray, kind: str) -> Callable[[], int]:
         asset = hft.BacktestAsset().data([events]).linear_asset(1.0).constant_order_latency(ENTRY_NS, RESPONSE_NS)
         asset = asset.tick_size(TICK / UNIT).lot_size(LOT / UNIT).partial_fill_exchange().trading_value_fee_model(0.0, 0.0)
         test = getattr(hft, kind)([asset.power_prob_queue_model(3.0).roi_lb(20_000.0).roi_ub(120_000.0)])
-        sent = quote(test, CLOCK_NS, QUANTITY / UNIT)
+        sent: int = quote(test, CLOCK_NS, QUANTITY / UNIT)
         test.close()
         return sent
 

@@ -137,12 +137,14 @@ def by_polars(path: Path) -> list[tuple]:
 
 
 def by_duckdb(path: Path) -> list[tuple]:
-    return duckdb.sql(
+    found = duckdb.sql(
         f"""select venue_ns // {MINUTE} as minute, count(*), min(trade_id), max(trade_id), arg_min(price_ticks, trade_id),
         max(price_ticks), min(price_ticks), arg_max(price_ticks, trade_id), sum(quantity_lots)::bigint,
         sum(quantity_lots) filter (side > 0)::bigint, sum(price_ticks::double * quantity_lots)
         from read_parquet('{path}') group by minute order by minute"""
-    ).fetchall()
+    )
+    assert found is not None
+    return found.fetchall()
 
 
 def same(bars: np.ndarray, rows: list[tuple]) -> bool:

@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import zmq
@@ -31,7 +33,7 @@ def quote(update_id: int) -> bytearray:
     return encode(Kind.quote, "binance.BTCUSDT", record, last_id=update_id)
 
 
-def pace(count: int, per_s: float):
+def pace(count: int, per_s: float) -> Iterator[int]:
     """Yields 0…count−1 at the rate, sleeping between as a quiet process does."""
     start = time.perf_counter()
     for i in range(count):
@@ -44,7 +46,7 @@ def pace(count: int, per_s: float):
 def _hop_publisher(root: str, per_s: float, count: int) -> None:
     from tickmesh.bus.config import load
 
-    config = load(root)
+    config = load(Path(root))
     log = LogWriter(config.log_dir)
     publisher = Publisher(config, log, [0, 0, 0])
     time.sleep(0.5)
@@ -56,7 +58,7 @@ def _hop_publisher(root: str, per_s: float, count: int) -> None:
 
 
 def _bare_publisher(path: str, per_s: float, count: int) -> None:
-    pub = zmq.Context.instance().socket(zmq.PUB)
+    pub: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUB)
     pub.bind(f"ipc://{path}")
     time.sleep(0.5)
     body = bytes(event_size(Kind.quote, 1))
@@ -89,7 +91,7 @@ def bus_hop(per_s: float, count: int) -> list[int]:
 def bare_hop(per_s: float, count: int) -> list[int]:
     path = f"/tmp/tickmesh-bench-{os.getpid()}"
     spawn = multiprocessing.get_context("spawn")
-    sub = zmq.Context.instance().socket(zmq.SUB)
+    sub: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
     sub.subscribe(b"")
     process = spawn.Process(target=_bare_publisher, args=(path, per_s, count))
     sub.connect(f"ipc://{path}")
@@ -160,7 +162,7 @@ def producer_cost() -> None:
     intake = Intake(config, {})
     producer = Producer(config, "feed-1")
     places = Places(config)
-    bare = zmq.Context.instance().socket(zmq.PUSH)
+    bare: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
     bare.sndhwm = 20_000
     bare.connect(places.intake)
     event = bytes(quote(1))

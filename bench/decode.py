@@ -239,7 +239,7 @@ def show(case: Case, everything: list[bytes], instruments: list[Instrument], rea
 async def over_loopback(messages: list[bytes]) -> float:
     """Messages a second through a real websocket and the decoder, sender in the same process and loop."""
     routes = binance.routes([Instrument(symbol="BTCUSDT")])
-    spent = received = 0
+    received = 0
     done = asyncio.Event()
 
     def on_frames(recv_ns: int, some: list[bytes]) -> None:

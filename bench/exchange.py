@@ -94,7 +94,7 @@ async def exchange(settings: str) -> AsyncIterator[tuple[str, str, psutil.Proces
 
 def cpu_s(process: psutil.Process) -> float:
     times = process.cpu_times()
-    return times.user + times.system
+    return float(times.user + times.system)
 
 
 def _listen(url: str, count: int, seconds: float, out: multiprocessing.Queue) -> None:

@@ -73,7 +73,7 @@ def main() -> dict[str, float]:
 
     figures = {}
     for kinds, names in sorted(by_kinds(table, tuple(table.NAMES)).items()):
-        wanted = (*every.kinds, *kinds)
+        wanted = tuple(map(Kind, (*every.kinds, *kinds)))
         spans = [one for span in reading.spans(config, wanted) for one in span.subjects if one.subject == stored_days.SUBJECT]
         whole = [one for span in reading.spans(config, tuple(stored_days.PATTERN)) for one in span.subjects]
         with one_core():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tickmesh.bus.config import Config, load
 
@@ -45,7 +46,8 @@ def take_turns(contestants: Mapping[str, Callable[[], Any]], times: int | None =
             wall, cpu = time.perf_counter(), time.process_time()
             given[name] = work()
             taken[name].append((time.perf_counter() - wall, time.process_time() - cpu))
-    return {name: Turns(*np.median(own, axis=0).tolist(), given[name]) for name, own in taken.items()}
+    medians = {name: [float(middle) for middle in np.median(own, axis=0)] for name, own in taken.items()}
+    return {name: Turns(wall, cpu, given[name]) for name, (wall, cpu) in medians.items()}
 
 
 @contextlib.contextmanager
@@ -59,7 +61,7 @@ def one_core() -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def microseconds(samples_ns) -> tuple[float, float]:
+def microseconds(samples_ns: ArrayLike) -> tuple[float, float]:
     """(p50, p99) in µs of latencies in ns."""
     p50, p99 = np.percentile(np.asarray(samples_ns, float), [50, 99]) / 1000
     return float(p50), float(p99)
@@ -99,7 +101,7 @@ def _put_back(kept: Mapping[str, str | None], tempdir: str | None) -> None:
             os.environ[name] = value
 
 
-def throw_away_mesh(**overrides) -> Config:
+def throw_away_mesh(**overrides: Any) -> Config:
     """A mesh's settings, in a new temporary folder; `nothing_left` takes it away."""
     root = Path(tempfile.mkdtemp(prefix="tickmesh-bench-"))
     (root / "mesh.toml").write_text("")

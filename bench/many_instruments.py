@@ -96,7 +96,8 @@ def steady(config: Config, root: Path) -> None:
 
 def books_in_step(config: Config) -> None:
     """How long the books waited for their snapshots, which the venue's request weight spreads over minutes."""
-    begun_ns, snapshots = 0, {}
+    begun_ns = 0
+    snapshots: dict[str, float] = {}
     for event in LogReader(config.log_dir).events(0):
         begun_ns = begun_ns or event.seq_ns
         if event.kind == Kind.depth and event.flags & Flag.SNAPSHOT:

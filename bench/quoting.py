@@ -5,7 +5,7 @@ The data are those of a raw USD-M capture, from its snapshot of the book on: cha
 
 import gzip
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def capture_rows(path: Path) -> MarketRows:
     levels: list[tuple] = []
     book_id = -1
     with gzip.open(path) as file:
-        for frame in read_frames(lines_of(file), "binance_usdm.BTCUSDT"):
+        for frame in read_frames(lines_of(cast(BinaryIO, file)), "binance_usdm.BTCUSDT"):
             row = frame.row
             if isinstance(row, RecordedTrade) and row.type == MARKET and book_id >= 0:
                 side = -1 if row.buyer_is_maker else 1

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from subprocess import Popen
+from typing import Any
+from unittest import mock
 
 from tickmesh.bus.config import Config, load
 from tickmesh.bus.process import Context
@@ -54,24 +56,28 @@ class WatchedExchange:
         self.arrived: dict[str, int] = {}
         publish, answer = streams.Hub.publish, ws_api.answer
 
-        def watched_publish(hub, stream, data, *more, **others):
+        def watched_publish(hub: streams.Hub, stream: str, data: str, *more: Any, **others: Any) -> None:
             if stream.endswith("@bookTicker"):
                 self.sent[int(data[5 : data.index(",")])] = time.time_ns()
             publish(hub, stream, data, *more, **others)
 
-        def watched_answer(venue, client, text, now_ms):
+        def watched_answer(venue: Any, client: streams.Client, text: str, now_ms: int) -> bytes:
             now = time.time_ns()
             if (found := CLIENT_ID.search(text)) is not None:
                 self.arrived.setdefault(found[1], now)
             return answer(venue, client, text, now_ms)
 
-        self._watched = watched_publish, watched_answer
-        self._module, self._undo = exchange, (streams, publish, ws_api, answer)
+        self._patches = contextlib.ExitStack()
+        self._watched = (
+            mock.patch.object(streams.Hub, "publish", watched_publish),
+            mock.patch.object(ws_api, "answer", watched_answer),
+        )
+        self._module = exchange
         self._ctx = Context(config, "exchange")
 
     async def __aenter__(self) -> "WatchedExchange":
-        streams, _, ws_api, _ = self._undo
-        streams.Hub.publish, ws_api.answer = self._watched
+        for patch in self._watched:
+            self._patches.enter_context(patch)
         self._task = asyncio.create_task(self._module.run(self._ctx))
         while not (self._ctx.config.run_dir / "exchange.json").exists():
             await asyncio.sleep(0.01)
@@ -79,11 +85,11 @@ class WatchedExchange:
                 self._task.result()
         return self
 
-    async def __aexit__(self, *_) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._ctx.stop.set()
         await self._task
         await self._ctx.close()
-        streams, streams.Hub.publish, ws_api, ws_api.answer = self._undo
+        self._patches.close()
 
 
 @contextlib.contextmanager

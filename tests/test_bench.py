@@ -1,5 +1,8 @@
-"""What benchmarks share: a run leaves nothing behind, contestants take turns, and the days that they read are an archive."""
+"""What benchmarks share: each can be begun, a run leaves nothing behind, contestants take turns, their days are an archive."""
 
+import importlib
+import inspect
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import bench
 from bench import stored_days
+from bench.__main__ import ALL, main
 from bench.floor import nothing_left, take_turns, throw_away_mesh
 from tickmesh.bus.config import load
 from tickmesh.bus.schema import Kind
@@ -28,6 +33,27 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]
     monkeypatch.setenv("TICKMESH_TMPFS", str(ram))
     monkeypatch.setattr(tempfile, "tempdir", None)
     return disk, ram
+
+
+def test_every_benchmark_can_be_begun(capsys, tmp_path):
+    """All modules are there with what they import, `make bench` knows their names, and each begins without a word more."""
+    modules = {path.stem: importlib.import_module(f"bench.{path.stem}") for path in Path(bench.__file__).parent.glob("*.py")}
+    for name in ALL:
+        inspect.signature(modules[name].main).bind()
+    assert main(["bus", "nothing"]) == 2
+    assert "no benchmark nothing; there are bus," in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert "--json" in shown and all(name in shown for name in ALL)
+    began = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ALL:
+            patch.setattr(modules[name], "main", lambda name=name: began.append(name) or {"figure": len(began)})
+        assert main(["bus", "kernels", "--json", str(tmp_path / "figures.json")]) == 0
+        assert main([]) == 0
+    assert began == ["bus", "kernels", *ALL]
+    assert json.loads((tmp_path / "figures.json").read_text()) == {"bus": {"figure": 1}, "kernels": {"figure": 2}}
 
 
 @pytest.mark.parametrize("ends", [None, SystemExit, ValueError], ids=["it ends", "it is stopped", "it fails"])

@@ -17,7 +17,6 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.settings import Instrument, InstrumentSettings
 from tickmesh.nodes.net.endpoints import VenueAddresses
 from tickmesh.nodes.net.exchange_address import ForeignExchange
-from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
 from tickmesh.nodes.venues.adapter import Adapter
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Request, Unknown, Unwell
 from tickmesh.nodes.venues.parsing.names import nearest, squeezed
@@ -153,6 +152,8 @@ class _Questions:
     """Questions to one venue, each at one address after the other until one answers; ASK_S for all of them."""
 
     def __init__(self, config: Config, venue: str):
+        from tickmesh.nodes.net.rest import Rest  # an HTTP client is 0.1 s of CPU, and `mesh up` has most often nobody to ask
+
         self.venue = venue
         self.adapter: Adapter = adapter_of(venue)
         self._addresses = VenueAddresses(config, self.adapter, 1)
@@ -212,6 +213,8 @@ class _Questions:
 
     async def _ask(self, request: Request) -> bytes | None:
         """The answer's body; None where the venue refuses the names in the request. Raises Unasked."""
+        from tickmesh.nodes.net.rest import RestError, RestLimited, RestUnreachable
+
         why = "it does not answer in time"
         try:
             async with asyncio.timeout(max(self._until_s - time.monotonic(), 0.0)):

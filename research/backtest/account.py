@@ -15,7 +15,7 @@ from tickmesh.nodes.exchange.orders.margin_records import MarginOrder
 from tickmesh.nodes.exchange.protocol import VenueError
 from tickmesh.nodes.executor.rules import InstrumentRules
 from tickmesh.research.backtest.margin_account import MarginAccount
-from tickmesh.research.backtest.spot_account import SpotAccount
+from tickmesh.research.backtest.spot_account import ALL, SpotAccount
 from tickmesh.research.backtest.terms import UNIT_EXPONENT, VenueTerms, assets_of
 from tickmesh.research.backtest.venue import ColumnVenue
 
@@ -165,7 +165,8 @@ class BacktestAccounts:
         if order.side < 0:
             account.settle(order.number, quantity, self._lots(order.slot, left), quote, worth - fee)
             return
-        kept = 0 if not left else 1 << 100 if order.order_type == OrderType.MARKET else self._cost(order, left)
+        # what a market order will yet pay is not known: all that it locked for the worst stays, until it is over
+        kept = 0 if not left else ALL if order.order_type == OrderType.MARKET else self._cost(order, left)
         account.settle(order.number, worth if of_base else worth + fee, kept, base, quantity - fee if of_base else quantity)
 
     def reduce(self, number: int, lots: int) -> None:

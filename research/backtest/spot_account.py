@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 FREE, LOCKED = 0, 1
+ALL = 1 << 100  # beyond any amount (of int64): `settle` keeps what is locked and was not paid
 
 
 class SpotAccount:

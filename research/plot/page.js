@@ -8,7 +8,7 @@ function draw() {
   canvas.width = wide * ratio
   canvas.height = tall * ratio
   pen.setTransform(ratio, 0, 0, ratio, 0, 0)
-  pen.font = '11px system-ui,sans-serif'
+  pen.font = '12px system-ui,sans-serif'
   const width = Math.max(Math.floor(wide - LEFT - RIGHT), 10), x = ns => LEFT + (ns - view.from) / (view.to - view.from) * width
   const strips = STRIP * KINDS.length, free = tall - BELOW - strips - 3 * BETWEEN - 8
   const price = {top: 14, height: free * 0.66}, spread = {top: 14 + price.height + BETWEEN, height: free * 0.16}
@@ -28,16 +28,18 @@ function draw() {
 
   const clip = panel => { pen.save(); pen.beginPath(); pen.rect(LEFT, panel.top, width, panel.height); pen.clip() }
   for (const panel of [price, spread, volume]) { pen.strokeStyle = $('line'); pen.lineWidth = 1; pen.strokeRect(LEFT + .5, panel.top + .5, width, panel.height) }
+  const day = utc(view.from).slice(0, 10), dayEnds = 4 + pen.measureText(day).width
   pen.textAlign = 'center'
   for (const [at, text] of timeTicks(width)) {
     pen.strokeStyle = $('line')
     for (const panel of [price, spread, volume]) { pen.beginPath(); pen.moveTo(x(at), panel.top); pen.lineTo(x(at), panel.top + panel.height); pen.stroke() }
     pen.fillStyle = $('dim')
     const half = pen.measureText(text).width / 2
-    pen.fillText(text, Math.min(Math.max(x(at), LEFT + half + 2), LEFT + width - half), tall - 6)
+    const place = Math.min(Math.max(x(at), LEFT + half + 2), LEFT + width - half)
+    if (place - half > dayEnds + 8) pen.fillText(text, place, tall - 6)
   }
   pen.textAlign = 'left'
-  pen.fillText(utc(view.from).slice(0, 10), 4, tall - 6)
+  pen.fillText(day, 4, tall - 6)
   const grid = (panel, values, place, step) => {
     pen.textAlign = 'right'
     for (const value of values) {
@@ -192,14 +194,14 @@ function drawOrders(x, y, panel) {
 function drawBook(x, y) {
   const book = data.book
   if (!picture) {
-    const cells = Uint8Array.from(atob(book.cells), c => c.charCodeAt(0)), colour = $('heat').split(',').map(Number)
+    const cells = Uint8Array.from(atob(book.cells), c => c.charCodeAt(0)), colour = parseInt($('own').slice(-2), 16)
     picture = document.createElement('canvas')
     picture.width = book.columns
     picture.height = book.rows
     const image = new ImageData(book.columns, book.rows)
     for (let row = 0; row < book.rows; row++) for (let column = 0; column < book.columns; column++) {
       const shade = cells[row * book.columns + column], at = ((book.rows - 1 - row) * book.columns + column) * 4
-      for (let n = 0; n < 3; n++) image.data[at + n] = colour[n]
+      for (let n = 0; n < 3; n++) image.data[at + n] = colour
       image.data[at + 3] = shade * 0.5
     }
     picture.getContext('2d').putImageData(image, 0, 0)
@@ -213,24 +215,29 @@ function drawBook(x, y) {
   pen.drawImage(picture, first, 0, last - first, book.rows, left, top, right - left, y(book.low) - top)
 }
 
-// What is missing of trades or quotes, in colour over the whole height and hatched.
+// What is missing of trades or quotes, in colour over the whole height and hatched; what overlaps on the screen is drawn once.
 function shade(panel, x, width) {
+  const missing = new Uint8Array(width)
   for (const [kind, state, from, to] of data.coverage) {
     if (state !== 'missing' || kind === 'depth' || to < view.from || from > view.to) continue
-    const left = Math.max(x(from), LEFT), wide = Math.max(Math.min(x(to), LEFT + width) - left, 2)
-    pen.fillStyle = $('missing')
+    const left = Math.min(Math.max(Math.floor(x(from) - LEFT), 0), width - 2)
+    missing.fill(1, left, Math.max(Math.ceil(Math.min(x(to) - LEFT, width)), left + 2))
+  }
+  pen.fillStyle = pen.strokeStyle = $('missing')
+  pen.lineWidth = 1
+  for (let from = missing.indexOf(1); from >= 0;) {
+    const end = missing.indexOf(0, from), to = end < 0 ? width : end
     pen.globalAlpha = 0.28
-    pen.fillRect(left, panel.top, wide, panel.height)
+    pen.fillRect(LEFT + from, panel.top, to - from, panel.height)
     pen.globalAlpha = 0.6
-    pen.strokeStyle = $('missing')
-    pen.lineWidth = 1
     pen.save()
-    pen.beginPath(); pen.rect(left, panel.top, wide, panel.height); pen.clip()
+    pen.beginPath(); pen.rect(LEFT + from, panel.top, to - from, panel.height); pen.clip()
     pen.beginPath()
-    for (let at = left - panel.height; at < left + wide; at += 9) { pen.moveTo(at, panel.top + panel.height); pen.lineTo(at + panel.height, panel.top) }
+    for (let at = LEFT + from - panel.height; at < LEFT + to; at += 9) { pen.moveTo(at, panel.top + panel.height); pen.lineTo(at + panel.height, panel.top) }
     pen.stroke()
     pen.restore()
     pen.globalAlpha = 1
+    from = end < 0 ? -1 : missing.indexOf(1, end)
   }
 }
 
@@ -321,11 +328,13 @@ for (const [text, label, deed] of [['−', 'zoom out', () => zoom(2)], ['+', 'zo
   button.addEventListener('click', deed)
   bar.append(button)
 }
-const legend = [['quotes', 'bid', ['bid']], ['quotes', 'ask', ['ask']], ['trades', 'taker bought', ['bought']], ['trades', 'taker sold', ['sold']],
-  ...(data.book ? [['book', 'book', ['dim']]] : []), ...(data.orders.length ? [['orders', 'our orders (sells dashed)', ['own']]] : []),
-  ...(series.fills_bought.count + series.fills_sold.count ? [['fills', 'our fills ▲ ▼', ['own']]] : []),
-  ...['missing', 'repaired', 'unproven', 'complete'].filter(state => data.coverage.some(one => one[1] === state)).map(state => ['', state, [state]])]
-for (const [key, text, [colour]] of legend) {
+// [which box shows and hides it, what it is, its colour, the shape of its mark]
+const legend = [['quotes', 'bid', 'bid', 'line'], ['quotes', 'ask', 'ask', 'line'], ['trades', 'taker bought', 'bought', 'dot'],
+  ['trades', 'taker sold', 'sold', 'dot'], ...(data.book ? [['book', 'book', 'dim', '']] : []),
+  ...(data.orders.length ? [['orders', 'our orders (sells dashed)', 'own', 'line']] : []),
+  ...(series.fills_bought.count + series.fills_sold.count ? [['fills', 'our fills ▲ ▼', 'own', '']] : []),
+  ...['missing', 'repaired', 'unproven', 'complete'].filter(state => data.coverage.some(one => one[1] === state)).map(state => ['', state, state, ''])]
+for (const [key, text, colour, shape] of legend) {
   const label = document.createElement(key ? 'label' : 'span'), mark = document.createElement('i')
   if (key && !bar.querySelector(`input[name=${key}]`)) {
     const box = document.createElement('input')
@@ -334,8 +343,8 @@ for (const [key, text, [colour]] of legend) {
     label.append(box)
   }
   mark.style.background = `var(--${colour})`
+  mark.className = shape
   label.append(mark, text)
-  if (!key) Object.assign(label.style, {display: 'flex', gap: '.3rem', alignItems: 'center'})
   bar.append(label)
 }
 

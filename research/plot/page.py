@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from tickmesh.research.plot import palette
 from tickmesh.research.plot.market import PlottedMarket
 from tickmesh.research.plot.series import BLOCK_ROWS, Groups, PackedBlock, TimeSeries, pack
 from tickmesh.storage.query.coverage import iso
@@ -36,7 +37,7 @@ def write_page(view: PlottedMarket, path: Path | str, every_row_max: int = EVERY
 
 
 def _write(view: PlottedMarket, file: IO[str], whole: bool) -> None:
-    script, style = _asset("rows.js") + _asset("page.js"), _asset("page.css")
+    script, style = _asset("rows.js") + _asset("page.js"), palette.style() + _asset("page.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     span = f"{iso(view.start_ns)} … {iso(view.end_ns)}"
@@ -52,7 +53,7 @@ def _write(view: PlottedMarket, file: IO[str], whole: bool) -> None:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{escape(view.instrument)} {escape(span)}</title>'
         f"<style>{style}</style></head><body><h1>{escape(view.instrument)}</h1>"
         f'<p class="span">{escape(span)} · {view.quotes.rows:,} quotes · {view.bought.rows + view.sold.rows:,} trades · '
-        f"{view.fills_bought.rows + view.fills_sold.rows:,} fills of ours</p>"
+        f"{(fills := view.fills_bought.rows + view.fills_sold.rows):,} fill{'s' * (fills != 1)} of ours</p>"
         + "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
         + '<div id="bar" role="toolbar"></div><canvas id="chart" tabindex="0" role="img" '
         f'aria-label="Trades with bid and ask, spread, volume and coverage of {escape(view.instrument, quote=True)}"></canvas>'

@@ -8,15 +8,14 @@ import numpy as np
 
 from tickmesh.research.libraries import library
 from tickmesh.research.plot.market import PlottedMarket
+from tickmesh.research.plot.palette import DRAWN, LIGHT, STATES
 from tickmesh.research.plot.series import Groups, TimeSeries
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Colours that the colour-blind can tell apart: M. Okabe and K. Ito, "Color Universal Design" (2008).
-BID, ASK, BOUGHT, SOLD, MISSING, REPAIRED = "#0072B2", "#D55E00", "#009E73", "#B04F8B", "#E69F00", "#56B4E9"
-STATES = {"complete": "#7FB89F", "unproven": "#B8B8C0", "repaired": REPAIRED, "missing": MISSING}
+BID, ASK, BOUGHT, SOLD, OWN, MISSING = (LIGHT[name] for name in DRAWN)
 KINDS = ("trade", "quote", "depth")
 GROUPS_MAX = 200_000  # of one series: more rows are drawn as the extremes of groups of them
 PIXELS = 4000  # across a picture: trades that would be on one of them are drawn once
@@ -66,7 +65,7 @@ def title_of(view: PlottedMarket) -> str:
     """The heading of a market's picture: what it is of, and how much."""
     trades = view.bought.rows + view.sold.rows
     fills = view.fills_bought.rows + view.fills_sold.rows
-    own = f", {fills:,} fills of ours" if fills else ""
+    own = f", {fills:,} fill{'s' * (fills != 1)} of ours" if fills else ""
     return f"{view.instrument}: {trades:,} trades, {view.quotes.rows:,} quotes{own}"
 
 
@@ -156,7 +155,12 @@ def shade_missing(axis: "Axes", view: PlottedMarket) -> None:
     holes = [one for one in holes if one.end_ns >= view.start_ns and one.begin_ns <= view.end_ns]
     if not holes:
         return
-    spans = [((one.begin_ns - view.start_ns) / 1e9, (one.end_ns - one.begin_ns) / 1e9) for one in holes]
+    merged: list[tuple[int, int]] = []  # what misses both is shaded once
+    for begin, end in sorted((one.begin_ns, one.end_ns) for one in holes):
+        if merged and begin <= merged[-1][1]:
+            begin, end = merged[-1][0], max(end, merged.pop()[1])
+        merged.append((begin, end))
+    spans = [((begin - view.start_ns) / 1e9, (end - begin) / 1e9) for begin, end in merged]
     axis.broken_barh(
         spans, (0, 1), transform=axis.get_xaxis_transform(), facecolor=MISSING, edgecolor=MISSING, alpha=0.3, hatch="//",
         linewidth=0.8, label="missing",
@@ -169,13 +173,13 @@ def _own(axis: "Axes", view: PlottedMarket) -> None:
         own = orders[orders["side"] == side]
         if len(own):
             begin, end = seconds(view, own["begin_ns"]), seconds(view, own["end_ns"])
-            axis.hlines(own["price"], begin, end, color="black", linewidth=0.9, linestyle=style, label=name, zorder=4)
+            axis.hlines(own["price"], begin, end, color=OWN, linewidth=0.9, linestyle=style, label=name, zorder=4)
     for series, marker, name in ((view.fills_bought, "^", "our fill, bought"), (view.fills_sold, "v", "our fill, sold")):
         if series.rows:
             fills = series.envelope(GROUPS_MAX)
             at = seconds(view, fills.time_ns)
             axis.scatter(
-                at, fills.last[0], s=34, marker=marker, color="black", edgecolors="white", linewidths=0.6, label=name, zorder=5
+                at, fills.last[0], s=34, marker=marker, color=OWN, edgecolors="white", linewidths=0.6, label=name, zorder=5
             )
 
 
@@ -211,17 +215,17 @@ def _volume(axis: "Axes", view: PlottedMarket) -> None:
 
 def _coverage(axis: "Axes", view: PlottedMarket) -> None:
     for place, kind in enumerate(KINDS):
-        for state, colour in STATES.items():
+        for state in STATES:
             own = [one for one in view.coverage if one.kind == kind and one.state == state]
             spans = [((one.begin_ns - view.start_ns) / 1e9, (one.end_ns - one.begin_ns) / 1e9) for one in own]
-            axis.broken_barh(spans, (-place - 0.8, 0.8), facecolors=colour, linewidth=0)
+            axis.broken_barh(spans, (-place - 0.8, 0.8), facecolors=LIGHT[state], linewidth=0)
     axis.set_ylim(-len(KINDS), 0.2)
     axis.set_yticks([-place - 0.4 for place in range(len(KINDS))], KINDS)
     axis.tick_params(labelsize=8)
     from matplotlib.patches import Patch
 
     there = [state for state in STATES if any(one.state == state for one in view.coverage)]
-    patches = [Patch(color=STATES[state], label=state) for state in there]
+    patches = [Patch(color=LIGHT[state], label=state) for state in there]
     axis.legend(handles=patches, loc="upper left", bbox_to_anchor=(1.0, 1.6), fontsize=8, frameon=False)
 
 

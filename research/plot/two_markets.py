@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tickmesh.research.plot.market import PlottedMarket
-from tickmesh.research.plot.picture import draw_prices, draw_spread, new_figure, save, time_axis
+from tickmesh.research.plot.picture import MISSING, draw_prices, draw_spread, new_figure, save, time_axis
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
 
-SHADE = "#E69F00"
 WINDOWS_MIN = 4  # of which two are chosen
 
 
@@ -93,7 +92,7 @@ def write_two_markets(
         for panel in (price, spread):
             if shaded is not None and view is worst:
                 begin, end = ((ns - view.start_ns) / 1e9 for ns in shaded[:2])
-                panel.axvspan(begin, end, color=SHADE, alpha=0.15, linewidth=0, label=shaded[2], zorder=0)
+                panel.axvspan(begin, end, color=MISSING, alpha=0.15, linewidth=0, label=shaded[2], zorder=0)
         price.set_title(title, fontsize=10, loc="left")
         time_axis(spread, view.start_ns, view.end_ns)
         price.set_xlim(spread.get_xlim())

@@ -1,12 +1,14 @@
 """A made-up market in a log, for backtests: books that wander, quotes that follow them, trades; and signals at random."""
 
+import contextlib
 import random
 from pathlib import Path
 
 import numpy as np
 
 from tests.support.stored import Market, write_log
-from tickmesh.bus.config import Config
+from tickmesh.bus.config import Config, load
+from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DTYPES, QUOTE, Flag, GapState, Kind
 from tickmesh.bus.settings import Instrument, Mesh
 from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings
@@ -16,6 +18,7 @@ from tickmesh.nodes.model.columns import CAUSED_SIGNAL
 from tickmesh.research.backtest.course import BacktestCourse, NamedModel
 from tickmesh.research.backtest.tape import tapes
 from tickmesh.research.backtest.terms import VenueTerms
+from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.columns.span import ColumnSpan
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -23,6 +26,32 @@ SUBJECTS = tuple(f"binance.{symbol}" for symbol in SYMBOLS)
 MS = 1_000_000
 MIDDLE, LEVELS, LOT = 600_000, 6, 10
 DEFINITION = (-1, -3, 1, 1, 1, 0, 0)  # prices in tenths, quantities in thousandths
+
+
+TWO_INSTRUMENTS = """
+default_models = false
+
+[[instruments]]
+symbol = "BTCUSDT"
+[[instruments]]
+symbol = "ETHUSDT"
+"""
+
+
+def lay(root: Path, settings: str, kernel: tuple[str, str], events: int) -> Path:
+    """Lays a mesh into `root`: settings of more than TWO_INSTRUMENTS, a kernel (name, text), events of a made-up market.
+
+    Two thirds of the events are archived.
+    """
+    name, text = kernel
+    (root / "mesh.toml").write_text(TWO_INSTRUMENTS + settings)
+    (root / "models").mkdir()
+    (root / "models" / f"{name}.py").write_text(text)
+    config = load(root)
+    write_log(config.log_dir, RandomMarket(7).run(events))
+    with contextlib.closing(ArchiveWriter(config.archive_dir)) as writer:
+        writer.archive_log(LogReader(config.log_dir), events * 2 // 3, 90)
+    return root
 
 
 class RandomMarket:

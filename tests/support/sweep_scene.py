@@ -10,12 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.backtest_scene import RandomMarket
-from tests.support.stored import write_log
-from tickmesh.bus.config import load
-from tickmesh.bus.log import LogReader
+from tests.support import backtest_scene
 from tickmesh.research.sweep.parts import PartAnswer, SweepPart
-from tickmesh.storage.archive.writer import ArchiveWriter
 
 KERNEL = """
 import numpy as np
@@ -47,13 +43,6 @@ def kernel(state, parameters, units, rows, count, quotes, trades, levels, out):
     return n
 """
 SETTINGS = """
-default_models = false
-
-[[instruments]]
-symbol = "BTCUSDT"
-[[instruments]]
-symbol = "ETHUSDT"
-
 [[models]]
 name = "trend"
 kernel = "trend"
@@ -71,14 +60,7 @@ styles = ["market"]
 
 def lay(root: Path, events: int = 900) -> Path:
     """Lays a mesh with a model and some minutes of a recording into `root`; two thirds of it are archived."""
-    (root / "mesh.toml").write_text(SETTINGS)
-    (root / "models").mkdir()
-    (root / "models" / "trend.py").write_text(KERNEL)
-    config = load(root)
-    write_log(config.log_dir, RandomMarket(7).run(events))
-    with contextlib.closing(ArchiveWriter(config.archive_dir)) as writer:
-        writer.archive_log(LogReader(config.log_dir), events * 2 // 3, 90)
-    return root
+    return backtest_scene.lay(root, SETTINGS, ("trend", KERNEL), events)
 
 
 def made_up_answer(part: SweepPart) -> PartAnswer:

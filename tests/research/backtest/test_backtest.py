@@ -7,16 +7,13 @@ import numpy as np
 import pytest
 
 import tickmesh as tm
-from tests.support.backtest_scene import SUBJECTS, RandomMarket
+from tests.support.backtest_scene import SUBJECTS, lay
 from tests.support.command_run import mesh_here
-from tests.support.stored import write_log
 from tickmesh.bus.config import load
-from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind, Status
 from tickmesh.nodes.model.node import Step
 from tickmesh.research.backtest.blind import one_event_at_a_time
 from tickmesh.research.backtest.stored import load as stored
-from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.columns import reading
 from tickmesh.storage.query.times import ReadError
 
@@ -57,13 +54,6 @@ def kernel(state, parameters, units, rows, count, quotes, trades, levels, out):
     return n
 """
 SETTINGS = """
-default_models = false
-
-[[instruments]]
-symbol = "BTCUSDT"
-[[instruments]]
-symbol = "ETHUSDT"
-
 [[models]]
 name = "honest"
 kernel = "glance"
@@ -111,17 +101,7 @@ state = "off"
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     """A mesh's folder: 1,500 events, two thirds of them archived, and two models of one kernel, of which one peeks."""
-    folder = tmp_path_factory.mktemp("mesh")
-    (folder / "mesh.toml").write_text(SETTINGS)
-    (folder / "models").mkdir()
-    (folder / "models" / "glance.py").write_text(KERNEL)
-    config = load(folder)
-    raws = RandomMarket(7).run(1500)
-    write_log(config.log_dir, raws)
-    writer = ArchiveWriter(config.archive_dir)
-    writer.archive_log(LogReader(config.log_dir), 1000, 90)
-    writer.close()
-    return folder
+    return lay(tmp_path_factory.mktemp("mesh"), SETTINGS, ("glance", KERNEL), 1500)
 
 
 def test_it_trades_as_mesh_toml_says_and_the_same_each_time(root):

@@ -13,6 +13,7 @@ from tests.support.browser import ask_page, needs_browser
 from tickmesh.research.plot.book_map import BookMap
 from tickmesh.research.plot.market import OWN_ORDER, PlottedMarket
 from tickmesh.research.plot.page import shades, write_page
+from tickmesh.research.plot.palette import LIGHT
 from tickmesh.research.plot.series import BLOCK_ROWS, GROUP
 from tickmesh.research.plot.shading import CoverageSpan
 
@@ -151,4 +152,5 @@ def test_a_browser_reads_the_rows_that_were_packed(seen):
 def test_a_browser_draws_groups_from_afar_and_rows_from_near(seen):
     view, ((far, _, _, near, painted), _) = seen
     assert (far, near) == ("groups", "rows") and view.quotes.rows > 6 * BLOCK_ROWS
-    assert {"0,114,178", "213,94,0"} <= set(painted), "bid and ask are drawn in their colours"
+    wanted = {",".join(str(int(LIGHT[name][place : place + 2], 16)) for place in (1, 3, 5)) for name in ("bid", "ask")}
+    assert wanted <= set(painted), "bid and ask are drawn in their colours"

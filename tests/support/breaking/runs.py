@@ -32,6 +32,7 @@ from tickmesh.storage.archive.reader import ArchiveReader, read_watermark
 from tickmesh.storage.recent.environment import Environment
 from tickmesh.storage.recent.store import RecentReader, RecentWriter
 
+ENOUGH_S = 15.0  # for a run that goes on at all, however slow the machine is; stops.PATIENCE_S is above it
 TRIES = 50  # of a call that a full disk refuses, before the run ends with the refusal
 LOG = dict(segment_bytes=9000, outbox_segment_bytes=4000, sync_ms=2, keep_segments=2)
 RECORDER = dict(commit_ms=5, segment_s=0.05, segment_events=30, recent_hours=2e6)
@@ -207,7 +208,7 @@ def record(root: Path, acknowledged: Acknowledged) -> None:
     async def main() -> None:
         ctx = WatermarkContext(config, acknowledged)
         ended = asyncio.create_task(recorder.run(ctx))
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + ENOUGH_S
         while not ended.done() and acknowledged["archived"] < RECORDED and time.monotonic() < deadline:
             if log.last < RECORDED and config.archive_dir.exists() and read_watermark(config.archive_dir).archived_seq >= 25:
                 with contextlib.suppress(LogFull):

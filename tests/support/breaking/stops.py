@@ -1,9 +1,11 @@
 """Runs a writer again and again, each time stopped or failing at another of its calls, and then once more to the end.
 
 `python -m tests.support.breaking.stops RUN kill|fail SEED MOST` prints one JSON object: see `Report`. Every trial is a fork of
-a process that has imported everything and started nothing, so a trial costs milliseconds.
+a process that has imported everything (what a run imports on its way, too) and started nothing, so a trial costs milliseconds.
 """
 
+import contextlib
+import importlib
 import json
 import mmap
 import os
@@ -116,7 +118,7 @@ def in_fork(work: Callable[[], None], errors: Path) -> int:
 
 
 def dry(run: Run, root: Path) -> list[Call]:
-    """Runs a writer that is left alone and must be good; gives its calls."""
+    """Runs a writer that is left alone and must be good; gives its calls. What it has imported on its way is imported here."""
     run.prepare(root)
     acknowledged = Acknowledged((*run.acknowledged, "met"))
     found = root.parent / "calls"
@@ -126,13 +128,19 @@ def dry(run: Run, root: Path) -> list[Call]:
         run.watch(watch)
         with watch:
             run.work(root, acknowledged)
-        found.write_text(json.dumps(watch.calls))
         run.check(root, acknowledged)
+        found.write_text(json.dumps([watch.calls, [name for name in sys.modules if name not in before]]))
+
+    before = set(sys.modules)
 
     errors = root.parent / "errors"
     if in_fork(work, errors):
         raise AssertionError(f"{run.name} is not even right when it is left alone: {errors.read_text()}")
-    return [Call(*row) for row in json.loads(found.read_text())]
+    calls, imported = json.loads(found.read_text())
+    for name in imported:
+        with contextlib.suppress(ImportError):  # a name that a package gives what is no module of its own
+            importlib.import_module(name)
+    return [Call(*row) for row in calls]
 
 
 def trial(run: Run, step: Step, root: Path, report: Report) -> None:
