@@ -149,8 +149,8 @@ class Selection:
         return pa.concat_tables(tables) if tables else self._schema().empty_table()
 
     def to_polars(self) -> "polars.DataFrame":
-        """Reads everything as a polars frame."""
-        frame: polars.DataFrame = library("polars", "a polars frame").from_arrow(self.to_arrow())
+        """Reads everything as a polars frame, in chunks as they were read (`rechunk()` makes one of them)."""
+        frame: polars.DataFrame = library("polars", "a polars frame").from_arrow(self.to_arrow(), rechunk=False)
         return frame
 
     def to_pandas(self) -> "pandas.DataFrame":
