@@ -52,6 +52,8 @@ class KindCursor:
             for name in self.dtype.names or ()
             if reader.as_stored(name, True, self.dtype[name])
         }
+        # Of records whose every byte is written none has to be 0 before.
+        self._whole = sum(self.dtype[name].itemsize for name in self._body) == self.dtype.itemsize
         self._others = [name for name in self.dtype.names or () if name in reader.body and name not in self._body]
 
     def upto(self, last: int) -> int:
@@ -77,7 +79,7 @@ class KindCursor:
             self._header["count"].read_into(stored, start, stop)
             counts = stored.astype("i8")
             end = first + int(counts.sum())
-        records = np.zeros(end - first, self.dtype)
+        records = (np.empty if self._whole else np.zeros)(end - first, self.dtype)
         for name, column in self._body.items():
             column.read_into(records[name], first, end)
         for name in self._others:
@@ -149,11 +151,11 @@ def _taken(subject: str, cursors: list[KindCursor], last: int) -> SubjectColumns
         return None
     seqs, times = np.zeros(total, "u8"), np.zeros(total, "i8")
     parts = [cursor.take(seqs[begin:end], times[begin:end]) for cursor, begin, end in zip(cursors, begins, ends)]
-    places, rows, ordered = np.empty(total, "i8"), np.zeros(total, ROW), np.empty(total, "u8")
+    places, rows, ordered = np.empty(total, "i8"), np.empty(total, ROW), np.empty(total, "u8")
     merging.places(seqs, begins.copy(), ends, places)
     for part, begin, end in zip(parts, begins.tolist(), ends.tolist()):
-        merging.put_rows(places[begin:end], int(part.kind), part.flags, part.counts, times[begin:end], rows)
-    ordered[places] = seqs
+        own = slice(begin, end)
+        merging.put_rows(places[own], int(part.kind), part.flags, part.counts, seqs[own], times[own], rows, ordered)
     records = {part.kind: part.records for part in parts}
     with_streams(rows, records.get(Kind.gap))
     return SubjectColumns(subject, rows, ordered, records)

@@ -39,15 +39,18 @@ def places(seqs: np.ndarray, begins: np.ndarray, ends: np.ndarray, out: np.ndarr
 
 @njit(nogil=True, cache=True)
 def put_rows(
-    places: np.ndarray, kind: int, flags: np.ndarray, counts: np.ndarray, times: np.ndarray, rows: np.ndarray
+    places: np.ndarray, kind: int, flags: np.ndarray, counts: np.ndarray, seqs: np.ndarray, times: np.ndarray,
+    rows: np.ndarray, ordered: np.ndarray,
 ) -> None:  # fmt: skip
-    """Writes the events of one kind, in order, into their places of `rows`, (n,) ROW of zeros.
+    """Writes the events of one kind, in order, into their places of `rows`, (n,) ROW, and their seqs into `ordered`, (n,) u8.
 
-    places: (m,) i8; flags: (m,) u2; counts: (m,) i8, or (0,) where each event has one record; times: (m,) i8.
+    places: (m,) i8; flags: (m,) u2; counts: (m,) i8, or (0,) where each event has one record; seqs: (m,) u8; times: (m,) i8.
     """
     first, alone = 0, len(counts) == 0
     for i in range(len(places)):
         count = 1 if alone else counts[i]
         row = rows[places[i]]
-        row.kind, row.flags, row.first, row.count, row.seq_ns = kind, flags[i], first, count, times[i]
+        row.kind, row.flags, row.stream, row.reserved = kind, flags[i], 0, 0
+        row.first, row.count, row.seq_ns = first, count, times[i]
+        ordered[places[i]] = seqs[i]
         first += count

@@ -18,17 +18,18 @@ def test_kinds_are_merged_as_sorting_does_it(kinds, seed):
     begins, places = np.concatenate([[0], ends[:-1]]), np.full(len(seqs), -1)
     merging.places(seqs, begins.copy(), ends, places)
     assert places.tolist() == np.argsort(np.argsort(seqs)).tolist()
-    rows = np.zeros(300, ROW)
+    rows, ordered = np.full(300, 7, "u1").repeat(ROW.itemsize).view(ROW), np.zeros(300, "u8")
+    rows["kind"] = 99
     for kind, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist())):
         counts = random.integers(0, 3, end - begin) if kind else np.zeros(0, "i8")
         flags, times = np.arange(begin, end).astype("u2"), np.arange(begin, end) + 10**18
-        merging.put_rows(places[begin:end], kind, flags, counts, times, rows)
-        mine = rows[rows["kind"] == kind] if kinds > 1 else rows
-        if kind:  # rows that are not written yet say kind 0
-            expected = counts
-            assert mine["count"].tolist() == expected.tolist()
-            assert mine["first"].tolist() == (np.cumsum(expected) - expected).tolist()
+        merging.put_rows(places[begin:end], kind, flags, counts, seqs[begin:end], times, rows, ordered)
+        mine = rows[rows["kind"] == kind]
+        if kind:
+            assert mine["count"].tolist() == counts.tolist()
+            assert mine["first"].tolist() == (np.cumsum(counts) - counts).tolist()
             assert mine["flags"].tolist() == flags.tolist() and mine["seq_ns"].tolist() == times.tolist()
+    assert ordered.tolist() == all_seqs.tolist() and not rows["stream"].any() and not rows["reserved"].any()
     first = rows[rows["kind"] == 0]
     assert first["count"].tolist() == [1] * len(first) and first["first"].tolist() == list(range(len(first)))
 
