@@ -79,7 +79,7 @@ class KindCursor:
             self._header["count"].read_into(stored, start, stop)
             counts = stored.astype("i8")
             end = first + int(counts.sum())
-        records = (np.empty if self._whole else np.zeros)(end - first, self.dtype)
+        records = np.empty(end - first, self.dtype) if self._whole else np.zeros(end - first, self.dtype)
         for name, column in self._body.items():
             column.read_into(records[name], first, end)
         for name in self._others:
