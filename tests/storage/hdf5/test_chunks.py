@@ -42,7 +42,7 @@ def test_a_column_read_in_order_fills_a_field_of_records(tmp_path, name):
     values = COLUMNS[name]
     with h5py.File(tmp_path / "columns.h5", "w") as file:
         put(file, "column", values)
-    edges = sorted({0, 1, 65_535, 65_536, 65_537, *np.random.default_rng(5).integers(0, len(values), 5).tolist(), len(values)})
+    edges = sorted({0, 1, 65_535, 65_537, *np.random.default_rng(5).integers(0, len(values), 5).tolist(), len(values)})
     edges = [edge for edge in edges if edge <= len(values)]
     out = np.full(len(values), 7, [("before", "<i4"), ("own", values.dtype), ("after", "<i2")])
     with h5py.File(tmp_path / "columns.h5") as file:
