@@ -1,17 +1,21 @@
 """Models and executor: events/s of each step, live (one event a call), in lists, and by columns, beside the bare kernel.
 
 The bare kernel has its records in one array already and says nothing on: what is left is the mathematics. Columns are measured
-in memory, and with what it takes to read them: from a log in the page cache, from an archive. Seconds are of the processor.
+in memory, and with what it takes to read them: from a log in the page cache, from an archive. Seconds are of the processor;
+of a day in the archive those of the clock stand beside them, since its columns are decoded by several threads.
+TICKMESH_BENCH_DAY: another number of events of that day.
 """
 
 import functools
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from bench.floor import line, throw_away_mesh
+from bench import stored_days
+from bench.floor import line, take_turns, throw_away_mesh
 from tickmesh.bus.config import Config
 from tickmesh.bus.layout import header_slice
 from tickmesh.bus.log import LogReader
@@ -32,6 +36,8 @@ LAPS = 10  # of the same market, for columns
 BATCH = 8  # events of one append in the log that is read
 TRADED = 20  # instruments of an executor
 MANY = 100  # of a model
+DAY = 4_000_000  # events of a day in an archive: three quotes to a trade, as in `market`
+DAY_PATTERN = (Kind.quote, Kind.trade, Kind.quote, Kind.quote)
 SUBJECT = "binance.BTCUSDT"
 START_NS = 1_700_000_000 * 1_000_000_000
 
@@ -234,7 +240,42 @@ def by_columns(subjects: list[str], floors: dict[str, float]) -> None:
         shutil.rmtree(config.root, ignore_errors=True)
 
 
-def main() -> None:
+def read_all(spans: Iterable[ColumnSpan]) -> int:
+    """How many rows spans have."""
+    return sum(len(columns.rows) for span in spans for columns in span.subjects)
+
+
+def of_a_day(floors: dict[str, float]) -> dict[str, float]:
+    """A day in an archive: its columns read alone, with each kernel, and the kernel over a part of them that is in memory."""
+    count = int(os.environ.get("TICKMESH_BENCH_DAY") or DAY)
+    config = throw_away_mesh(instruments=[{"symbol": stored_days.SUBJECT.partition(".")[2]}])
+    figures: dict[str, float] = {}
+    try:
+        stored_days.write_days(config, 1, count, DAY_PATTERN)
+        for one in config.models:
+            step = model.Step(config, one.name)
+            spans = ArchiveColumns(config.archive_dir, step.kinds).spans
+            held = next(spans())
+            turns = take_turns(
+                {
+                    "read alone": functools.partial(lambda spans: read_all(spans()), spans),
+                    "with the kernel": over(step, spans),
+                    "in memory": over(step, functools.partial(list, [held])),
+                }
+            )
+            for what, turn in turns.items():
+                events = count if what != "in memory" else read_all([held])
+                figures[f"day_{one.kernel}_{what.replace(' ', '_')}_events_per_s"] = events / turn.cpu_s
+                line(
+                    f"{one.kernel}: a day of {count:,} events, {what}", f"{events / turn.cpu_s:,.0f} events/s",
+                    f"by the clock {events / turn.wall_s:,.0f}/s; bare kernel {floors[one.kernel]:,.0f}/s",
+                )  # fmt: skip
+    finally:
+        shutil.rmtree(config.root, ignore_errors=True)
+    return figures
+
+
+def main() -> dict[str, float]:
     config = throw_away_mesh()
     floors: dict[str, float] = {}
     try:
@@ -262,6 +303,7 @@ def main() -> None:
         shutil.rmtree(config.root, ignore_errors=True)
     by_columns([SUBJECT], floors)
     by_columns([f"binance.S{i:02d}" for i in range(MANY)], floors)
+    return of_a_day(floors)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from tickmesh.bus.schema import COVERAGE, Kind
 from tickmesh.bus.topics import topic
 from tickmesh.research.libraries import library
 from tickmesh.research.sources import DataSource, RowPart
-from tickmesh.storage.archive.rows import row_dtype
+from tickmesh.storage.archive.rows import joined, row_dtype
 from tickmesh.storage.query.coverage import COVERED, described, iso, lacking
 from tickmesh.storage.query.gaps import CoverageError, CoverageWarning, Gaps, Rows, outside, sentence, with_stretch
 from tickmesh.storage.query.times import ReadError
@@ -149,8 +149,8 @@ class Selection:
         return pa.concat_tables(tables) if tables else self._schema().empty_table()
 
     def to_polars(self) -> "polars.DataFrame":
-        """Reads everything as a polars frame."""
-        frame: polars.DataFrame = library("polars", "a polars frame").from_arrow(self.to_arrow())
+        """Reads everything as a polars frame, in chunks as they were read (`rechunk()` makes one of them)."""
+        frame: polars.DataFrame = library("polars", "a polars frame").from_arrow(self.to_arrow(), rechunk=False)
         return frame
 
     def to_pandas(self) -> "pandas.DataFrame":
@@ -185,7 +185,7 @@ class Selection:
             for rows, *_ in self._parts(subject, until, scaled=False):
                 marked = with_stretch(rows, ledgers[subject]) if self._terms.gaps == "mask" and subject in ledgers else rows
                 parts.append(_with_subject(marked, subject) if several else marked)
-        out = (np.concatenate(parts) if parts else np.zeros(0, row_dtype(self._kind))).view(Rows)
+        out = joined(parts, parts[0].dtype if parts else row_dtype(self._kind)).view(Rows)
         if several and self._terms.merge:
             out = out[np.argsort(out["seq"], kind="stable")].view(Rows)
         out.coverage = np.concatenate(list(ledgers.values())) if ledgers else np.zeros(0, COVERAGE)

@@ -36,6 +36,7 @@ from tickmesh.storage.archive.rows import (
     By,
     check_order,
     in_id_order,
+    joined,
     row_dtype,
     rows_of,
     segment_count,
@@ -244,7 +245,7 @@ class ArchiveReader:
             return parts
 
         parts = self._retried(gather)
-        return np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
+        return joined(parts, row_dtype(kind))
 
     def parts(self, kind: Kind, subject: str, start_ns: int | None = None, end_ns: int | None = None) -> Iterator[np.ndarray]:
         """Reads the rows of `columns`, in order of seq, some at a time: memory is bounded by a part, not by the span.

@@ -1,17 +1,24 @@
 """Records with their event's fields beside them: what research is handed, from a file or from events in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
 from tickmesh.storage.archive.file import ArchiveError, ArchiveFile
+from tickmesh.storage.hdf5.chunks import OrderedColumn
 from tickmesh.storage.hdf5.columns import Table, TableReader
 
 By = Literal["seq", "venue"]
 PART_ROWS = 1 << 17  # that `segment_parts` reads at once: some MB
+COMPILED_ROWS = 1 << 19  # events from which on compiled code reads them: loading numba takes half a second
 _ROW_HEADER = ("seq", "seq_ns", "recv_ns", "flags", "first_id", "last_id", "venue_ns")
+# Header fields that a file has as what is to be taken off another one (storage/hdf5/columns.py, header_column).
+DIFFERENCES: dict[str, tuple[str, ...]] = {
+    "recv_ns": ("seq_ns", "sent_to_seq_ns", "recv_to_sent_ns"),
+    "first_id": ("last_id", "id_span"),
+}
 _ORIGIN = ("cause_seq", "k", "producer")  # which event made whom say this, and as which of its answers
 DERIVED = frozenset(
     {Kind.signal, Kind.intent, Kind.shadow, Kind.parent}
@@ -29,6 +36,15 @@ def row_dtype(kind: Kind) -> np.dtype:
     names = {name for name, _ in fields}
     header = (*_ROW_HEADER, *_ORIGIN) if kind in DERIVED else _ROW_HEADER
     return np.dtype([(name, HEADER[name].str) for name in header if name not in names] + fields)
+
+
+def joined(parts: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    """Concatenates rows of one dtype as bytes: numpy copies records field by field, which takes several times as long."""
+    if not parts:
+        return np.zeros(0, dtype)
+    opaque = np.dtype(f"V{dtype.itemsize}")
+    out: np.ndarray = np.concatenate([np.ascontiguousarray(part).view(np.ndarray).view(opaque) for part in parts]).view(dtype)
+    return out
 
 
 def check_order(kind: Kind, by: By) -> None:
@@ -65,7 +81,7 @@ def segment_rows(
     try:
         start = 0 if start_ns is None else reader.first_row("seq_ns", start_ns)
         stop = reader.events if end_ns is None else reader.first_row("seq_ns", end_ns, start)
-        return _rows(reader, start, stop, reader.record_range(start, stop))
+        return _RowReader(reader, stop - start).rows(start, stop, reader.record_range(start, stop))
     except (KeyError, ValueError, IndexError, OSError, RuntimeError):
         segment.check()
         raise
@@ -89,10 +105,10 @@ def segment_parts(
         start = 0 if start_ns is None else reader.first_row("seq_ns", start_ns)
         start = reader.first_row("seq", after + 1, start) if after else start
         stop = reader.events if end_ns is None else reader.first_row("seq_ns", end_ns, start)
-        record = reader.record_range(0, start)[1]
+        record, rows = reader.record_range(0, start)[1], _RowReader(reader, stop - start)
         while start < stop:
             end, records = _part_end(reader, start, stop)
-            yield _rows(reader, start, end, (record, record + records))
+            yield rows.rows(start, end, (record, record + records))
             start, record = end, record + records
     except (KeyError, ValueError, IndexError, OSError, RuntimeError):
         segment.check()
@@ -124,20 +140,54 @@ def _part_end(reader: TableReader, start: int, stop: int) -> tuple[int, int]:
     return start + events, int(ends[events - 1])
 
 
-def _rows(reader: TableReader, start: int, stop: int, records: tuple[int, int]) -> np.ndarray:
-    """Events start…stop of a reader, which has their records at `records`, as rows."""
-    dtype = row_dtype(reader.kind)
-    first, last = records
-    out = np.zeros(last - first, dtype)
-    own = reader.dtype.names or ("msgpack",)
-    counts = None if last - first == stop - start else reader.column("count", start, stop).astype("i8")
-    for name in dtype.names or ():
-        if name in own:
-            out[name] = reader.record_column(name, first, last)
-        else:
-            values = reader.header_column(name, start, stop)
-            out[name] = values if counts is None else np.repeat(values, counts)
-    return out
+class _RowReader:
+    """Events of a reader as rows, part after part in order; a long stretch with compiled code, chunk by chunk.
+
+    `events`: how many are to be read in all: of few, loading compiled code takes longer than reading them.
+    """
+
+    def __init__(self, reader: TableReader, events: int):
+        self.reader, self.dtype, self.own = reader, row_dtype(reader.kind), reader.dtype.names or ("msgpack",)
+        self._ordered: dict[str, OrderedColumn] = {}
+        self._less: dict[str, list[OrderedColumn]] = {}
+        if events < COMPILED_ROWS:
+            return
+        from tickmesh.storage.hdf5 import kernels
+
+        for name in self.dtype.names or ():
+            group, rows = (reader.body.group, reader.records) if name in self.own else (reader.rows.group, reader.events)
+            if reader.as_stored(name, name in self.own, self.dtype[name]):
+                self._ordered[name] = OrderedColumn(group, name, rows, kernels)
+        for name, (base, *less) in DIFFERENCES.items():
+            if base in self._ordered:
+                self._less[name] = [OrderedColumn(reader.rows.group, one, reader.events, kernels) for one in less]
+
+    def rows(self, start: int, stop: int, records: tuple[int, int]) -> np.ndarray:
+        """Reads events start…stop, which have their records at `records`."""
+        reader, (first, last) = self.reader, records
+        out = np.zeros(last - first, self.dtype)
+        counts = None if last - first == stop - start else reader.column("count", start, stop).astype("i8")
+        waiting: list[str] = []
+        less = np.zeros(stop - start, "i8")
+        for name in self.dtype.names or ():
+            own = name in self.own
+            if name in self._ordered and (own or counts is None):
+                self._ordered[name].read_into(out[name], *(records if own else (start, stop)))
+            elif name in self._less and counts is None:
+                waiting.append(name)
+            elif own:
+                out[name] = reader.record_column(name, first, last)
+            else:
+                values = reader.header_column(name, start, stop)
+                out[name] = values if counts is None else np.repeat(values, counts)
+        for name in waiting:  # for what they are counted from
+            values = out[DIFFERENCES[name][0]].astype("i8")
+            for column in self._less[name]:
+                if not column.absent:
+                    column.read_into(less, start, stop)
+                    values -= less
+            out[name] = values
+        return out
 
 
 def rows_of(

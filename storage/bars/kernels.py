@@ -1,4 +1,4 @@
-"""Bars of a busy day, compiled: decodes chunks and reduces them. numpy does the same in hdf5/chunks.py and bars/runs.py.
+"""Bars of a busy day, compiled: reduces chunks that storage/hdf5/kernels.py decodes. numpy does the same in bars/runs.py.
 
 Nothing here holds the interpreter's lock or allocates. Nothing calls what is in another file, so numba's own cache, which looks
 at this one, never serves stale code.
@@ -8,40 +8,12 @@ import numpy as np
 from numba import njit
 
 from tickmesh.bus.kernel_cache import go_on_without_room
+from tickmesh.storage.hdf5.kernels import fletcher32, join2, join4, join8
+
+__all__ = ["fletcher32", "join2", "join4", "join8", "reduce_trades"]  # what who decodes and reduces is given as one
 
 go_on_without_room()
 U8 = np.uint64
-BLOCK = 4096  # words between two reductions of a checksum's sums: 64 bits hold them many times over
-
-
-@njit(nogil=True, cache=True)
-def join2(plain: np.ndarray, out: np.ndarray) -> None:
-    """Undoes HDF5's shuffle of two-byte values. plain: (2n,) u1, all low bytes first; out: (n,) u2."""
-    n = len(out)
-    for i in range(n):
-        out[i] = np.uint16(plain[i]) | np.uint16(plain[n + i]) << 8
-
-
-@njit(nogil=True, cache=True)
-def join4(plain: np.ndarray, out: np.ndarray) -> None:
-    """Undoes HDF5's shuffle of four-byte values. plain: (4n,) u1, all lowest bytes first; out: (n,) u4."""
-    n = len(out)
-    for i in range(n):
-        low = np.uint32(plain[i]) | np.uint32(plain[n + i]) << 8
-        out[i] = low | np.uint32(plain[2 * n + i]) << 16 | np.uint32(plain[3 * n + i]) << 24
-
-
-@njit(nogil=True, cache=True)
-def fletcher32(words: np.ndarray) -> tuple[np.uint64, np.uint64]:
-    """Computes the two sums of Fletcher-32 over (n,) u2 words as they lie, modulo 65,535."""
-    first, second = U8(0), U8(0)
-    for start in range(0, len(words), BLOCK):
-        for i in range(start, min(start + BLOCK, len(words))):
-            first += U8(words[i])
-            second += first
-        first %= U8(65535)
-        second %= U8(65535)
-    return first, second
 
 
 @njit(nogil=True, cache=True)

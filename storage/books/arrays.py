@@ -31,16 +31,7 @@ SIDE = np.dtype(
     [("base", "<i8"), ("step", "<i8"), ("best", "<i8"), ("near", "<i8"), ("far", "<i8")]
 )  # best: the first cell with a quantity; near, far: how many levels lie in the window, in the spill
 EVENT = np.dtype(
-    [
-        ("seq", "<i8"),
-        ("seq_ns", "<i8"),
-        ("last_id", "<i8"),
-        ("venue_ns", "<i8"),
-        ("first", "<i8"),
-        ("count", "<i8"),
-        ("flags", "<i4"),
-        ("kind", "<i4"),
-    ]
+    [(name, "<i8") for name in ("seq", "seq_ns", "last_id", "venue_ns", "first", "count")] + [("flags", "<i4"), ("kind", "<i4")]
 )  # a depth event with levels [first, first + count), or a gap of depth
 
 
@@ -206,6 +197,49 @@ def set_level(book: BookArrays, side: Any, key: Any, lots: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
+def set_levels(book: BookArrays, levels: np.ndarray, first: Any, stop: Any) -> None:
+    """Sets the quantities of levels[first:stop], in order, as `set_level` does; there must be room for all of them.
+
+    Nearly all are cells of the window that are not emptied at the touch. For these what is known of a side is held beside the
+    book, and a cell is found without a division: the nearest one to a product in floating point is exact as long as a window
+    has less than 2^50 cells, and what is between two cells is seen.
+    """
+    width, i = book.lots.shape[1], first
+    while i < stop:
+        sign = levels[i].side
+        if sign != 1 and sign != -1:
+            i += 1
+            continue
+        side = BID if sign == 1 else ASK
+        s, cells = book.sides[side], book.lots[side]
+        base, step, near, touch = s.base, s.step, s.near, s.best
+        cells_a_tick, plain = 1.0 / step, True
+        while plain and i < stop and levels[i].side == sign:
+            level = levels[i]
+            key, lots = -sign * level.price_ticks, level.quantity_lots
+            offset = key - base
+            cell = np.int64(offset * cells_a_tick + 0.5)
+            plain = near > 0 and 0 <= cell < width and cell * step == offset
+            if plain:
+                before = cells[cell]
+                if lots != 0:
+                    cells[cell] = lots
+                    near += before == 0
+                    touch = min(touch, cell)
+                elif before != 0 and cell == touch:
+                    plain = False
+                elif before != 0:
+                    cells[cell] = 0
+                    near -= 1
+            if not plain:
+                s.near, s.best = near, touch
+                set_level(book, side, key, lots)
+                near, touch = s.near, s.best
+            i += 1
+        s.near, s.best = near, touch
+
+
+@njit(nogil=True, cache=True)
 def clear(book: BookArrays) -> None:
     """Takes all levels away. The ids of the head stay."""
     for side in range(2):
@@ -243,12 +277,7 @@ def apply(book: BookArrays, event: Any, levels: np.ndarray) -> bool:
     if event.kind == GAP:
         return True
     head.last_update_id, head.venue_ns = event.last_id, event.venue_ns
-    for i in range(event.first, event.first + event.count):
-        level = levels[i]
-        if level.side == 1:
-            set_level(book, BID, -level.price_ticks, level.quantity_lots)
-        elif level.side == -1:
-            set_level(book, ASK, level.price_ticks, level.quantity_lots)
+    set_levels(book, levels, event.first, event.first + event.count)
     return True
 
 
@@ -282,7 +311,8 @@ def lots_at(book: BookArrays, side: Any, price_ticks: Any) -> Any:
     if offset >= book.lots.shape[1] * s.step:
         place = spill_place(book.far_keys[side], s.far, key)
         return book.far_lots[side, place] if place < s.far and book.far_keys[side, place] == key else 0
-    return book.lots[side, offset // s.step] if offset % s.step == 0 else 0
+    cell = offset // s.step
+    return book.lots[side, cell] if cell * s.step == offset else 0
 
 
 @njit(nogil=True, cache=True)

@@ -6,46 +6,86 @@ Of the header only what a row needs is read; records are put together from their
 import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from tickmesh.bus.schema import DTYPES, Kind
+from tickmesh.bus.schema import DTYPES, HEADER, Kind
 from tickmesh.storage.archive.file import ArchiveError, ArchiveFile, ArchiveGone, folder_of, subject_of
 from tickmesh.storage.archive.reader import ArchiveReader, File, in_order
+from tickmesh.storage.columns import merging
 from tickmesh.storage.columns.span import ROW, ColumnSpan, SubjectColumns, with_streams
+from tickmesh.storage.hdf5 import kernels
+from tickmesh.storage.hdf5.chunks import OrderedColumn
 from tickmesh.storage.hdf5.columns import TableReader
+from tickmesh.storage.hdf5.packing import CHUNK_ROWS
 
-SPAN_SEQS = 1 << 19  # a span has no more events, of whatever kinds; several reads of a column cost more than a long one
+SPAN_SEQS = 1 << 17  # a span has no more events, of whatever kinds: what is written for it stays in the processor's cache
+SPAN_DOUBLED = 2  # times that may be, of several instruments: each costs a call a column
 
-_OPAQUE = np.dtype(f"V{ROW.itemsize}")  # numpy copies bytes many times as fast as fields
+
+class KindRows(NamedTuple):
+    """The events of one kind that a span has: what a row needs, (n,) each, and their records.
+
+    `counts`: records of each event, (n,) i8, or (0,) where it is one.
+    """
+
+    kind: Kind
+    flags: np.ndarray
+    counts: np.ndarray
+    records: np.ndarray
 
 
 class KindCursor:
     """The events of one kind in one file, taken in order of `seq`."""
 
     def __init__(self, reader: TableReader, after: int):
-        self.reader, self.kind = reader, reader.kind
+        self.kind, self.dtype, self._events, self._records = reader.kind, DTYPES[reader.kind], reader.events, reader.records
         self._row = reader.first_row("seq", after + 1) if after else 0
         self._record = reader.record_range(self._row, self._row)[0]
+        self._header = {
+            name: OrderedColumn(reader.rows.group, name, self._events, kernels) for name in ("seq", "seq_ns", "flags", "count")
+        }
+        self._reader = reader
+        self._body = {
+            name: OrderedColumn(reader.body.group, name, self._records, kernels)
+            for name in self.dtype.names or ()
+            if reader.as_stored(name, True, self.dtype[name])
+        }
+        # Of records whose every byte is written none has to be 0 before.
+        self._whole = sum(self.dtype[name].itemsize for name in self._body) == self.dtype.itemsize
+        self._others = [name for name in self.dtype.names or () if name in reader.body and name not in self._body]
 
-    def take(self, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Reads the events up to the seq `last`: (rows, seqs, records), `first` of a row counted in these records."""
-        reader, start = self.reader, self._row
-        stop = reader.first_row("seq", last + 1, start)
-        rows, seqs = np.zeros(stop - start, ROW), reader.column("seq", start, stop)
-        rows["kind"], rows["count"] = self.kind, 1
-        rows["flags"], rows["seq_ns"] = reader.column("flags", start, stop), reader.column("seq_ns", start, stop)
-        if reader.events != reader.records:
-            rows["count"] = reader.column("count", start, stop)
-        ends = np.cumsum(rows["count"])
-        rows["first"] = ends - rows["count"]
-        first, end = self._record, self._record + (int(ends[-1]) if len(ends) else 0)
-        records = np.zeros(end - first, DTYPES[self.kind])
-        for name in records.dtype.names or ():
-            if name in reader.body:
-                records[name] = reader.record_column(name, first, end)
+    def upto(self, last: int) -> int:
+        """Finds how many events follow up to the seq `last`."""
+        at = self._row
+        while at < self._events:
+            number = at // CHUNK_ROWS
+            seqs = self._header["seq"].piece(number)
+            if int(seqs.at(np.array([-1]))[0]) > last:
+                return number * CHUNK_ROWS + int(np.searchsorted(seqs.values(), last, "right")) - self._row
+            at = min((number + 1) * CHUNK_ROWS, self._events)
+        return self._events - self._row
+
+    def take(self, seqs: np.ndarray, times: np.ndarray) -> KindRows:
+        """Reads as many events as `seqs` (u8) and `times` (i8) have room for: fills them, and gives what else they have."""
+        start, stop = self._row, self._row + len(seqs)
+        flags, counts = np.zeros(len(seqs), "u2"), np.zeros(0, "i8")
+        for name, out in (("seq", seqs), ("seq_ns", times), ("flags", flags)):
+            self._header[name].read_into(out, start, stop)
+        first, end = self._record, self._record + len(seqs)
+        if self._events != self._records:
+            stored = np.zeros(len(seqs), HEADER["count"])
+            self._header["count"].read_into(stored, start, stop)
+            counts = stored.astype("i8")
+            end = first + int(counts.sum())
+        records = np.empty(end - first, self.dtype) if self._whole else np.zeros(end - first, self.dtype)
+        for name, column in self._body.items():
+            column.read_into(records[name], first, end)
+        for name in self._others:
+            records[name] = self._reader.record_column(name, first, end)
         self._row, self._record = stop, end
-        return rows, seqs, records
+        return KindRows(self.kind, flags, counts, records)
 
 
 class ArchiveColumns:
@@ -89,8 +129,9 @@ class ArchiveColumns:
                 objects = [one.reader(kind) for one in opened for kind in one.kinds if kind in self.objects]
                 for reader in objects:
                     reader.seek(reader.first_row("seq", first))
-                for begin in range(first, last + 1, SPAN_SEQS):
-                    end = min(begin + SPAN_SEQS - 1, last)
+                span = SPAN_SEQS << min(SPAN_DOUBLED, max(len(cursors) - 1, 0))
+                for begin in range(first, last + 1, span):
+                    end = min(begin + span - 1, last)
                     taken = (_taken(name, own, end) for name, own in cursors.items())
                     subjects = [columns for columns in taken if columns is not None]
                     tables = [reader.read(reader.first_row("seq", end + 1, reader.row)) for reader in objects]
@@ -103,12 +144,18 @@ class ArchiveColumns:
 
 def _taken(subject: str, cursors: list[KindCursor], last: int) -> SubjectColumns | None:
     """One subject's columns up to the seq `last`, its kinds merged by seq; None where it has no event."""
-    taken = [cursor.take(last) for cursor in cursors]
-    if not any(len(rows) for rows, _, _ in taken):
+    counts = [cursor.upto(last) for cursor in cursors]
+    ends = np.cumsum(counts)
+    begins, total = ends - counts, int(ends[-1])
+    if not total:
         return None
-    rows, seqs = np.concatenate([rows for rows, _, _ in taken]), np.concatenate([seqs for _, seqs, _ in taken])
-    records = {cursor.kind: found for cursor, (_, _, found) in zip(cursors, taken)}
-    order = np.argsort(seqs, kind="stable")
-    rows, seqs = rows.view(_OPAQUE)[order].view(ROW), seqs[order]
+    seqs, times = np.zeros(total, "u8"), np.zeros(total, "i8")
+    parts = [cursor.take(seqs[begin:end], times[begin:end]) for cursor, begin, end in zip(cursors, begins, ends)]
+    places, rows, ordered = np.empty(total, "i8"), np.empty(total, ROW), np.empty(total, "u8")
+    merging.places(seqs, begins.copy(), ends, places)
+    for part, begin, end in zip(parts, begins.tolist(), ends.tolist()):
+        own = slice(begin, end)
+        merging.put_rows(places[own], int(part.kind), part.flags, part.counts, seqs[own], times[own], rows, ordered)
+    records = {part.kind: part.records for part in parts}
     with_streams(rows, records.get(Kind.gap))
-    return SubjectColumns(subject, rows, seqs, records)
+    return SubjectColumns(subject, rows, ordered, records)

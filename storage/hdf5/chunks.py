@@ -127,6 +127,51 @@ class Chunked:
         return unshuffled(plain, self.dtype, self.kernels) if self._shuffled else np.frombuffer(plain, self.dtype)
 
 
+class OrderedColumn:
+    """A column that is read in order, into arrays of its reader: the chunk that was read last stays decoded.
+
+    `kernels`: tickmesh.storage.hdf5.kernels. Of one column one thread at a time reads.
+    """
+
+    def __init__(self, group: Any, name: str, rows: int, kernels: Any):
+        self._column, self._kernels = Chunked(group, name, rows, kernels), kernels
+        self.rows, self.absent = rows, self._column.dataset is None
+        self._number, self._piece = -1, Packed(np.zeros(0, "<u2"))
+
+    def piece(self, number: int) -> Packed:
+        """The rows of one chunk, from number × CHUNK_ROWS on. Raises OSError for damage."""
+        if number != self._number:
+            self._piece, self._number = self._column.piece(number), number
+        return self._piece
+
+    def read_into(self, out: np.ndarray, start: int, stop: int) -> None:
+        """Writes rows start…stop into `out`, (stop − start,) of the column's own dtype: it may be a field of records.
+
+        Where the column is absent nothing is written. Raises ValueError when there are not so many rows, OSError for damage.
+        """
+        if stop > self.rows:
+            raise ValueError(f"rows {start} to {stop} are asked for; there are {self.rows}")
+        if self.absent:
+            return
+        at = start
+        while at < stop:
+            number = at // CHUNK_ROWS
+            end = min(stop, (number + 1) * CHUNK_ROWS)
+            self._write(
+                self.piece(number).take(slice(at - number * CHUNK_ROWS, end - number * CHUNK_ROWS)),
+                out[at - start : end - start],
+            )
+            at = end
+
+    def _write(self, values: Packed, out: np.ndarray) -> None:
+        stored, scale, offset = values
+        if (scale, offset) == (1, 0):
+            out[...] = stored
+            return
+        unsigned, wide = (array.view(f"<u{array.dtype.itemsize}") for array in (stored, out))
+        self._kernels.unpack(unsigned, U8.type(scale % (1 << 64)), U8.type(offset % (1 << 64)), wide)
+
+
 class Held(Chunked):
     """A column that is in memory already, with the methods of one in a file."""
 
@@ -145,7 +190,7 @@ class Held(Chunked):
 
 def unshuffled(plain: bytes, dtype: np.dtype, kernels: Any = None) -> np.ndarray:
     """Undoes HDF5's shuffle: all first bytes, all second ones, … become values again."""
-    join = {2: kernels.join2, 4: kernels.join4}.get(dtype.itemsize) if kernels else None
+    join = {2: kernels.join2, 4: kernels.join4, 8: kernels.join8}.get(dtype.itemsize) if kernels else None
     if join is not None:
         joined = np.empty(len(plain) // dtype.itemsize, f"<u{dtype.itemsize}")
         join(np.frombuffer(plain, "u1"), joined)

@@ -92,12 +92,20 @@ class TableReader:
         self.old = {name: np.dtype(code) for name, code in description[kind.name]}
         self.subjects = rows["subjects"][:]
         self.sources = rows["sources"][:]
-        self.link_rows, self.link_values = np.zeros(0, I8), np.zeros(0, U8)
-        if "link_rows" in rows:
-            exceptions = len(rows["link_rows"])
-            self.link_rows = StoredColumn(rows["link_rows"], exceptions).read(0, exceptions, I8)
-            self.link_values = StoredColumn(rows["link_values"], exceptions).read(0, exceptions, U8)
+        self._links: list[tuple[np.ndarray, np.ndarray]] = []  # shared by all readers of the columns (`again`)
         self._begin()
+
+    @property
+    def links(self) -> tuple[np.ndarray, np.ndarray]:
+        """The rows whose `link` is not the `seq` of the subject's row before, and their links. Read when first asked for."""
+        rows = self.rows.group
+        if not self._links and "link_rows" not in rows:
+            self._links.append((np.zeros(0, I8), np.zeros(0, U8)))
+        if not self._links:
+            exceptions = len(rows["link_rows"])
+            where = StoredColumn(rows["link_rows"], exceptions).read(0, exceptions, I8)
+            self._links.append((where, StoredColumn(rows["link_values"], exceptions).read(0, exceptions, U8)))
+        return self._links[0]
 
     def _begin(self) -> None:
         self.row = self.record = 0  # the next ones
@@ -203,6 +211,13 @@ class TableReader:
         stored = self.body.get(name)
         return np.zeros(stop - start, own) if stored is None else stored.read(start, stop, self.old.get(name, own))
 
+    def as_stored(self, name: str, of_record: bool, dtype: np.dtype) -> bool:
+        """Whether a field of records, or of the header, is one column of whole numbers that the file has as this dtype."""
+        if not of_record:
+            return name in PLAIN and name in self.rows and dtype == HEADER[name]
+        own = self.dtype[name] if self.dtype.names else self.dtype
+        return name in self.body and own.kind in "iu" and dtype == own == self.old.get(name, own)
+
     def read(self, stop: int) -> Table:
         """Reads the events from the present row up to `stop`. Fields that the file's schema did not have are 0."""
         start, self.row = self.row, stop
@@ -219,8 +234,9 @@ class TableReader:
         subject = self.column("subject", start, stop, U4)
         headers["subject"] = self.subjects[subject]
         headers["link"] = previous(headers["seq"], subject, self.latest)
-        low, high = np.searchsorted(self.link_rows, [start, stop])
-        headers["link"][self.link_rows[low:high] - start] = self.link_values[low:high]
+        link_rows, link_values = self.links
+        low, high = np.searchsorted(link_rows, [start, stop])
+        headers["link"][link_rows[low:high] - start] = link_values[low:high]
         headers["number"], source = self._numbers(start, stop)
         headers["producer"], headers["epoch"] = self.sources["producer"][source], self.sources["epoch"][source]
         end = self.record + int(headers["count"].sum(dtype="i8"))

@@ -85,27 +85,38 @@ class ExportColumns(NamedTuple):
             else:
                 columns.append(_column(values, look, type, exponent))
             if look.name == "quantity" and self.kind in WITH_NOTIONAL:
-                columns.append(self._notional(rows["price_ticks"], rows["quantity_lots"], schema.field("notional").type))
+                columns.append(self._notional(rows, columns[-1], schema.field("notional").type))
         if self._with_exponents():
             columns += [pa.array(np.full(len(rows), exponent, "i1")) for exponent in self.exponents]
         return pa.Table.from_arrays(columns, schema=schema)
 
-    def _notional(self, prices: np.ndarray, quantities: np.ndarray, type: pa.DataType) -> pa.Array:
+    def _notional(self, rows: np.ndarray, quantities: pa.Array, type: pa.DataType) -> pa.Array:
+        """`quantities`: the column as it is shown."""
         if pa.types.is_decimal(type):
-            return _decimals(product(prices, quantities), type)
-        return pa.array(scaled(prices, self.exponents[0]) * scaled(quantities, self.exponents[1]))
+            return _decimals(product(rows["price_ticks"], rows["quantity_lots"]), type)
+        floats = quantities.to_numpy() if pa.types.is_float64(quantities.type) and not quantities.null_count else None
+        floats = scaled(rows["quantity_lots"], self.exponents[1]) if floats is None else floats
+        return pa.array(scaled(rows["price_ticks"], self.exponents[0]) * floats)
 
 
 def _repeated(text: str, count: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, "i4")), pa.array([text])).cast(pa.string())
+    """One text in every row, made of its bytes: 32 bits count those of an array."""
+    data = text.encode()
+    if count * len(data) >= 1 << 31:
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, "i4")), pa.array([text])).cast(pa.string())
+    offsets = np.arange(count + 1, dtype="<i4") * np.int32(len(data))
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(data * count))
 
 
 def _column(values: np.ndarray, look: FieldLook, type: pa.DataType, exponent: int) -> pa.Array:
     none = values == 0 if look.zero_is_none else None
+    none = none if none is not None and none.any() else None  # without a mask the values are not copied
     if look.form is Form.moment:
         return pa.array(values.view("M8[ns]"), type=type, mask=none)
     if look.form in (Form.word, Form.words):
         places, words = words_of(values, look)
+        if len(words) == 1 and words[0] is not None:
+            return _repeated(words[0], len(values))
         return pa.DictionaryArray.from_arrays(pa.array(places.astype("i4")), pa.array(words, pa.string())).cast(pa.string())
     if look.form is Form.text:
         return pa.array([text.decode("utf-8", "replace") for text in values.tolist()], type)
@@ -131,7 +142,7 @@ def _scaled_amounts(values: np.ndarray, scales: np.ndarray, type: pa.DataType, e
 
 
 def _decimals(halves: np.ndarray, type: pa.DataType, none: np.ndarray | None = None) -> pa.Array:
-    valid = None if none is None or not none.any() else pa.py_buffer(np.packbits(~none, bitorder="little"))
+    valid = None if none is None else pa.py_buffer(np.packbits(~none, bitorder="little"))
     return pa.Array.from_buffers(type, len(halves), [valid, pa.py_buffer(np.ascontiguousarray(halves))])
 
 

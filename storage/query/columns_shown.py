@@ -10,6 +10,7 @@ from tickmesh.storage.query.scales import scaled
 
 Exponents = tuple[int | np.ndarray, int | np.ndarray]
 WITH_NOTIONAL = (Kind.trade, Kind.fill)
+TABLED_ROWS = 1 << 12  # of a column of codes: from here on a table of 2^16 places costs less than sorting
 
 
 def looks_of(kind: Kind, rows: np.ndarray) -> dict[str, FieldLook]:
@@ -38,8 +39,21 @@ def columns_shown(kind: Kind, rows: np.ndarray, exponents: Exponents) -> dict[st
 
 def words_of(values: np.ndarray, look: FieldLook) -> tuple[np.ndarray, list[str | None]]:
     """Splits codes, or bits, into (place in the list (intp), the list of their words; None: there is none)."""
-    codes, places = np.unique(values, return_inverse=True)
+    if values.dtype.kind in "iu" and values.dtype.itemsize <= 2 and len(values) >= TABLED_ROWS:
+        codes, places = _by_table(values)
+    else:
+        codes, places = np.unique(values, return_inverse=True)
     return places, [look.word(code) for code in codes.tolist()]
+
+
+def _by_table(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As np.unique with return_inverse, of integers of one or two bytes: by a table of all possible values, not by sorting."""
+    unsigned = np.ascontiguousarray(values).view(f"<u{values.dtype.itemsize}")
+    places = np.zeros(1 << 8 * values.dtype.itemsize, np.intp)
+    places[unsigned] = 1
+    codes = np.sort(np.flatnonzero(places).astype(unsigned.dtype).view(values.dtype))
+    places[codes.view(unsigned.dtype)] = np.arange(len(codes))
+    return codes, places[unsigned]
 
 
 def _shown(values: np.ndarray, look: FieldLook, exponents: Exponents, scale: int | np.ndarray) -> np.ndarray:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tickmesh.storage.bars import kernels as bar_kernels
-from tickmesh.storage.hdf5.chunks import Chunked, fletcher32_agrees
+from tickmesh.storage.hdf5 import kernels as hdf5_kernels
+from tickmesh.storage.hdf5.chunks import Chunked, OrderedColumn, fletcher32_agrees
 from tickmesh.storage.hdf5.packing import put
 
 COLUMNS = {
@@ -33,6 +34,27 @@ def test_chunks_are_what_h5py_reads(tmp_path, name, kernels):
         assert (Chunked(file, "absent", 5).values() == 0).all()
         with pytest.raises(ValueError, match="has .* rows; 3 belong there"):
             Chunked(file, "column", 3)
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_read_in_order_fills_a_field_of_records(tmp_path, name):
+    """In parts that end anywhere, also where a chunk does; nothing beside the field is touched."""
+    values = COLUMNS[name]
+    with h5py.File(tmp_path / "columns.h5", "w") as file:
+        put(file, "column", values)
+    edges = sorted({0, 1, 65_535, 65_537, *np.random.default_rng(5).integers(0, len(values), 5).tolist(), len(values)})
+    edges = [edge for edge in edges if edge <= len(values)]
+    out = np.full(len(values), 7, [("before", "<i4"), ("own", values.dtype), ("after", "<i2")])
+    with h5py.File(tmp_path / "columns.h5") as file:
+        column = OrderedColumn(file, "column", len(values), hdf5_kernels)
+        for start, stop in zip(edges, edges[1:]):
+            column.read_into(out["own"][start:stop], start, stop)
+        with pytest.raises(ValueError, match=f"rows 0 to {len(values) + 1} are asked for; there are {len(values)}"):
+            column.read_into(np.zeros(len(values) + 1, values.dtype), 0, len(values) + 1)
+        absent = OrderedColumn(file, "absent", 5, hdf5_kernels)
+        absent.read_into(out["own"][:3], 0, 3)
+    assert absent.absent and not column.absent
+    assert (out["own"] == values).all() and (out["before"] == 7).all() and (out["after"] == 7).all()
 
 
 @pytest.mark.parametrize("options", [dict(), dict(compression="gzip"), dict(chunks=(1000,), shuffle=True)])

@@ -8,11 +8,12 @@ import pytest
 
 from tests.support.stored import START, Market, write_log
 from tickmesh.bus.config import Config
+from tickmesh.bus.fields import FieldLook, Form
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DTYPES, Flag, Kind, Status
 from tickmesh.bus.settings import Mesh
 from tickmesh.storage.archive.writer import ArchiveWriter
-from tickmesh.storage.query import reader
+from tickmesh.storage.query import columns_shown, reader
 from tickmesh.storage.query.arrow import ExportColumns
 from tickmesh.storage.query.reader import ReadError
 
@@ -143,3 +144,13 @@ def test_a_known_instrument_of_which_nothing_was_heard_is_empty(config):
     frame = reader.frame(config, f"depth.{SUBJECT}")
     assert len(frame) == 0 and {"price", "quantity", "side"} <= set(frame.columns)
     assert len(reader.frame(config, f"trade.{SUBJECT}", "2030-01-01")) == 0
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "<u2", "<i2"])
+def test_codes_of_long_columns_are_found_as_those_of_short_ones(dtype):
+    values = np.random.default_rng(1).choice(np.array([0, 1, 100, -1, -128, 7]).astype(dtype), columns_shown.TABLED_ROWS)
+    look = FieldLook("side", Form.word, {1: "buy", 100: "odd"}, zero_is_none=True)
+    long_places, long_words = columns_shown.words_of(values, look)
+    short = values[: columns_shown.TABLED_ROWS - 1]
+    places, words = columns_shown.words_of(short, look)
+    assert long_words == words and long_places[:-1].tolist() == places.tolist() and None in words and "odd" in words

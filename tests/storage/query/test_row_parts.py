@@ -28,11 +28,14 @@ def small_parts(monkeypatch):
 
 
 @pytest.mark.parametrize("archived", [0.0, 0.5, 1.0])
-def test_parts_are_the_rows_of_arrays(tmp_path, small_parts, archived):
+def test_parts_are_the_rows_of_arrays(tmp_path, small_parts, archived, monkeypatch):
+    """The parts by compiled code, as long stretches are; the whole as few rows are read."""
     config = recorded(tmp_path, archived=archived)
     for kind in KINDS:
         for start_ns, end_ns in SPANS:
+            monkeypatch.setattr(archive_rows, "COMPILED_ROWS", 1 << 40)
             whole = reader.arrays(config, f"{kind.name}.{SUBJECT}", start_ns, end_ns, gaps="ignore")
+            monkeypatch.setattr(archive_rows, "COMPILED_ROWS", 0)
             parts = list(row_parts.row_parts(config, kind, SUBJECT, start_ns, end_ns))
             assert b"".join(part.tobytes() for part in parts) == whole.tobytes(), (kind, start_ns, end_ns)
             assert all(len(part) <= 15 for part in parts), "of depth an event has three rows"
