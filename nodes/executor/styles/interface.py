@@ -92,11 +92,11 @@ def missing_lots(parent: Parent, view: View) -> int:
     return lots if view.rules.takes(lots, parent.bid_ticks) else 0
 
 
-def worst_price(parent: Parent, view: View) -> int:
-    """The worst price that the slippage bound allows, on the tick grid; 0 for no bound."""
-    bound = round(parent.side * (view.settings.slippage_max_bp or 0.0) * 1000)
-    if not bound:
-        return 0
+def worst_price(parent: Parent, view: View) -> int | None:
+    """The worst price that the slippage bound allows, on the tick grid; None for no bound."""
+    if not view.settings.slippage_max_bp:
+        return None
+    bound = round(parent.side * view.settings.slippage_max_bp * 1000)
     twice_mid, unit = parent.bid_ticks + parent.ask_ticks, 20_000_000
     tick = max(view.rules.tick_size, 1)
     product = twice_mid * (10_000_000 + bound)

@@ -149,6 +149,17 @@ def test_with_a_target_what_is_left_follows_it():
     assert (scene.ended()["why"], scene.ended()["filled_lots"]) == (b"target", 2 * LOT)
 
 
+def test_orders_that_together_are_for_more_than_the_target_asks_for_make_way():
+    scene = Scene("post_only", target="0.008")
+    (order,) = scene.signal(0.5)
+    scene.accept(order)
+    (more,) = scene.signal(0.75)
+    scene.accept(more)
+    assert is_cancel(scene.signal(0.625), more), "4 and 2 would be one beyond 5"
+    (rest,) = scene.over(more)
+    assert rest["quantity_lots"] == LOT
+
+
 @pytest.mark.parametrize("command", [SwitchStrategy("s", "off", "operator"), KillSwitch(True, "operator")])
 def test_a_strategy_that_is_stopped_works_nothing_any_more(command):
     scene = Scene("post_only")

@@ -119,7 +119,7 @@ def test_the_worst_price_is_within_the_bound_and_on_the_tick_grid(tick, bought, 
     rules = InstrumentRules(0, 0, tick, 1, 1, 0)
     for side, price in ((1, bought), (-1, sold)):  # 10 % from 105: 115.5 and 94.5
         parent = Parent(1, "sweep", side, 1, 1, 0, 100, 110, 0, 1)
-        for bound, worst in ((1000.0, price), (0.0, 0)):
+        for bound, worst in ((1000.0, price), (0.0, None), (None, None)):
             view = View(Quote(90, 1, 120, 1), 0, rules, ExecutionSettings(slippage_max_bp=bound), (), 0)
             assert worst_price(parent, view) == worst
 
