@@ -88,7 +88,7 @@ def any_quote() -> Trigger:
 def missing_lots(parent: Parent, view: View) -> int:
     """What is due and neither filled nor under way, in whole lots; 0 where it is less than the venue took at arrival."""
     under_way = sum(order.outstanding_lots for order in view.children)
-    lots = view.rules.whole(max(parent.due_lots - parent.filled_lots - under_way, 0))
+    lots = view.rules.whole(parent.due_lots - parent.filled_lots - under_way)
     return lots if view.rules.takes(lots, parent.bid_ticks) else 0
 
 
