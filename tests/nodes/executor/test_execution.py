@@ -199,7 +199,7 @@ def test_every_refusal_has_its_reason():
 ])  # fmt: skip
 def test_where_the_venue_has_few_rules_an_order_is_for_something_and_not_below_its_least(least, lots, reason):
     market = risk.MarketView(drafts.Quote(100, 1, 105, 1), 0, 0, 1000, InstrumentRules(-2, -3, 0, 0, least, 0))
-    answer = risk.check(limit(lots=lots, price=101), market, (), (), "", ())
+    answer = risk.check(limit(lots=lots, price=1), market, (), (), "", ())
     assert (answer.reason if isinstance(answer, risk.Refused) else "") == reason
 
 
@@ -214,24 +214,32 @@ def test_where_the_venue_has_few_rules_an_order_is_for_something_and_not_below_i
     # 2000 short and 4000 more for sale are worth more than 1000 long
     ({"position_lots": -2000, "sold_lots": 4000}, {"notional_max": 600_000}, {"notional_max": 599_999}, "notional_limit"),
     ({"position_lots": -3000}, {"notional_max": 0}, {}, ""),  # what only closes
+    ({"position_lots": -2999}, {"notional_max": 299_900}, {"notional_max": 299_899}, "notional_limit"),
 ])  # fmt: skip
 @pytest.mark.parametrize("side", [1, -1])
 def test_a_limit_refuses_beyond_it_and_not_at_it_on_either_side(side, have, at_the_limit, beyond, reason):
     names = {"bought_lots": "sold_lots", "sold_lots": "bought_lots"} if side < 0 else {}
     lots = {names.get(name, name): value * side if name == "position_lots" else value for name, value in have.items()}
     base = risk.Scope("", 0, 0, 0, 0, 0)._replace(**lots)
-    market = risk.MarketView(drafts.Quote(100, 1, 150, 1), 0, 1000, 1000, RULES)
+    market = risk.MarketView(drafts.Quote(100, 1, 150, 1), 500, 1500, 1000, RULES)
     for limits, expected in ((at_the_limit, ""), (beyond, reason)):
         answer = risk.check(limit(side=side), market, (base._replace(**limits),), (), "", ())
         assert (answer.reason if isinstance(answer, risk.Refused) else "") == expected
 
 
 @pytest.mark.parametrize(("strategy", "price", "market", "meets"), [
-    ("other", 100, False, True), ("other", 105, False, False), ("other", 105, True, True), ("mine", 105, False, True),
+    ("other", 500, False, True), ("other", 501, False, False), ("other", 499, False, True), ("other", 505, True, True),
+    ("mine", 505, False, True),
 ])  # fmt: skip
-def test_an_order_meets_another_strategy_s_at_its_price_and_none_of_its_own_is_let_stand(strategy, price, market, meets):
-    rests = Order("x", -1, int(OrderType.LIMIT), int(TimeInForce.GTC), price, 3000, 0, strategy=strategy)
-    draft = limit()._replace(order_type=int(OrderType.MARKET)) if market else limit()
-    view = risk.MarketView(drafts.Quote(100, 1, 150, 1), 0, 0, 1000, RULES)
+@pytest.mark.parametrize("side", [1, -1])
+def test_an_order_meets_another_strategy_s_at_its_price_and_none_of_its_own_is_let_stand(side, strategy, price, market, meets):
+    """An order at 500; prices are a buyer's, a seller's are mirrored there."""
+    price = price if side > 0 else 1000 - price
+    rests = Order("x", -side, int(OrderType.LIMIT), int(TimeInForce.GTC), price, 3000, 0, strategy=strategy)
+    draft = limit(side=side, price=500)
+    draft = draft._replace(order_type=int(OrderType.MARKET), price_ticks=0) if market else draft
+    view = risk.MarketView(drafts.Quote(495, 1, 550, 1), 0, 0, 1000, RULES)
+    beside = Order("y", side, int(OrderType.LIMIT), int(TimeInForce.GTC), price, 3000, 0, strategy=strategy)
+    assert isinstance(risk.check(draft, view, (), (beside,), "mine", ()), risk.Approved), "one of its own side is in no way"
     answer = risk.check(draft, view, (), (rests,), "mine", ())
     assert isinstance(answer, risk.Refused) == meets and (not meets or answer.reason == "own_order")

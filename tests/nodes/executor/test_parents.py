@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from tests.support.executor_tape import ASK, BID, LOT, SUBJECT, Tape, make
 from tests.support.parent_scene import Scene, is_cancel, records
 from tickmesh.bus.schema import PARENT, Action, Kind, ParentState, Status
-from tickmesh.bus.settings_trading import StrategySettings
+from tickmesh.bus.settings_trading import ExecutionSettings, StrategySettings
 from tickmesh.bus.wide import joined, split
 from tickmesh.bus.wire import decode
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.executor.drafts import Quote
 from tickmesh.nodes.executor.parents import Parent, parent_record
-from tickmesh.nodes.orders.commands import KillSwitch, SwitchStrategy
+from tickmesh.nodes.orders.commands import KillSwitch, SetLimit, SwitchStrategy
 
 MID2 = BID + ASK
 TICK = 1_000_000
@@ -147,6 +147,52 @@ def test_with_a_target_what_is_left_follows_it():
     assert is_cancel(scene.intents[-1:], rest), "two are there"
     scene.over(rest)
     assert (scene.ended()["why"], scene.ended()["filled_lots"]) == (b"target", 2 * LOT)
+
+
+@pytest.mark.parametrize("style", ["post_only", "sweep", "pov"])
+@pytest.mark.parametrize(("lots", "ask", "reason"), [(LOT, ASK, ""), (LOT - 1000, ASK, "quantity"), (LOT, 0, "quote")])
+def test_no_parent_begins_that_could_not_order(style, lots, ask, reason):
+    """60 at the bid is the least: by the ask a little less would do."""
+    scene = Scene(style, lots=lots, slippage_max_bp=5.0)
+    scene.see(scene.tape.instrument(min_notional=60 * 10**8), scene.tape.quote(ask=ask))
+    scene.signal()
+    assert scene.refused == ({reason: 1} if reason else {}) and len(scene.parents) == (not reason)
+    assert bool(scene.step.state.instruments["binance.BTCUSDT"].book("s").parents) == (not reason)
+
+
+@pytest.mark.parametrize("styles", [("limit", "market"), ("post_only", "sweep")])
+def test_a_signal_that_risk_refuses_begins_no_parent_and_is_no_style_s_turn(styles):
+    execution = ExecutionSettings(slippage_max_bp=5.0)
+    one = StrategySettings(name="s", styles=styles, position_max="1", order_quantity_max="0.0001", execution=execution)
+    step, tape = make(strategies=(one,), kind=executor.Step), Tape()
+    tape.opened(step)
+    assert step.step([tape.signal(1.0)]) == [] and step.counters()["strategies"]["s"]["refused"] == {"order_size": 1}
+    book = step.state.instruments[SUBJECT].book("s")
+    assert (book.parents, book.turn, step._working.subjects) == ({}, 0, set())
+
+
+def test_an_order_that_the_log_does_not_have_yet_is_left_alone_and_holds_up_its_own_strategy_only():
+    both = [StrategySettings(name=name, models=(name,), styles=("post_only",), position_max="1") for name in "ab"]
+    step, tape = make(strategies=both), Tape()
+    tape.opened(step)
+    (first,) = tape.answer(step, tape.signal(1.0, model="a"))
+    (own,) = step.step([tape.signal(1.0, model="b")])
+    (cancel,) = records(step.step([tape.quote(bid=ASK, ask=2 * ASK - BID)]), Kind.intent)
+    assert cancel["target_id"] == first["client_order_id"]
+    second = tape.log(own, "executor")
+    (cancel,) = records(step.step([second]), Kind.intent)
+    assert cancel["target_id"] == second.records[0]["client_order_id"]
+
+
+def test_an_order_that_risk_refuses_is_tried_again_after_a_second():
+    scene = Scene("post_only", lifetime_ms=60_000)
+    (order,) = scene.signal()
+    scene.accept(order)
+    set_to = lambda value: scene.tape.command(SetLimit("s", "order_quantity_max", value, "operator"))  # noqa: E731
+    scene.see(set_to("0.0001"), scene.tape.quote(bid=ASK, ask=2 * ASK - BID))
+    assert scene.over(order) == [] and scene.refused == {"order_size": 1}
+    assert scene.see(set_to(""), scene.tape.clock(999)) == []
+    assert len(scene.see(scene.tape.clock(1))) == 1
 
 
 def test_orders_that_together_are_for_more_than_the_target_asks_for_make_way():

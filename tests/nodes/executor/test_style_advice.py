@@ -207,7 +207,7 @@ def test_what_is_missing_is_taken_by_one_order_at_a_time(both, children, filled,
         assert style(parent, both.view(495, 505, *orders, **BOUND)) == Advice(place=limit if lots else None)
 
 
-@pytest.mark.parametrize(("far", "far_lots", "taken"), [(525, 7, True), (530, 7, False), (525, 0, False), (490, 7, False)])
+@pytest.mark.parametrize(("far", "far_lots", "taken"), [(525, 7, True), (526, 7, False), (525, 0, False), (490, 7, False)])
 def test_nothing_is_swept_beyond_the_bound_or_from_a_book_without_a_side(both, far, far_lots, taken):
     said = sweep(both.parent(), both.view(495, far, far_lots=far_lots, **BOUND))
     draft = both.draft(OrderType.LIMIT, 525, 100)

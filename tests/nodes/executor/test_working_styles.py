@@ -263,8 +263,8 @@ def test_all_orders_of_a_parent_that_the_book_has_left_follow_at_once():
 
 def test_pov_does_its_share_of_what_is_traded():
     scene = Scene("pov", lots=3 * LOT, participation=0.1, slice_style="market", slices=6)
-    scene.see(scene.tape.instrument(min_quantity=LOT // 4))
-    assert scene.signal() == [] and len(scene.parents) == 1
+    scene.see(scene.tape.instrument(min_quantity=LOT // 4), scene.tape.trade(1000 * LOT))
+    assert scene.signal() == [] and len(scene.parents) == 1, "what was traded before it says nothing"
     assert scene.see(scene.tape.trade(5 * LOT - 1)) == []
     assert scene.see(scene.tape.trade(LOT, flags=2), scene.tape.trade(LOT, flags=16)) == [], "repaired, and off the book"
     (order,) = scene.see(scene.tape.trade(1))
