@@ -133,7 +133,7 @@ def _dearest(instrument: InstrumentState) -> int:
     """What a lot of an instrument cost, or may cost by its open orders, at most: where no quote has come yet."""
     held = instrument.position, *(book.position for book in instrument.books.values())
     paid = (-(-abs(one.cost) // abs(one.lots)) for one in held if one.lots)
-    return max(*paid, *(order.price_ticks for order in instrument.orders.values()), 0, 0)
+    return max((*paid, *(order.price_ticks for order in instrument.orders.values()), 0))
 
 
 def _of_strategy_to_close(draft: Draft, instrument: InstrumentState, strategy: str) -> int:

@@ -98,7 +98,7 @@ def test_a_value_out_of_bounds_or_of_a_wrong_type_is_said(tmp_path, section, key
         ),
         (
             '[[strategies]]\nname = "a"\nstyles = ["twap"]\n[strategies.execution]\nslices = 20',
-            "strategies[0].execution.patience_ms = 3000 is impossible; allowed: less than horizon_ms ÷ slices = 3000 for patient",
+            "strategies[0].execution.patience_ms = 3000 is impossible; allowed: less than horizon_ms ÷ slices = 3000 for",
         ),
         (
             '[[strategies]]\nname = "a"\n[strategies.execution]\nparticipation = 1.5',

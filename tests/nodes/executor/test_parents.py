@@ -204,6 +204,32 @@ def test_orders_that_together_are_for_more_than_the_target_asks_for_make_way():
     assert is_cancel(scene.signal(0.625), more), "4 and 2 would be one beyond 5"
     (rest,) = scene.over(more)
     assert rest["quantity_lots"] == LOT
+    scene.fill(order)
+    scene.fill(rest)
+    assert (scene.ended()["why"], scene.ended()["filled_lots"], scene.ended()["reprices"]) == (b"filled", 5 * LOT, 0)
+
+
+@pytest.mark.parametrize("of_account", [False, True])
+def test_what_rests_is_cancelled_while_the_command_to_stop_is_on_its_way(of_account):
+    limit = {"daily_loss_max": "1"}
+    one = StrategySettings(name="s", styles=("post_only",), order_quantity="0.003", **({} if of_account else limit))
+    step, tape = make(strategies=(one,), limits=limit if of_account else None), Tape()
+    tape.opened(step)
+    (order,) = tape.answer(step, tape.signal(1.0))
+    name = order["client_order_id"]
+    tape.answer(step, tape.update(name, Status.New, lots=3 * LOT), tape.fill(name, 1, LOT, price=BID))
+    tape.now_ns += 500 * 1_000_000
+    said = step.step([tape.quote(bid=BID - 200_000_000_000, ask=ASK - 200_000_000_000)])  # 2 are lost
+    assert [decode(raw).kind for raw in said] == [Kind.command, Kind.intent]
+    assert is_cancel(records(said, Kind.intent), order)
+    assert step.step([tape.update(name, Status.Canceled, LOT, lots=3 * LOT)]) == [], "nor is anything made"
+
+
+def test_each_answer_to_an_event_has_a_place_of_its_own():
+    """By it a restart knows what has been published."""
+    scene = Scene("limit")
+    signal = scene.tape.signal(1.0)
+    assert [(decode(raw).cause_seq, decode(raw).k) for raw in scene.step.step([signal])] == [(signal.seq, 0), (signal.seq, 1)]
 
 
 @pytest.mark.parametrize("command", [SwitchStrategy("s", "off", "operator"), KillSwitch(True, "operator")])
@@ -257,6 +283,15 @@ def test_a_strategy_that_is_tried_works_its_parents_with_simulated_orders():
     assert [one["status"] for one in scene.shadows] == [Status.New, Status.Expired, Status.Filled]
     ended = scene.ended()
     assert (ended["shadow"], ended["why"], ended["filled_lots"], money(ended, "value")) == (1, b"filled", LOT, LOT * ASK)
+
+
+def test_the_kill_switch_stops_nothing_that_is_only_tried():
+    scene = Scene("post_only", state="shadow")
+    scene.signal()
+    scene.see(scene.tape.command(KillSwitch(True, "operator")), scene.tape.quote(ask=BID))  # crossed: nothing is filled
+    assert [one["status"] for one in scene.shadows] == [Status.New]
+    scene.see(scene.tape.quote(bid=BID - TICK, ask=BID))
+    assert scene.ended()["why"] == b"filled"
 
 
 def test_a_parent_survives_a_checkpoint():
