@@ -92,6 +92,10 @@ def _impossible_execution(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
                 patience,
                 f"less than lifetime_ms = {lifetime} for the style patient, or it never takes",
             )
+        slices, horizon = said.slices or 1, said.horizon_ms or 0
+        if "twap" in styles and sliced == "patient" and patience * slices >= horizon:
+            allowed = f"less than horizon_ms ÷ slices = {horizon / slices:g} for patient parts of the style twap"
+            yield f"{where}.patience_ms", patience, f"{allowed}, or they never take"
 
 
 def _mixed_money(mesh: Mesh) -> Iterator[tuple[str, object, str]]:

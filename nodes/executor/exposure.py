@@ -113,7 +113,8 @@ class Exposures:
                 lots, mine = self.own_lots(instrument, strategy), self.own_orders(instrument, strategy)
             bought, sold, count = outstanding(mine)
             orders += count
-            money += money_of(max(lots + bought, sold - lots, 0) * instrument.mark(), instrument.rules)
+            if most := max(lots + bought, sold - lots, 0):
+                money += money_of(most * (instrument.mark() or _dearest(instrument)), instrument.rules)
         return money, orders
 
     def profit(self, strategy: str | None) -> int:
@@ -126,6 +127,13 @@ class Exposures:
                 if position is not None and (position.fills or position.fundings):
                     total += money_of(_profit(position, instrument), instrument.rules)
         return total
+
+
+def _dearest(instrument: InstrumentState) -> int:
+    """What a lot of an instrument cost, or may cost by its open orders, at most: where no quote has come yet."""
+    held = instrument.position, *(book.position for book in instrument.books.values())
+    paid = (-(-abs(one.cost) // abs(one.lots)) for one in held if one.lots)
+    return max((*paid, *(order.price_ticks for order in instrument.orders.values()), 0))
 
 
 def _of_strategy_to_close(draft: Draft, instrument: InstrumentState, strategy: str) -> int:

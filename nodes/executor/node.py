@@ -274,7 +274,9 @@ class Step:
         order = Order(client_order_id, side, order_type, force, price, lots, event.seq_ns, confirmed=True)
         order.cancel_ns, (order.strategy, order.parent_seq) = event.seq_ns + self._ordering.ttl_ns, whose
         book = self.state.instrument(event.subject).books.get(order.strategy)
-        if book is not None and (parent := book.parents.get(order.parent_seq)) is not None and not parent.shadow:
+        parent = book.parents.get(order.parent_seq) if book is not None else None
+        # It is among them already where the log has other terms than we had for it
+        if parent is not None and not parent.shadow and client_order_id not in parent.children:
             parent.children.append(client_order_id)
         self.state.add_order(event.subject, order)
         return order

@@ -105,7 +105,7 @@ def check(
 
     stale_quote     no quote for longer than market.stale_ns
     quote           a side of the book is empty, or the book is crossed
-    price           no multiple of the tick size
+    price           none above 0, though it is no market order, or no multiple of the tick size
     quantity        below the least quantity, or no multiple of the lot size; or the venue's least is far above what was asked
     notional        price × quantity is too small for the venue
     position        if everything outstanding on this side were filled, a scope's position would be beyond its limit
@@ -139,6 +139,8 @@ def _unfit(draft: Draft, market: MarketView) -> str:
         return "stale_quote"
     if not market.quote.tradable:
         return "quote"
+    if draft.price_ticks <= 0 and draft.order_type != OrderType.MARKET:
+        return "price"
     if rules.tick_size and draft.price_ticks % rules.tick_size:
         return "price"
     if lots <= 0 or lots < rules.min_quantity or lots != rules.whole(lots):

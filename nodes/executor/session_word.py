@@ -36,4 +36,4 @@ class SessionWord(msgspec.Struct):
         """
         if self.beat_ns and now_ns - self.beat_ns > pause_ns:
             return "paused"
-        return "clock_skew" if skew_max_ms and abs(self.clock_skew_ms) > skew_max_ms else ""
+        return "clock_skew" if skew_max_ms and not abs(self.clock_skew_ms) <= skew_max_ms else ""  # nor a NaN

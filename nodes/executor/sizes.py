@@ -45,14 +45,14 @@ class Sizes:
         self._position_notional = notional(settings.position_notional)
 
     def order_lots(self, price_ticks: int, profit: int = 0) -> int:
-        """How much the next order is for at this price; 0, which risk refuses, where no size fits.
+        """How much the next order is for at this price; 0, which risk refuses, where no size fits, or no intent can hold it.
 
         The nearest multiple of the lot size to what is set, not below the venue's least quantity and value. None fits without
         a price, or where that least is far more than was asked for. `profit`: of the strategy, money at 10^−36, for a share of
         its equity.
         """
         if self._order_lots is not None:
-            return self._order_lots
+            return self._order_lots if self._order_lots <= LOTS_MAX else 0
         notional = self._notional if self._share is None else self._equity_notional(profit)
         if price_ticks <= 0 or notional <= 0:
             return 0
@@ -67,11 +67,15 @@ class Sizes:
         exponent = self._rules.price_exponent + self._rules.quantity_exponent - MONEY_EXPONENT
         return int((self._share or 0) * (self._capital + profit) / 10**exponent)
 
-    def target_lots(self, value: float, price_ticks: int) -> int:
-        """The position, signed, that a signal of this value asks for at this price; whole lots, towards zero."""
+    def target_lots(self, value: float, price_ticks: int) -> int | None:
+        """The position, signed, that a signal of this value asks for at this price; whole lots, towards zero. None where that
+        depends on a price and there is none.
+        """
         full = self._target_lots
         if full is None:
-            full = self._target_notional // price_ticks if price_ticks > 0 else 0
+            if price_ticks <= 0 and value:
+                return None
+            full = self._target_notional // max(price_ticks, 1)
         lots = self._rules.whole(min(int(abs(Fraction(value)) * full), LOTS_MAX))
         return lots if value > 0 else -lots
 

@@ -33,9 +33,9 @@ class Wishes:
             book.count_refusal("range")
             return
         if abs(value) < trader.threshold:
-            if not trader.has_target:
-                return
             value = 0.0
+        if not value and not trader.has_target:
+            return
         book.signals += 1
         rules = instrument.rules
         worked = book.worked()
@@ -81,7 +81,10 @@ class Wishes:
         if not trader.has_target:
             profit = self._exposures.profit(trader.name) if trader.limits.order_equity else 0
             return 1 if value > 0 else -1, sizes.order_lots(price, profit)
-        missing = sizes.target_lots(value, price) - _held(trader.name, instrument, book, live, worked)
+        if (target := sizes.target_lots(value, price)) is None:
+            book.count_refusal("quote")
+            return None
+        missing = target - _held(trader.name, instrument, book, live, worked)
         lots = rules.whole(abs(missing))
         if worked is not None:
             if missing * worked.side > 0:

@@ -97,6 +97,10 @@ def test_a_value_out_of_bounds_or_of_a_wrong_type_is_said(tmp_path, section, key
             "strategies[0].execution.patience_ms = 10000 is impossible; allowed: less than lifetime_ms = 10000",
         ),
         (
+            '[[strategies]]\nname = "a"\nstyles = ["twap"]\n[strategies.execution]\nslices = 20',
+            "strategies[0].execution.patience_ms = 3000 is impossible; allowed: less than horizon_ms ÷ slices = 3000 for",
+        ),
+        (
             '[[strategies]]\nname = "a"\n[strategies.execution]\nparticipation = 1.5',
             "strategies[0].execution.participation = 1.5 is impossible; allowed: above 0 to 1",
         ),

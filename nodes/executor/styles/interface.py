@@ -88,15 +88,15 @@ def any_quote() -> Trigger:
 def missing_lots(parent: Parent, view: View) -> int:
     """What is due and neither filled nor under way, in whole lots; 0 where it is less than the venue took at arrival."""
     under_way = sum(order.outstanding_lots for order in view.children)
-    lots = view.rules.whole(max(parent.due_lots - parent.filled_lots - under_way, 0))
+    lots = view.rules.whole(parent.due_lots - parent.filled_lots - under_way)
     return lots if view.rules.takes(lots, parent.bid_ticks) else 0
 
 
-def worst_price(parent: Parent, view: View) -> int:
-    """The worst price that the slippage bound allows, on the tick grid; 0 for no bound."""
-    bound = round(parent.side * (view.settings.slippage_max_bp or 0.0) * 1000)
-    if not bound:
-        return 0
+def worst_price(parent: Parent, view: View) -> int | None:
+    """The worst price that the slippage bound allows, on the tick grid; None for no bound."""
+    if not view.settings.slippage_max_bp:
+        return None
+    bound = round(parent.side * view.settings.slippage_max_bp * 1000)
     twice_mid, unit = parent.bid_ticks + parent.ask_ticks, 20_000_000
     tick = max(view.rules.tick_size, 1)
     product = twice_mid * (10_000_000 + bound)

@@ -14,8 +14,11 @@ MS = 1_000_000
 def post_only(parent: Parent, view: View) -> Advice:
     """Rests at the best price of its own side, or better by improve_ticks; follows when others are better, if it may."""
     wait = Trigger()
+    # What may still be filled by its oldest orders; by those first that nobody can call back
+    room = max(parent.due_lots - parent.filled_lots, 0) - sum(one.staying_lots for one in view.children if not one.resting)
     for child in view.children:
-        said = _follow(parent, view, child)
+        room -= child.staying_lots if child.resting else 0
+        said = _follow(parent, view, child, room)
         if said.cancel:
             return said
         wait = wait.either(said.wait)
@@ -36,16 +39,17 @@ def post_price(parent: Parent, view: View) -> int:
     tick = max(view.rules.tick_size, 1)
     price = near + side * (view.settings.improve_ticks or 0) * tick
     worst = worst_price(parent, view)
-    limits = [far - side * tick, *([worst] if worst else [])]
+    limits = [far - side * tick, *([worst] if worst is not None else [])]
     return min(price, *limits) if side > 0 else max(price, *limits)
 
 
-def _follow(parent: Parent, view: View, child: Order) -> Advice:
-    """Keeps what rests where it is best; else it is cancelled, and made again when it is gone."""
+def _follow(parent: Parent, view: View, child: Order, room: int) -> Advice:
+    """Keeps what rests where it is best; else it is cancelled, and made again when it is gone. `room`: what is due beside it
+    and older orders; below 0: they are for more than that."""
     if not child.resting or child.cancels or child.cancel_ns <= view.now_ns:
         return Advice()  # a report of it will come
-    if child.staying_lots > max(parent.due_lots - parent.filled_lots, 0):
-        return Advice(cancel=(child,))  # the target asks for less than it
+    if room < 0:
+        return Advice(cancel=(child,))  # the target asks for less
     if not view.quote.tradable:
         return Advice(wait=any_quote())
     side, price = parent.side, child.price_ticks

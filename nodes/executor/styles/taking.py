@@ -11,15 +11,15 @@ def take(parent: Parent, view: View) -> Advice:
     lots = missing_lots(parent, view)
     if view.children or not lots:
         return Advice()
-    if worst_price(parent, view):
+    if worst_price(parent, view) is not None:
         return sweep(parent, view)
     return Advice(place=build_draft("market", parent.side, view.quote, lots))
 
 
 def sweep(parent: Parent, view: View) -> Advice:
-    """Takes what is offered up to the slippage bound, by an IOC; again when more is offered."""
+    """Takes what is offered up to the slippage bound, by an IOC; again when more is offered. Without a bound: nothing."""
     lots, worst, side = missing_lots(parent, view), worst_price(parent, view), parent.side
-    if view.children or not lots:
+    if view.children or not lots or worst is None:
         return Advice()
     far = view.quote.ask_ticks if side > 0 else view.quote.bid_ticks
     if (far - worst) * side > 0 or not view.quote.tradable:  # beyond the bound

@@ -5,14 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickmesh.bus.schema import OrderType, Status, TimeInForce
-from tickmesh.bus.settings_trading import ExecutorSettings, StrategySettings, resolved
 from tickmesh.nodes.executor import drafts, positions, risk
-from tickmesh.nodes.executor.drafts import Quote
 from tickmesh.nodes.executor.exposure import outstanding
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.rules import InstrumentRules
-from tickmesh.nodes.executor.sizes import Sizes
 from tickmesh.nodes.executor.state import ExecutorState, InstrumentState
 from tickmesh.nodes.orders.states import FINAL
 
@@ -156,11 +153,6 @@ def test_styles_price_at_the_touch():
         assert drafts.build_draft("limit_maker", side, quote, 5)[1:6] == (OrderType.LIMIT_MAKER, TimeInForce.GTC, near, 5, near)
 
 
-def sizes_of(rules: InstrumentRules, **settings) -> Sizes:
-    """Sizes of the strategy of a mesh.toml that has [executor] alone."""
-    return Sizes(resolved(StrategySettings(), ExecutorSettings(**settings)), rules)
-
-
 RULES = InstrumentRules(-2, -3, 5, 10, 20, 300)  # prices in cents, quantities in thousandths, at least 3.00 a piece
 
 
@@ -184,7 +176,7 @@ def test_every_refusal_has_its_reason():
     assert verdict(limit(), now_ns=1001) == "stale_quote"
     assert verdict(limit(), quote=(100, 1, 100, 1)) == "quote"
     assert verdict(limit(), quote=(0, 0, 105, 1)) == "quote"
-    assert verdict(limit(price=101)) == "price"
+    assert verdict(limit(price=101)) == verdict(limit(price=0)) == verdict(limit(price=-5)) == "price"
     assert verdict(limit(lots=10)) == "quantity"
     assert verdict(limit(lots=3005)) == "quantity"
     assert verdict(limit(lots=0)) == "quantity"
@@ -207,7 +199,7 @@ def test_every_refusal_has_its_reason():
 ])  # fmt: skip
 def test_where_the_venue_has_few_rules_an_order_is_for_something_and_not_below_its_least(least, lots, reason):
     market = risk.MarketView(drafts.Quote(100, 1, 105, 1), 0, 0, 1000, InstrumentRules(-2, -3, 0, 0, least, 0))
-    answer = risk.check(limit(lots=lots, price=101), market, (), (), "", ())
+    answer = risk.check(limit(lots=lots, price=1), market, (), (), "", ())
     assert (answer.reason if isinstance(answer, risk.Refused) else "") == reason
 
 
@@ -222,63 +214,32 @@ def test_where_the_venue_has_few_rules_an_order_is_for_something_and_not_below_i
     # 2000 short and 4000 more for sale are worth more than 1000 long
     ({"position_lots": -2000, "sold_lots": 4000}, {"notional_max": 600_000}, {"notional_max": 599_999}, "notional_limit"),
     ({"position_lots": -3000}, {"notional_max": 0}, {}, ""),  # what only closes
+    ({"position_lots": -2999}, {"notional_max": 299_900}, {"notional_max": 299_899}, "notional_limit"),
 ])  # fmt: skip
 @pytest.mark.parametrize("side", [1, -1])
 def test_a_limit_refuses_beyond_it_and_not_at_it_on_either_side(side, have, at_the_limit, beyond, reason):
     names = {"bought_lots": "sold_lots", "sold_lots": "bought_lots"} if side < 0 else {}
     lots = {names.get(name, name): value * side if name == "position_lots" else value for name, value in have.items()}
     base = risk.Scope("", 0, 0, 0, 0, 0)._replace(**lots)
-    market = risk.MarketView(drafts.Quote(100, 1, 150, 1), 0, 1000, 1000, RULES)
+    market = risk.MarketView(drafts.Quote(100, 1, 150, 1), 500, 1500, 1000, RULES)
     for limits, expected in ((at_the_limit, ""), (beyond, reason)):
         answer = risk.check(limit(side=side), market, (base._replace(**limits),), (), "", ())
         assert (answer.reason if isinstance(answer, risk.Refused) else "") == expected
 
 
 @pytest.mark.parametrize(("strategy", "price", "market", "meets"), [
-    ("other", 100, False, True), ("other", 105, False, False), ("other", 105, True, True), ("mine", 105, False, True),
+    ("other", 500, False, True), ("other", 501, False, False), ("other", 499, False, True), ("other", 505, True, True),
+    ("mine", 505, False, True),
 ])  # fmt: skip
-def test_an_order_meets_another_strategy_s_at_its_price_and_none_of_its_own_is_let_stand(strategy, price, market, meets):
-    rests = Order("x", -1, int(OrderType.LIMIT), int(TimeInForce.GTC), price, 3000, 0, strategy=strategy)
-    draft = limit()._replace(order_type=int(OrderType.MARKET)) if market else limit()
-    view = risk.MarketView(drafts.Quote(100, 1, 150, 1), 0, 0, 1000, RULES)
+@pytest.mark.parametrize("side", [1, -1])
+def test_an_order_meets_another_strategy_s_at_its_price_and_none_of_its_own_is_let_stand(side, strategy, price, market, meets):
+    """An order at 500; prices are a buyer's, a seller's are mirrored there."""
+    price = price if side > 0 else 1000 - price
+    rests = Order("x", -side, int(OrderType.LIMIT), int(TimeInForce.GTC), price, 3000, 0, strategy=strategy)
+    draft = limit(side=side, price=500)
+    draft = draft._replace(order_type=int(OrderType.MARKET), price_ticks=0) if market else draft
+    view = risk.MarketView(drafts.Quote(495, 1, 550, 1), 0, 0, 1000, RULES)
+    beside = Order("y", side, int(OrderType.LIMIT), int(TimeInForce.GTC), price, 3000, 0, strategy=strategy)
+    assert isinstance(risk.check(draft, view, (), (beside,), "mine", ()), risk.Approved), "one of its own side is in no way"
     answer = risk.check(draft, view, (), (rests,), "mine", ())
     assert isinstance(answer, risk.Refused) == meets and (not meets or answer.reason == "own_order")
-
-
-@pytest.mark.parametrize(
-    ("price", "lot_size", "min_quantity", "min_notional", "lots"),
-    [
-        (6_000_000_000_000, 1000, 1000, 5 * 10**8, 100_000),  # 60 at 60,000
-        (6_183_763_000_000, 1000, 1000, 5 * 10**8, 97_000),  # the nearest lot
-        (1_000_000, 100_000_000, 0, 5 * 10**8, 6000 * 10**8),  # 60 at 0.01, in whole coins
-        (1, 1, 0, 5 * 10**8, 60 * 10**16),  # the cheapest there is
-        (6_000_000_000_000, 1000, 1000, 100 * 10**8, 167_000),  # the venue takes no less than 100
-        (6_000_000_000_000, 180_000, 0, 0, 180_000),  # nor less than a lot
-        (6_000_000_000_000, 3000, 160_000, 0, 162_000),  # nor less than its least quantity, in whole lots
-        (6_000_000_000_000, 10**7, 10**7, 0, 0),  # 6,000 is not what was asked for
-        (6_000_000_000_000, 1000, 1000, 121 * 10**8, 0),  # nor is more than twice as much
-        (10_000_000_000, 0, 0, 0, 60_000_000),  # without rules
-        (0, 1000, 1000, 0, 0),
-    ],
-)
-def test_an_order_is_worth_what_the_settings_say_or_the_least_that_the_venue_takes(
-    price, lot_size, min_quantity, min_notional, lots
-):
-    rules = InstrumentRules(-8, -8, 1, lot_size, min_quantity, min_notional)
-    sizes = sizes_of(rules)
-    assert sizes.order_lots(price) == lots and sizes.position_lots(price) == 10 * lots
-    draft = drafts.build_draft("market", -1, Quote(price, 1, price + 1, 1), lots)
-    scope = risk.Scope("", 0, 0, 0, 0, 0, sizes.position_lots(price))
-    answer = risk.check(draft, risk.MarketView(Quote(price, 1, price + 1, 1), 0, 0, 1, rules), (scope,), (), "", ())
-    assert isinstance(answer, risk.Approved) == (lots > 0)
-
-
-def test_sizes_that_are_set_are_taken_as_they_are():
-    rules = InstrumentRules(-8, -8, 1, 1000, 1000, 5 * 10**8)
-    sizes = sizes_of(rules, order_quantity="0.5", position_max="2")
-    assert (sizes.order_lots(7), sizes.position_lots(7)) == (50_000_000, 200_000_000)
-    sizes = sizes_of(rules, order_quantity="0.000000001", position_max="0.000000001")
-    assert (sizes.order_lots(7), sizes.position_lots(7)) == (0, 0), "below the smallest unit is nothing, not the default"
-    sizes = sizes_of(rules, order_notional="120", position_notional="300")
-    assert (sizes.order_lots(6_000_000_000_000), sizes.position_lots(6_000_000_000_000)) == (200_000, 500_000)
-    assert 0 < sizes_of(rules, order_notional="9" * 12).order_lots(1) < 1 << 62, "what an intent can say"

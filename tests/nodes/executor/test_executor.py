@@ -5,6 +5,7 @@ import pytest
 
 from tests.support.executor_tape import ASK, BID, LOG_ID, LOT, MS, SUBJECT, Tape, intents, make
 from tickmesh.bus.schema import INTENT, Action, Kind, OrderType, Status
+from tickmesh.bus.settings_trading import StrategySettings
 from tickmesh.bus.wire import decode, encode
 
 
@@ -20,10 +21,12 @@ def test_a_strong_signal_becomes_an_intent_with_a_name_that_follows_from_the_log
     assert decode(published[0]).cause_seq == 4
 
 
-def test_weak_signals_and_other_instruments_change_nothing():
-    step, tape = make(), Tape()
+@pytest.mark.parametrize("threshold, weak", [(0.6, 0.59), (0.6, -0.59), (0.0, 0.0), (0.0, -0.0)])
+def test_weak_signals_and_other_instruments_change_nothing(threshold, weak):
+    """Nor does a signal of 0, which is for neither side, where each counts."""
+    step, tape = make(signal_threshold=threshold), Tape()
     tape.opened(step)
-    assert step.step([tape.signal(0.59), tape.signal(-0.59), tape.signal(0.9, subject="binance.ETHUSDT")]) == []
+    assert step.step([tape.signal(weak), tape.signal(0.9, subject="binance.ETHUSDT")]) == []
     assert step.counters()["signals"] == 0
 
 
@@ -38,6 +41,7 @@ def test_only_values_in_the_range_of_a_model_that_declares_none_trade(value):
 @pytest.mark.parametrize("declared, value, trades", [
     ([0, 5], 4.0, True), ([0, 5], -0.9, False), ([-0.5, 0.5], 0.9, False), ([-9, 9], float("-inf"), False),
     ("all", 0.9, True), ("all", 4.0, False), ([5, 0], 4.0, False), ([float("nan"), 9], 4.0, False),
+    ([float("-inf"), float("inf")], float("inf"), False), ([-9, float("inf")], 4.0, False),
 ])  # fmt: skip
 def test_a_model_s_run_event_declares_what_its_values_may_be(declared, value, trades):
     step, tape = make(signal_threshold=0.3), Tape()
@@ -230,6 +234,19 @@ def test_an_intent_that_the_log_passed_by_was_never_said():
         row["client_order_id"], row["action"], row["side"], row["quantity_lots"] = b"t0-old", Action.NEW, -1, LOT
         step.step([tape.log(encode(Kind.intent, SUBJECT, row, cause_seq=cause_seq), "executor")])
         assert set(step.state.instruments[SUBJECT].orders) == kept | {"t0-old"}
+
+
+def test_an_order_that_the_log_has_otherwise_is_its_parent_s_child_once():
+    """Other settings: the replay makes a larger order than the one who ran before. What is missing beside that is made."""
+    one = StrategySettings(name="s", styles=("post_only",), order_quantity="0.004", position_max="1")
+    step, tape = make(strategies=(one,)), Tape()
+    tape.opened(step)
+    (made,) = intents(step.step([tape.signal(1.0)]))
+    said = np.array([made], INTENT)
+    said["quantity_lots"] = LOT
+    event = tape.log(encode(Kind.intent, SUBJECT, said, cause_seq=int(made["parent_seq"])), "executor")
+    (more,) = intents(step.step([event]))
+    assert (made["quantity_lots"], more["quantity_lots"], more["parent_seq"]) == (4 * LOT, 3 * LOT, made["parent_seq"])
 
 
 def test_a_state_of_other_settings_is_refused():

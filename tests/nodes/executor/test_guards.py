@@ -58,6 +58,8 @@ def test_what_rests_is_cancelled_while_a_guard_holds_and_made_again_after_it(nam
     assert is_cancel(scene.see(*case.begin(scene.tape)), order)
     assert scene.over(order) == [] and scene.refused == {name.split()[0]: 1}
     assert [one["quantity_lots"] for one in scene.see(*case.end(scene.tape))] == [LOT]
+    scene.see(*case.begin(scene.tape))
+    assert scene.refused == {name.split()[0]: 2}, "each time is counted"
 
 
 def test_a_wide_spread_is_earned_by_what_rests_but_nothing_new_is_ordered():
@@ -69,6 +71,14 @@ def test_a_wide_spread_is_earned_by_what_rests_but_nothing_new_is_ordered():
     assert scene.see(scene.tape.clock(1000)) == [], "nor taken"
     assert is_cancel(scene.see(scene.tape.quote(bid=BID + TICK, ask=ASK + TICK)), order)
     assert scene.refused == {"spread": 1}
+
+
+def test_the_next_part_is_not_ordered_while_the_spread_is_wide():
+    scene = Scene("twap", lots=2 * LOT, horizon_ms=2000, slices=2, slice_style="post_only", spread_max_bp=50)
+    (order,) = scene.signal()
+    scene.accept(order)
+    assert scene.see(scene.tape.quote(**WIDE), scene.tape.clock(1000)) == [] and scene.refused == {"spread": 1}
+    assert len(scene.see(scene.tape.quote())) == 1
 
 
 def test_a_wide_spread_holds_nothing_while_a_cancel_is_under_way():

@@ -66,6 +66,18 @@ def test_notional_and_open_orders_are_of_all_instruments_and_closing_is_always_a
     assert sold["side"] == -1, "it makes the position smaller"
 
 
+@pytest.mark.parametrize("limit, orders", [("179", 0), ("181", 1)])
+@pytest.mark.parametrize("held", [True, False])
+def test_what_an_instrument_without_a_quote_is_worth_counts_by_what_it_cost(held, limit, orders):
+    """As after a reconciliation that found positions and orders of a market that is not there yet."""
+    step = make(("BTCUSDT", "ETHUSDT"), (one(),), {"notional_max": limit}, instruments=("binance.*",))
+    tape = Tape().opened(step)
+    fill, rests = tape.fill(b"by-hand", 1, 2 * LOT, subject=ETH), tape.update(b"rests", Status.New, lots=2 * LOT, subject=ETH)
+    step.step([tape.instrument(subject=ETH), fill if held else rests])
+    assert len(tape.answer(step, tape.signal(1.0))) == orders, "120 there, and 60 more"
+    assert refused(step) == ({} if orders else {"account_notional_limit": 1})
+
+
 def test_strategies_have_limits_of_their_own_and_share_the_account_s():
     step, tape = ready(one(), StrategySettings(name="two", styles=("limit_ioc",)), limits={"position_max": "0.003"})
     for _ in range(2):

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from tests.support.executor_tape import ASK, BID, LOT, SUBJECT, Tape, make
 from tests.support.parent_scene import Scene, is_cancel, records
 from tickmesh.bus.schema import PARENT, Action, Kind, ParentState, Status
-from tickmesh.bus.settings_trading import StrategySettings
+from tickmesh.bus.settings_trading import ExecutionSettings, StrategySettings
 from tickmesh.bus.wide import joined, split
 from tickmesh.bus.wire import decode
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.executor.drafts import Quote
 from tickmesh.nodes.executor.parents import Parent, parent_record
-from tickmesh.nodes.orders.commands import KillSwitch, SwitchStrategy
+from tickmesh.nodes.orders.commands import KillSwitch, SetLimit, SwitchStrategy
 
 MID2 = BID + ASK
 TICK = 1_000_000
@@ -149,6 +149,89 @@ def test_with_a_target_what_is_left_follows_it():
     assert (scene.ended()["why"], scene.ended()["filled_lots"]) == (b"target", 2 * LOT)
 
 
+@pytest.mark.parametrize("style", ["post_only", "sweep", "pov"])
+@pytest.mark.parametrize(("lots", "ask", "reason"), [(LOT, ASK, ""), (LOT - 1000, ASK, "quantity"), (LOT, 0, "quote")])
+def test_no_parent_begins_that_could_not_order(style, lots, ask, reason):
+    """60 at the bid is the least: by the ask a little less would do."""
+    scene = Scene(style, lots=lots, slippage_max_bp=5.0)
+    scene.see(scene.tape.instrument(min_notional=60 * 10**8), scene.tape.quote(ask=ask))
+    scene.signal()
+    assert scene.refused == ({reason: 1} if reason else {}) and len(scene.parents) == (not reason)
+    assert bool(scene.step.state.instruments["binance.BTCUSDT"].book("s").parents) == (not reason)
+
+
+@pytest.mark.parametrize("styles", [("limit", "market"), ("post_only", "sweep")])
+def test_a_signal_that_risk_refuses_begins_no_parent_and_is_no_style_s_turn(styles):
+    execution = ExecutionSettings(slippage_max_bp=5.0)
+    one = StrategySettings(name="s", styles=styles, position_max="1", order_quantity_max="0.0001", execution=execution)
+    step, tape = make(strategies=(one,), kind=executor.Step), Tape()
+    tape.opened(step)
+    assert step.step([tape.signal(1.0)]) == [] and step.counters()["strategies"]["s"]["refused"] == {"order_size": 1}
+    book = step.state.instruments[SUBJECT].book("s")
+    assert (book.parents, book.turn, step._working.subjects) == ({}, 0, set())
+
+
+def test_an_order_that_the_log_does_not_have_yet_is_left_alone_and_holds_up_its_own_strategy_only():
+    both = [StrategySettings(name=name, models=(name,), styles=("post_only",), position_max="1") for name in "ab"]
+    step, tape = make(strategies=both), Tape()
+    tape.opened(step)
+    (first,) = tape.answer(step, tape.signal(1.0, model="a"))
+    (own,) = step.step([tape.signal(1.0, model="b")])
+    (cancel,) = records(step.step([tape.quote(bid=ASK, ask=2 * ASK - BID)]), Kind.intent)
+    assert cancel["target_id"] == first["client_order_id"]
+    second = tape.log(own, "executor")
+    (cancel,) = records(step.step([second]), Kind.intent)
+    assert cancel["target_id"] == second.records[0]["client_order_id"]
+
+
+def test_an_order_that_risk_refuses_is_tried_again_after_a_second():
+    scene = Scene("post_only", lifetime_ms=60_000)
+    (order,) = scene.signal()
+    scene.accept(order)
+    set_to = lambda value: scene.tape.command(SetLimit("s", "order_quantity_max", value, "operator"))  # noqa: E731
+    scene.see(set_to("0.0001"), scene.tape.quote(bid=ASK, ask=2 * ASK - BID))
+    assert scene.over(order) == [] and scene.refused == {"order_size": 1}
+    assert scene.see(set_to(""), scene.tape.clock(999)) == []
+    assert len(scene.see(scene.tape.clock(1))) == 1
+
+
+def test_orders_that_together_are_for_more_than_the_target_asks_for_make_way():
+    scene = Scene("post_only", target="0.008")
+    (order,) = scene.signal(0.5)
+    scene.accept(order)
+    (more,) = scene.signal(0.75)
+    scene.accept(more)
+    assert is_cancel(scene.signal(0.625), more), "4 and 2 would be one beyond 5"
+    (rest,) = scene.over(more)
+    assert rest["quantity_lots"] == LOT
+    scene.fill(order)
+    scene.fill(rest)
+    assert (scene.ended()["why"], scene.ended()["filled_lots"], scene.ended()["reprices"]) == (b"filled", 5 * LOT, 0)
+
+
+@pytest.mark.parametrize("of_account", [False, True])
+def test_what_rests_is_cancelled_while_the_command_to_stop_is_on_its_way(of_account):
+    limit = {"daily_loss_max": "1"}
+    one = StrategySettings(name="s", styles=("post_only",), order_quantity="0.003", **({} if of_account else limit))
+    step, tape = make(strategies=(one,), limits=limit if of_account else None), Tape()
+    tape.opened(step)
+    (order,) = tape.answer(step, tape.signal(1.0))
+    name = order["client_order_id"]
+    tape.answer(step, tape.update(name, Status.New, lots=3 * LOT), tape.fill(name, 1, LOT, price=BID))
+    tape.now_ns += 500 * 1_000_000
+    said = step.step([tape.quote(bid=BID - 200_000_000_000, ask=ASK - 200_000_000_000)])  # 2 are lost
+    assert [decode(raw).kind for raw in said] == [Kind.command, Kind.intent]
+    assert is_cancel(records(said, Kind.intent), order)
+    assert step.step([tape.update(name, Status.Canceled, LOT, lots=3 * LOT)]) == [], "nor is anything made"
+
+
+def test_each_answer_to_an_event_has_a_place_of_its_own():
+    """By it a restart knows what has been published."""
+    scene = Scene("limit")
+    signal = scene.tape.signal(1.0)
+    assert [(decode(raw).cause_seq, decode(raw).k) for raw in scene.step.step([signal])] == [(signal.seq, 0), (signal.seq, 1)]
+
+
 @pytest.mark.parametrize("command", [SwitchStrategy("s", "off", "operator"), KillSwitch(True, "operator")])
 def test_a_strategy_that_is_stopped_works_nothing_any_more(command):
     scene = Scene("post_only")
@@ -200,6 +283,15 @@ def test_a_strategy_that_is_tried_works_its_parents_with_simulated_orders():
     assert [one["status"] for one in scene.shadows] == [Status.New, Status.Expired, Status.Filled]
     ended = scene.ended()
     assert (ended["shadow"], ended["why"], ended["filled_lots"], money(ended, "value")) == (1, b"filled", LOT, LOT * ASK)
+
+
+def test_the_kill_switch_stops_nothing_that_is_only_tried():
+    scene = Scene("post_only", state="shadow")
+    scene.signal()
+    scene.see(scene.tape.command(KillSwitch(True, "operator")), scene.tape.quote(ask=BID))  # crossed: nothing is filled
+    assert [one["status"] for one in scene.shadows] == [Status.New]
+    scene.see(scene.tape.quote(bid=BID - TICK, ask=BID))
+    assert scene.ended()["why"] == b"filled"
 
 
 def test_a_parent_survives_a_checkpoint():

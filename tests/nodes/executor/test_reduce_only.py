@@ -97,8 +97,10 @@ def test_a_style_that_works_closes_first_and_goes_on_when_the_log_has_that():
 
 def test_an_order_of_a_fixed_size_is_a_wish_of_its_own():
     step, tape = scene(OTHER)
-    trade(step, tape, wish(step, tape, 1.0, "other")[1], 1)
-    assert wish(step, tape, -1.0, "other")[0] == (-1, 3, False)
+    _, order = wish(step, tape, 1.0, "other")
+    tape.answer(step, tape.fill(order["client_order_id"], 1, LOT))
+    tape.answer(step, tape.update(order["client_order_id"], Status.Expired, LOT, lots=3 * LOT))
+    assert wish(step, tape, -1.0, "other")[0] == (-1, 3, False), "whatever of it closes the one that is held"
 
 
 def test_what_two_strategies_hold_against_each_other_is_closed_by_plain_orders():

@@ -54,6 +54,7 @@ def test_an_order_beyond_its_time_is_cancelled_while_paused():
 
 @pytest.mark.parametrize("skew_ms, limit, orders", [
     (1000.0, 1000.0, True), (1000.1, 1000.0, False), (-1000.1, 1000.0, False), (9e9, 0.0, True),
+    (float("nan"), 1000.0, False),
 ])  # fmt: skip
 def test_a_clock_that_differs_too_much_from_the_venues_refuses_orders(skew_ms, limit, orders):
     step, tape = ready(clock_skew_max_ms=limit)

@@ -103,6 +103,29 @@ def test_a_target_is_reached_by_the_difference_and_what_is_under_way_counts():
     assert strategy(step, "aim")["refused"] == {}
 
 
+@pytest.mark.parametrize(("side", "value"), [(-1, 0.5), (1, 1.5)])
+def test_without_a_price_a_target_of_so_much_money_is_not_known_and_what_is_worked_goes_on(side, value):
+    """A book that lost its bids for a moment is no wish to be flat."""
+    aim = StrategySettings(name="aim", models=("m",), target_notional="240", styles=("post_only",), position_max="9")
+    step, tape = make(strategies=(aim,)), Tape()
+    tape.opened(step)
+    step.step([tape.log(encode(Kind.run, "model-m", {"range": [-2, 2]}), "model-m")])
+    (bought,) = tape.answer(step, tape.signal(1.0))
+    fill(step, tape, bought, 1)
+    (order,) = tape.answer(step, tape.signal(value))
+    terms = {"side": side, "lots": 2 * LOT, "price": int(order["price_ticks"])}
+    assert (order["side"], order["quantity_lots"]) == (side, 2 * LOT)
+    empty = tape.quote(bid=0, bid_lots=0)
+    assert tape.answer(step, tape.update(order["client_order_id"], Status.New, **terms), empty, tape.signal(value)) == []
+    assert strategy(step, "aim")["refused"] == {"quote": 1}
+    assert tape.answer(step, tape.quote(), tape.signal(value)) == [], "it is being done"
+    (cancel,) = tape.answer(step, tape.quote(bid=0, bid_lots=0), tape.signal(0.0), tape.quote())[:1]
+    if side > 0:
+        assert cancel["target_id"] == order["client_order_id"], "flat is flat at any price"
+    else:
+        assert (cancel["side"], cancel["quantity_lots"]) == (-1, 2 * LOT), "and the rest is sold, too"
+
+
 def test_a_share_of_the_equity_follows_what_was_gained():
     share = StrategySettings(name="share", order_equity=0.1, capital="600", styles=("market",), position_max="9")
     step, tape = ready(share)

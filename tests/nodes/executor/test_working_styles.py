@@ -119,7 +119,7 @@ def test_the_worst_price_is_within_the_bound_and_on_the_tick_grid(tick, bought, 
     rules = InstrumentRules(0, 0, tick, 1, 1, 0)
     for side, price in ((1, bought), (-1, sold)):  # 10 % from 105: 115.5 and 94.5
         parent = Parent(1, "sweep", side, 1, 1, 0, 100, 110, 0, 1)
-        for bound, worst in ((1000.0, price), (0.0, 0)):
+        for bound, worst in ((1000.0, price), (0.0, None), (None, None)):
             view = View(Quote(90, 1, 120, 1), 0, rules, ExecutionSettings(slippage_max_bp=bound), (), 0)
             assert worst_price(parent, view) == worst
 
@@ -263,8 +263,8 @@ def test_all_orders_of_a_parent_that_the_book_has_left_follow_at_once():
 
 def test_pov_does_its_share_of_what_is_traded():
     scene = Scene("pov", lots=3 * LOT, participation=0.1, slice_style="market", slices=6)
-    scene.see(scene.tape.instrument(min_quantity=LOT // 4))
-    assert scene.signal() == [] and len(scene.parents) == 1
+    scene.see(scene.tape.instrument(min_quantity=LOT // 4), scene.tape.trade(1000 * LOT))
+    assert scene.signal() == [] and len(scene.parents) == 1, "what was traded before it says nothing"
     assert scene.see(scene.tape.trade(5 * LOT - 1)) == []
     assert scene.see(scene.tape.trade(LOT, flags=2), scene.tape.trade(LOT, flags=16)) == [], "repaired, and off the book"
     (order,) = scene.see(scene.tape.trade(1))
