@@ -6,6 +6,7 @@ MESH = "TICKMESH_MESH"  # in the environment of all processes of a mesh: which l
 PRODUCER_BYTES = 32  # of a process: feed-binance_usdm-1
 SUBJECT_BYTES = 32  # of venue.instrument, or of a process
 KERNEL_BYTES = 32  # of a file in nodes/models
+FEATURE_BYTES = 32  # of a feature that a kernel publishes
 STRATEGY_BYTES = 16  # of a strategy in mesh.toml
 MODEL_NAME_BYTES = PRODUCER_BYTES - len("model-")  # of a model in mesh.toml: its process is model-NAME
 KILL_SWITCH_FILE = "kill-switch"  # in the run folder: while it is there nothing is traded

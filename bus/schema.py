@@ -9,7 +9,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-from tickmesh.bus.names import KERNEL_BYTES, PRODUCER_BYTES, SUBJECT_BYTES
+from tickmesh.bus.names import FEATURE_BYTES, KERNEL_BYTES, PRODUCER_BYTES, SUBJECT_BYTES
 from tickmesh.bus.order_records import BALANCE as BALANCE
 from tickmesh.bus.order_records import FILL as FILL
 from tickmesh.bus.order_records import FUNDING as FUNDING
@@ -49,6 +49,7 @@ class Kind(IntEnum):
     shadow = 22
     parent = 23
     funding = 24
+    feature = 25
 
 
 class Flag(IntFlag):
@@ -227,6 +228,8 @@ SIGNAL = np.dtype(
     ]
 )
 
+FEATURE = np.dtype([("feature", f"S{FEATURE_BYTES}"), ("value", "<f8"), ("at_ns", "<i8")])
+
 CLOCK = np.dtype([("now_ns", "<i8"), ("durable_seq", "<u8"), ("correction_ns", "<i8")])
 
 CURSOR = np.dtype(
@@ -289,6 +292,7 @@ DTYPES: dict[Kind, np.dtype] = {
     Kind.shadow: SHADOW,
     Kind.parent: PARENT,
     Kind.funding: FUNDING,
+    Kind.feature: FEATURE,
 }
 
 # Old files are read by their own description; this one is written into every new file and hello.

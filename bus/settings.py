@@ -258,6 +258,8 @@ class ModelSettings(Section, frozen=True):
     # venue.symbol of those that it serves, or patterns like "binance.*"; a state of its own for each
     instruments: Annotated[tuple[str, ...], Meta(min_length=1, description="at least one pattern")] = ("*",)
     parameters: dict[str, float] = {}  # of the kernel: PARAMETERS in its file gives names, defaults and ranges
+    # Names or patterns of what a kernel with FEATURES publishes, like live_features: events of kind feature, never traded
+    features: tuple[str, ...] = ()
     publish_past: bool = False  # a new model publishes what it would have said of the whole log, as if it were now
 
 

@@ -55,6 +55,7 @@ TABLE: dict[Kind, TopicRow] = {
         TopicRow(Kind.depth, Lane.market, ("feed",), ("model", "exchange", "recorder"), stale_after_ns=30 * SECOND),
         TopicRow(Kind.gap, Lane.market, ("sequencer", "backfill"), ("model", "executor", "backfill", "recorder")),
         TopicRow(Kind.signal, Lane.order, ("model",), ("executor", "recorder")),
+        TopicRow(Kind.feature, Lane.market, ("model",), ("recorder",)),  # no executor reads it: a feature is never traded
         TopicRow(Kind.intent, Lane.order, ("executor",), ("session", "executor", "recorder")),
         TopicRow(Kind.update, Lane.order, ("session",), ("executor", "session", "recorder")),
         TopicRow(Kind.fill, Lane.order, ("session",), ("executor", "session", "recorder")),

@@ -31,7 +31,7 @@ def contradictions_of_trading(mesh: Mesh, subjects: list[str]) -> Iterator[tuple
     names = [one.name for one in mesh.strategies]
     if len(set(names)) < len(names):
         yield "strategies", names, "each name only once"
-    models = [model.name for model in mesh.models]
+    models = [model.name for model in mesh.models if not model.features]  # what publishes features gives no signals
     for index, one in enumerate(mesh.strategies):
         key = f"strategies[{index}]"
         for pattern in one.models:

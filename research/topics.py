@@ -11,9 +11,9 @@ from tickmesh.storage.query.times import Time, to_ns
 
 TABLES = {  # method and SQL table → kind
     "definitions": Kind.instrument, "trades": Kind.trade, "quotes": Kind.quote, "depth": Kind.depth, "gaps": Kind.gap,
-    "signals": Kind.signal, "intents": Kind.intent, "orders": Kind.update, "fills": Kind.fill, "balances": Kind.balance,
-    "fundings": Kind.funding, "shadows": Kind.shadow, "parents": Kind.parent, "lines": Kind.line, "health": Kind.health,
-    "alerts": Kind.alert, "runs": Kind.run, "commands": Kind.command, "refusals": Kind.refusal,
+    "signals": Kind.signal, "live_features": Kind.feature, "intents": Kind.intent, "orders": Kind.update, "fills": Kind.fill,
+    "balances": Kind.balance, "fundings": Kind.funding, "shadows": Kind.shadow, "parents": Kind.parent, "lines": Kind.line,
+    "health": Kind.health, "alerts": Kind.alert, "runs": Kind.run, "commands": Kind.command, "refusals": Kind.refusal,
 }  # fmt: skip
 
 
@@ -75,6 +75,10 @@ class Topics:
     ) -> Selection:  # fmt: skip
         """What models have published, with the event that caused it. `db.signals("BTCUSDT").to_pandas()`"""
         return self.select(Kind.signal, instruments, start, end, "ignore", decimals, merge)
+
+    def live_features(self, instruments: Instruments = None, start: Time = None, end: Time = None) -> Selection:
+        """Values of features that models have published, `at_ns` the moment. `db.live_features("BTCUSDT").to_pandas()`"""
+        return self.select(Kind.feature, instruments, start, end, "ignore")
 
     def intents(
         self, instruments: Instruments = None, start: Time = None, end: Time = None, decimals: Decimals = "float",

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.files import write_file
@@ -25,11 +26,19 @@ PATIENCE = 10  # a machine that others use gives it that in so many times the ti
 KEPT = 100  # models that are known to be good; more where mesh.toml has more
 
 
+class Trial(NamedTuple):
+    """What is tried: a kernel, by its name or file. `features`: of a kernel that has some; () for all of them."""
+
+    kernel: str
+    parameters: dict[str, float]
+    features: tuple[str, ...] = ()
+
+
 def check_model(config: Config, kernel: str, given: Sequence[str], timeout_s: float = TIMEOUT_S) -> JsonObject:
     """Tries one kernel, by its name or file; gives what `--json` prints. `given`: parameters as NAME=VALUE."""
     found = [model for model in config.models if model.kernel == Path(kernel).stem]
     settings = parameters_of(given) or (found[0].parameters if found else {})
-    return tried(config, [(kernel, settings)], timeout_s)[0]
+    return tried(config, [Trial(kernel, settings, found[0].features if found else ())], timeout_s)[0]
 
 
 def parameters_of(given: Sequence[str]) -> dict[str, float]:
@@ -44,11 +53,11 @@ def parameters_of(given: Sequence[str]) -> dict[str, float]:
     return parameters
 
 
-def tried(config: Config, kernels: Sequence[tuple[str, dict[str, float]]], timeout_s: float = TIMEOUT_S) -> list[JsonObject]:
+def tried(config: Config, kernels: Sequence[Trial], timeout_s: float = TIMEOUT_S) -> list[JsonObject]:
     """Tries kernels one after the other in a process of its own; one result each, as nodes/model/trial.py gives it."""
     results: list[JsonObject] = []
-    for kernel, parameters in kernels:
-        word = json.dumps({"kernel": kernel, "parameters": parameters})
+    for trial in kernels:
+        kernel, word = trial.kernel, json.dumps(trial._asdict())
         command = [sys.executable, "-m", "tickmesh.nodes.model.trial", str(config.root), str(math.ceil(timeout_s)), word]
         patience_s = PATIENCE * timeout_s
         try:
@@ -89,7 +98,7 @@ def faults_of(config: Config, models: Iterable[ModelSettings]) -> dict[str, str]
         if key and key in known:
             good.append(key)
             continue
-        (result,) = tried(config, [(model.kernel, model.parameters)])
+        (result,) = tried(config, [Trial(model.kernel, model.parameters, model.features)])
         if result["ok"]:
             good += [key] if key else []
         else:
@@ -114,7 +123,8 @@ def _key(model: ModelSettings) -> str:
         made_of = sources_hash(loading.file_of(model.kernel))
     except ConfigError:
         return ""
-    return hashlib.sha256(f"{made_of} {versions()} {sorted(model.parameters.items())}".encode()).hexdigest()[:16]
+    given = f"{sorted(model.parameters.items())}{sorted(model.features) or ''}"
+    return hashlib.sha256(f"{made_of} {versions()} {given}".encode()).hexdigest()[:16]
 
 
 def _read(memory: Path) -> list[str]:
@@ -129,7 +139,8 @@ def show(result: JsonObject) -> None:
     """Prints for a person what came of it."""
     if not result["ok"]:
         raise Failure(result["fault"])
-    counts = f"{result['signals']} signals for {result['events']} made events, {result['us_per_event']:g} µs an event"
+    given = f"{result['signals']} {result['publishes']}s"
+    counts = f"{given} for {result['events']} made events, {result['us_per_event']:g} µs an event"
     out.print(f"{result['file']}: it can run. {counts}.", markup=False)
     for warning in result["warnings"]:
         out.print(f"  {warning}", style="bold", markup=False)

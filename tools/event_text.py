@@ -16,6 +16,7 @@ from tickmesh.bus.wire import Event
 SECOND = 1_000_000_000
 LEVELS_SHOWN = 3
 ASSETS_SHOWN = 6
+FEATURES_SHOWN = 6
 Texts = dict[str, str]  # of a record: what a field is called → how it looks, "" where there is none
 AGES = ((86_400 * SECOND, "d", 3600 * SECOND, "h"), (3600 * SECOND, "h", 60 * SECOND, "min"), (60 * SECOND, "min", SECOND, "s"))
 
@@ -195,6 +196,13 @@ def _signal(event: Event, rows: list[Texts]) -> str:
     return f"{rows[0]['model']} {value:+.4f}{fair}  cause {event.cause_seq}"
 
 
+def _feature(event: Event, rows: list[Texts]) -> str:
+    shown = event.records[["feature", "value"]][:FEATURES_SHOWN].tolist()
+    values = ", ".join(f"{name.decode()} {value:.6g}" for name, value in shown)
+    more = f" … {event.count} features" if event.count > FEATURES_SHOWN else ""
+    return f"{values}{more}  at {rows[0]['at']}"
+
+
 def _intent(_event: Event, rows: list[Texts]) -> str:
     one = rows[0]
     if one["action"] == Action.CANCEL.name:
@@ -235,6 +243,7 @@ def _named(event: Event, rows: list[Texts]) -> str:
 
 
 WORDS: dict[Kind, Callable[[Event, list[Texts]], str]] = {
-    Kind.trade: _trade, Kind.quote: _quote, Kind.depth: _depth, Kind.signal: _signal, Kind.intent: _intent,
+    Kind.trade: _trade, Kind.quote: _quote, Kind.depth: _depth, Kind.signal: _signal, Kind.feature: _feature,
+    Kind.intent: _intent,
     Kind.update: _update, Kind.fill: _fill, Kind.balance: _balance, Kind.funding: _funding,
 }  # fmt: skip

@@ -95,6 +95,7 @@ SIM = """
 # [[models]]
 # name = "spread"                 # process model-spread
 # kernel = "spread"               # models/spread.py, or a shipped one (docs/research.md)
+# features = ["ofi", "mid"]       # of a kernel that publishes features, like live_features (docs/features.md); never traded
 # instruments = ["*"]             # venue.symbol or patterns like "binance.*": a state of its own for each
 
 # [executor]

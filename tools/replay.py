@@ -34,7 +34,7 @@ def source_spans(config: Config, source: str, columns: Iterable[Kind], objects: 
 
 
 def signals(config: Config, source: str = "all") -> "pandas.DataFrame":
-    """Runs every model of mesh.toml over what is recorded; gives the signals in order of (cause_seq, k, model), one a row.
+    """Runs every model of mesh.toml that gives signals over what is recorded; one signal a row, by (cause_seq, k, model).
 
     Index and columns are those of tools/signal_frame.py, and `model`. `source`: all (the archive, then the log),
     log, or archive.
@@ -45,6 +45,8 @@ def signals(config: Config, source: str = "all") -> "pandas.DataFrame":
 
     frames = []
     for one in config.models:
+        if one.features:
+            continue
         step = model.Step(config, one.name)
         frames.append(signal_frame(step, source_spans(config, source, step.kinds, ())).assign(model=one.name))
     together = pandas.concat(frames) if frames else pandas.DataFrame()

@@ -54,6 +54,9 @@ def step_of(config: Config, kernel: str, parameters: Mapping[str, float], instru
         known = ", ".join(config.subjects(("*",)))
         raise ConfigError(f"no instrument of mesh.toml is as in {', '.join(instruments)}; there are {known}")
     file = loading.find(kernel)
+    if loading.gives_features(file.stem):
+        ways = f"`mesh check-model {file.stem}` tries it, and tickmesh.open().features(…) computes those of docs/features.md"
+        raise ConfigError(f"{file.stem} gives features, no signals: {ways}")
     base = configured(config, file.stem)
     settings = ModelSettings("run", file.stem, tuple(instruments), {**(base.parameters if base else {}), **parameters})
     mesh = msgspec.structs.replace(config.mesh, models=(settings,))

@@ -303,7 +303,7 @@ def required_kinds(config: Config, survey: Survey | None = None, bad_models: Col
     """The kinds of events that have to flow in this configuration before the mesh is up; nothing of models that cannot run."""
     if survey:
         return tuple(kind for kind in MARKET if kind.name in survey.kinds())
-    able = [model for model in config.models if model.name not in bad_models]
+    able = [model for model in config.models if model.name not in bad_models and not model.features]  # that give signals
     if not able or config.mode != "sim":
         return MARKET
     models_trade = any(

@@ -9,7 +9,7 @@ import numpy as np
 
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes.models.faults import ModelFault
-from tickmesh.nodes.models.interface import SIGNALS_PER_ROW
+from tickmesh.nodes.models.interface import SIGNALS_PER_ROW, Records
 
 
 @dataclass
@@ -41,19 +41,32 @@ def refusal(value: float, price: float, limits: tuple[float, float], where: str,
     return f"{where}: price {price:g} at event {seq} ({on}) is no signal; allowed: a finite price, or NaN for none"
 
 
-def broken_rule(out: np.ndarray, count: int, rows: int) -> tuple[int, str]:
-    """(row, sentence) of the first rule that a kernel's `count` outputs for so many rows break; row −1: unknown which."""
+def outputs_per_row(parameters: Records) -> int:
+    """How many outputs a kernel may have for one row: signals, or values of its FEATURES, which are `wanted` by number."""
+    wanted = parameters["wanted"] if "wanted" in (parameters.dtype.names or ()) else None
+    return SIGNALS_PER_ROW if wanted is None else wanted.shape[1]
+
+
+def broken_rule(out: np.ndarray, count: int, rows: int, per_row: int) -> tuple[int, str]:
+    """(row, sentence) of the first rule that a kernel's `count` outputs for so many rows break; row −1: unknown which.
+
+    `per_row`: as outputs_per_row gives it."""
+    features = "feature" in (out.dtype.names or ())
+    one, many = ("a value", "values") if features else ("a signal", "signals")
     if not 0 <= count <= len(out):
-        return -1, f"it gave back {count} as the number of its signals; allowed: 0 to {SIGNALS_PER_ROW} for each row"
+        return -1, f"it gave back {count} as the number of its {many}; allowed: 0 to {per_row} for each row"
     before, k = -1, 0
-    for row in out["row"][:count].tolist():
+    numbers = out["feature"][:count].tolist() if features else [0] * count
+    for row, feature in zip(out["row"][:count].tolist(), numbers):
         if not 0 <= row < rows:
-            return -1, f"a signal names row {row}, and the kernel was given rows 0 to {rows - 1}"
+            return -1, f"{one} names row {row}, and the kernel was given rows 0 to {rows - 1}"
         if row < before:
-            return row, f"a signal names row {row} after one of row {before}; they have to be in order"
+            return row, f"{one} names row {row} after one of row {before}; they have to be in order"
         k = k + 1 if row == before else 0
-        if k >= SIGNALS_PER_ROW:
-            return row, f"it says more than {SIGNALS_PER_ROW} signals for one row"
+        if k >= per_row:
+            return row, f"it says more than {per_row} {many} for one row"
+        if features and not 0 <= feature < per_row:
+            return row, f"a value is of feature {feature}; there are 0 to {per_row - 1}, by their places in FEATURES"
         before = row
     return -1, ""
 
@@ -81,13 +94,14 @@ def diagnosed(
         one = (state, parameters, units, rows[i : i + 1], 1, *records, out)
         what = ""
         try:
-            what = broken_rule(out, machine(*one), 1)[1]
+            what = broken_rule(out, machine(*one), 1, outputs_per_row(parameters))[1]
         except Exception as error:  # noqa: BLE001 - a person's kernel may raise anything: it is the fault that is looked for
             cause, what = error, f"{type(error).__name__}: {error}"
         if what:
             line = interpreted.line_of(kernel, (start, *one[1:]), cause)[0] if cause is not None else ""
             return ModelFault(what, place_of(line, where, loading.short), seqs[i], event_words(rows[i], subject))
-    what = f"{type(cause).__name__}: {cause}" if cause is not None else broken_rule(out, count, count)[1]
+    broken = broken_rule(out, count, count, outputs_per_row(parameters))[1]
+    what = f"{type(cause).__name__}: {cause}" if cause is not None else broken
     return ModelFault(what or "it broke a rule that its rows, one by one, do not break", where, seqs[0], f"{subject} and after")
 
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from tickmesh.bus.schema import DTYPES, SIGNAL, GapState, Kind
 from tickmesh.nodes.model import selecting
-from tickmesh.nodes.model.checks import RefusedSignals, diagnosed, event_words, refusal
+from tickmesh.nodes.model.checks import RefusedSignals, diagnosed, event_words, outputs_per_row, refusal
+from tickmesh.nodes.model.features_given import FeaturesGiven, in_order
 from tickmesh.nodes.model.states import InstrumentStates
-from tickmesh.nodes.models.interface import OUT, ROW, SIGNALS_PER_ROW, Records
+from tickmesh.nodes.models.interface import FEATURE_OUT, OUT, ROW, SIGNALS_PER_ROW, Records
 from tickmesh.storage.columns.span import ColumnSpan, SubjectColumns
 
 ROWS = 1 << 13  # of one kernel call: rows, records and signals stay in the processor's cache
@@ -21,11 +22,13 @@ _NOTHING = {kind: np.zeros(1, DTYPES[kind]) for kind in (Kind.quote, Kind.trade,
 
 class ColumnKernel:
     """One kernel, and the arrays of its calls. `kinds`: those that the model reads, gap and instrument among them; `left_out`:
-    flags of the events that it is not given; `written`: as its author wrote it, to find a fault's line."""
+    flags of the events that it is not given; `written`: as its author wrote it, to find a fault's line; `features`: of a kernel
+    that gives some."""
 
     def __init__(
         self, kernel: Callable[..., int], parameters: Records, kinds: tuple[Kind, ...], left_out: int, name: bytes,
         horizon_ns: int, limits: tuple[float, float], where: str, written: Callable[..., int],
+        features: FeaturesGiven | None = None,
     ):  # fmt: skip
         self._kernel, self._parameters, self._kinds, self._left_out = kernel, parameters, kinds, left_out
         self._written = written
@@ -38,13 +41,15 @@ class ColumnKernel:
             self._use[kind] = {Kind.gap: selecting.GAP, Kind.instrument: selecting.DEFINITION}.get(kind, selecting.RECORDS)
         self._rows, self._seqs = np.zeros(ROWS, ROW), np.zeros(ROWS, "u8")
         self._breaks = np.zeros((ROWS, 2), "i8")
-        self._out = np.zeros(ROWS * SIGNALS_PER_ROW, OUT)
+        self._features, self._values = features, list[np.ndarray]()
+        self._out = np.zeros(ROWS * outputs_per_row(parameters), OUT if features is None else FEATURE_OUT)
         self._found = self._blank.repeat(ROWS * SIGNALS_PER_ROW)
         self._count = 0
 
     def step(self, states: InstrumentStates, span: ColumnSpan, refused: RefusedSignals) -> tuple[np.ndarray, int]:
-        """Brings the states to the end of the span; gives its signals, (n,) CAUSED_SIGNAL in order of (cause_seq, k), and how
-        many events the kernel was given; counts what is no signal in `refused`."""
+        """Brings the states to the end of the span; gives its signals, (n,) CAUSED_SIGNAL in order of (cause_seq, k), or of a
+        kernel of features (n,) CAUSED_FEATURE, and how many events the kernel was given. Counts what is no signal in
+        `refused`."""
         self._refused = refused
         self._count = events = 0
         served = 0
@@ -55,6 +60,9 @@ class ColumnKernel:
                 served += 1
             elif columns.subject not in states.others and self._use[columns.rows["kind"]].any():
                 states.others.add(columns.subject)
+        if self._features is not None:
+            values, self._values = self._values, []
+            return in_order(values), events
         order = np.arange(self._count) if served < 2 else np.argsort(self._found["cause_seq"][: self._count], kind="stable")
         signals = self._found.view(_OPAQUE)[order].view(CAUSED_SIGNAL)  # those of one cause are in order of k already
         return signals, events
@@ -92,6 +100,11 @@ class ColumnKernel:
             count = self._kernel(*arguments)
         except Exception as raised:  # noqa: BLE001 - a person's kernel may raise anything: it becomes a ModelFault
             error, count = raised, -1
+        if self._features is not None and error is None:
+            if (found := self._features.gathered(self._out, count, rows, seqs, place)) is not None:
+                self._values.append(found)
+                return
+            count = -1
         bad = -1 if 0 <= count <= len(self._out) else 0
         if count and bad < 0:
             while self._count + count > len(self._found):

@@ -1,4 +1,4 @@
-"""Runs one numba kernel over the log, with a state for each instrument, and publishes its signals with the seq of their cause.
+"""Runs one numba kernel over the log, a state for each instrument; publishes its signals or features with their cause's seq.
 
 When it dies: the checkpoint is loaded and the log replayed from there; what was published already is not published again. A
 checkpoint of other code or parameters is refused, and one without an instrument that the log has had events of: the replay
@@ -16,18 +16,19 @@ from tickmesh.bus.layout import record_reader, record_struct, struct_of
 from tickmesh.bus.names import KERNEL_BYTES
 from tickmesh.bus.schema import Flag, GapState, Kind
 from tickmesh.bus.wire import Event, cause_of, encode
-from tickmesh.nodes.model.checks import RefusedSignals, diagnosed, event_words, refusal
+from tickmesh.nodes.model.checks import RefusedSignals, diagnosed, event_words, outputs_per_row, refusal
+from tickmesh.nodes.model.features_given import FeaturesGiven, feature_events
 from tickmesh.nodes.model.staging import ROWS, Staging
 from tickmesh.nodes.model.states import InstrumentStates
 from tickmesh.nodes.models.faults import ModelFault
-from tickmesh.nodes.models.interface import OUT, SIGNALS_PER_ROW
+from tickmesh.nodes.models.interface import FEATURE_OUT, OUT, SIGNALS_PER_ROW
 from tickmesh.storage.columns.span import ColumnSpan
 
 if TYPE_CHECKING:
     from tickmesh.nodes.model.columns import ColumnKernel
 
 READS = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)
-WRITES = (Kind.signal,)
+WRITES = (Kind.signal, Kind.feature)
 
 _OUT, _SIGNAL = struct_of(OUT), record_struct(Kind.signal)
 INFINITE = (float("inf"), float("-inf"))
@@ -59,15 +60,18 @@ class Step:
         self._limits = loading.value_range(module)
         self.publishes_past = model.publish_past
         self.careful = False  # True: before each call the state is copied, so that a fault can be looked for row by row
-        self._horizon_ns = module.HORIZON_NS
-        self._parameters = loading.parameters(module, model.parameters)
+        wanted = loading.wanted_features(module, model.features)
+        self._horizon_ns = 0 if wanted is not None else module.HORIZON_NS
+        self._parameters = loading.parameters(module, model.parameters, wanted)
+        self.features = None if wanted is None else FeaturesGiven(module.FEATURES, wanted)  # None: it publishes signals
         self.lookback_ns = loading.lookback_ns(module, self._parameters)
         self.states = InstrumentStates(config.subjects(model.instruments), module.STATE)
-        self.kinds = (*module.KINDS, Kind.gap, Kind.instrument)  # what it reads
+        kinds = loading.kinds_of(module, wanted)
+        self.kinds = (*kinds, Kind.gap, Kind.instrument)  # what it reads
         self._numbers = frozenset(int(kind) for kind in self.kinds)
         self._left_out = 0 if getattr(module, "OFF_BOOK", False) else int(Flag.OFF_BOOK)
-        self._staging = Staging(module.KINDS)
-        self._out = np.zeros(ROWS * SIGNALS_PER_ROW, OUT)
+        self._staging = Staging(kinds)
+        self._out = np.zeros(ROWS * outputs_per_row(self._parameters), OUT if wanted is None else FEATURE_OUT)
         self._out_bytes = self._out.data.cast("B")
         self._columns: ColumnKernel | None = None
         self.reset()
@@ -82,7 +86,7 @@ class Step:
         self.refused = RefusedSignals()
 
     def step(self, events: list[Event]) -> list[bytearray]:
-        """The signals that `events` cause, in order of (cause_seq, k). Events of other instruments and kinds change nothing."""
+        """The events that `events` cause, in order of (cause_seq, k). Events of other instruments and kinds change nothing."""
         signals: list[bytearray] = []
         places, staging = self.states.places, self._staging
         for event in events:
@@ -141,6 +145,10 @@ class Step:
             count = self._kernel(*arguments)
         except Exception as error:  # not narrower: a person's kernel may raise anything
             raise self._fault(arguments, before, causes, place, error) from error
+        if self.features is not None:
+            if (given := self.features.gathered(self._out, count, rows, causes, place)) is None:
+                raise self._fault(arguments, before, causes, place)
+            return feature_events(given, self.states.subjects)
         if not count:
             return found
         row_before, k = -1, 0
@@ -173,17 +181,17 @@ class Step:
         return ModelFault(what, self.where, causes[0], event_words(arguments[3][0], subject))
 
     def step_span(self, span: ColumnSpan) -> np.ndarray:
-        """The signals that a span of columns causes, the same as `step` gives for its events: see ColumnKernel.step."""
+        """What a span of columns causes, the same as `step` gives for its events: see ColumnKernel.step."""
         if self._columns is None:
             from tickmesh.nodes.model.columns import ColumnKernel  # compiled: only who has columns pays for it
 
             self._columns = ColumnKernel(
                 self._column_kernel, self._parameters, self.kinds, self._left_out, self._name, self._horizon_ns, self._limits,
-                self.where, self._any_kernel,
+                self.where, self._any_kernel, self.features,
             )  # fmt: skip
         signals, events = self._columns.step(self.states, span, self.refused)
         self._events += events
-        self._signals += len(signals)
+        self._signals += len(signals) if self.features is None else len(np.unique(signals["cause_seq"]))
         return signals
 
     def wrap_kernel(self, wrap: Callable[[Callable[..., int]], Callable[..., int]]) -> None:
@@ -191,8 +199,10 @@ class Step:
         self._column_kernel, self._columns = wrap(self._any_kernel), None
 
     def encoded(self, signals: np.ndarray) -> list[bytearray]:
-        """Encodes signals of `step_span` as the events that `step` gives."""
+        """Encodes some of what `step_span` gave as the events that `step` gives."""
         subjects = self.states.subjects
+        if self.features is not None:
+            return feature_events(signals, subjects)
         fields = (signals["cause_seq"].tolist(), signals["k"].tolist(), signals["instrument"].tolist(), signals["record"])
         return [
             encode(Kind.signal, subjects[place], record.tobytes(), k=k, cause_seq=cause)
@@ -205,7 +215,7 @@ class Step:
 
     def _maker(self) -> dict[str, Any]:
         """What makes a state what it is, beside the instrument's events."""
-        given = {name: float(self._parameters[name][0]) for name in self._parameters.dtype.names or ()}
+        given = {name: float(self._parameters[name][0]) for name in self._parameters.dtype.names or () if name != "wanted"}
         state = sha256(repr(self.states.dtype.descr).encode()).hexdigest()[:16]
         made = {
             "code": self._code,
@@ -214,7 +224,8 @@ class Step:
             "state": state,
             "range": list(self._limits),
         }
-        return made | self._versions
+        chosen = {} if self.features is None else {"features": self.features.published}
+        return made | chosen | self._versions
 
     def state_bytes(self) -> bytes:
         """The states of all instruments, their units and the names of the others."""

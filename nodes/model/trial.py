@@ -8,6 +8,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +25,26 @@ EVENTS = 4000
 LISTS = (1, 7, 1024)
 
 
-def tried(config: Config, kernel: str, parameters: dict[str, float]) -> dict[str, Any]:
+def tried(config: Config, kernel: str, parameters: dict[str, float], features: Sequence[str] = ()) -> dict[str, Any]:
     """Runs a kernel over made events, in lists of different lengths; raises nothing for what is wrong with it.
+
+    `features`: which of a kernel's FEATURES are wanted; none: all that it has.
 
     ok          whether it can run: it loads, breaks no rule, and gives the same however its events are cut into calls
     fault       why not, a sentence with file and line; "" if it can
     warnings    sentences: values that are no signals, a look-back that does not hold, no signal at all
-    events, signals, refused    of one run; us_per_event: live, one event a call
+    publishes   signal or feature
+    events, signals, refused    of one run (signals: events of what it publishes); us_per_event: live, one event a call
     """
     result: dict[str, Any] = {"ok": False, "kernel": kernel, "fault": "", "warnings": [], "events": EVENTS}
     try:
         loading.use_folder(config)
         file = loading.find(kernel)
-        settings = ModelSettings("m", file.stem, parameters=parameters)
+        chosen = tuple(features) or (("*",) if loading.gives_features(file.stem) else ())
+        settings = ModelSettings("m", file.stem, parameters=parameters, features=chosen)
         step = Step(Config(Mesh(models=(settings,), paths=config.mesh.paths), config.root), "m")
-        result |= {"file": loading.short(str(file)), "identity": step.identity()}
+        publishes = "signal" if step.features is None else "feature"
+        result |= {"file": loading.short(str(file)), "identity": step.identity(), "publishes": publishes}
         _run(step, result)
     except (ModelFault, ConfigError) as error:
         result |= {"fault": str(error), "ok": False}
@@ -95,7 +101,7 @@ def main(words: list[str]) -> int:
     root, seconds, *kernels = words
     resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # which SIGXCPU would leave
-    results = [tried(load(Path(root)), one["kernel"], one["parameters"]) for one in map(json.loads, kernels)]
+    results = [tried(load(Path(root)), **one) for one in map(json.loads, kernels)]
     print(json.dumps(results))
     return 0
 

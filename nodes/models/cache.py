@@ -24,7 +24,7 @@ from tickmesh.bus.kernel_cache import go_on_without_room
 from tickmesh.bus.schema import SCHEMA_HASH, Flag, Kind
 from tickmesh.nodes import models
 from tickmesh.nodes.models import calls
-from tickmesh.nodes.models.interface import OUT, ROW, SIGNALS_PER_ROW
+from tickmesh.nodes.models.interface import FEATURE_OUT, OUT, ROW, SIGNALS_PER_ROW
 
 KEEP_FOLDERS = 4  # of other sources or versions: going back and forth between two branches costs no compilation
 IN_USE_S = 600.0  # so long after its last use a folder is left alone: another process may be compiling into it
@@ -68,7 +68,7 @@ def sources_hash(file: Path) -> str:
         text = path.read_bytes()
         digest.update(f"{path.name} {len(text)}\n".encode() + text)
     frozen = [(member.name, int(member)) for enum in (Kind, Flag) for member in enum]
-    digest.update(f"{SCHEMA_HASH} {frozen} {ROW.descr} {OUT.descr} {SIGNALS_PER_ROW}".encode())
+    digest.update(f"{SCHEMA_HASH} {frozen} {ROW.descr} {OUT.descr} {FEATURE_OUT.descr} {SIGNALS_PER_ROW}".encode())
     return digest.hexdigest()[:16]
 
 

@@ -11,6 +11,9 @@ A kernel module declares
                  {parameter: value}; without it all of the log. It is checked at each start (nodes/runner/warm.py)
     kernel(state, parameters, units, rows, count, quotes, trades, levels, out) -> n
     OFF_BOOK     optional: True for a kernel that is to be given the trades that never met the book, too
+    FEATURES     optional: names of features; what the kernel gives then are no signals but values of these, which are published
+                 and recorded (kind feature) and never traded. HORIZON_NS and RANGE mean nothing then
+    kinds_of(features) -> kinds    optional, beside FEATURES: which of KINDS those that mesh.toml chooses are made of
 
 | argument | shape, dtype | meaning |
 |---|---|---|
@@ -20,6 +23,10 @@ A kernel module declares
 | rows | (≥ count,) ROW | the instrument's events in order of `seq`: the kind, and where its records lie |
 | quotes, trades, levels | (…,) of the kind | the records: row r has [r.first, r.first + r.count) of its kind's array |
 | out | (≥ SIGNALS_PER_ROW × count,) OUT | its signals, in order of `row`; n of them, at most SIGNALS_PER_ROW for one row |
+
+A kernel with FEATURES has the field `wanted` among its parameters, (len(FEATURES),) u1, 1 for those that mesh.toml chooses
+(`features = [...]`), and its `out` is (≥ len(FEATURES) × count,) FEATURE_OUT: a feature's number, its value (NaN: not known)
+and the time that it is of; those of one row become one event, and those that are not wanted are left out.
 
 The result must not depend on how events are cut into calls, so whatever a later event needs is kept in `state`.
 A value that is not finite or outside RANGE, or an infinite price, is no signal: it is counted (`refused` in the health event),
@@ -40,8 +47,8 @@ from tickmesh.bus.schema import Flag, Kind
 from tickmesh.storage.columns.span import ROW  # as readers of columns fill it
 
 __all__ = [
-    "DEPTH", "GAP", "IS_OFF_BOOK", "OUT", "QUOTE", "REPAIRED", "ROW", "SIGNALS_PER_ROW", "SNAPSHOT", "TRADE", "UNSYNCED",
-    "Floats", "Parameter", "Record", "Records",
+    "DEPTH", "FEATURE_OUT", "GAP", "IS_OFF_BOOK", "OUT", "QUOTE", "REPAIRED", "ROW", "SIGNALS_PER_ROW", "SNAPSHOT", "TRADE",
+    "UNSYNCED", "Floats", "Parameter", "Record", "Records",
 ]  # fmt: skip
 
 # Plain integers: numba freezes globals into the machine code, and the cache folder is keyed by them (cache.py).
@@ -69,6 +76,8 @@ OUT = np.dtype(
         ("reference_ticks", "<i8"),
     ]
 )
+
+FEATURE_OUT = np.dtype([("row", "<i8"), ("feature", "<i8"), ("value", "<f8"), ("at_ns", "<i8")])
 
 
 class Parameter(NamedTuple):

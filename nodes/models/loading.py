@@ -7,7 +7,8 @@ import math
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tickmesh.bus.config import Config, ConfigError
+from tickmesh.bus.names import FEATURE_BYTES
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes import models
 from tickmesh.nodes.models import cache, calls
@@ -23,6 +25,7 @@ from tickmesh.nodes.models.interface import RANGE, Parameter, Records
 
 PACKAGE = "tickmesh.nodes.models"
 _KERNEL = re.compile(r"^def kernel\(", re.MULTILINE)
+_FEATURES = re.compile(r"^FEATURES\b", re.MULTILINE)
 _imported: dict[str, tuple[Path, str]] = {}  # a kernel → its file, and the hash of the sources that it was imported from
 _own: set[str] = set()  # the models' folder of the mesh that this process works for, one at most
 ARGUMENTS = ("state", "parameters", "units", "rows", "count", "quotes", "trades", "levels", "out")
@@ -64,6 +67,11 @@ def file_of(name: str) -> Path:
         where = " or ".join(["nodes/models", *map(str, folders()[1:])])
         raise ConfigError(f"kernel {name!r} is no file of {where}; there are {', '.join(names())}")
     return next(path for folder in folders() if (path := folder / f"{name}.py").is_file())
+
+
+def gives_features(name: str) -> bool:
+    """Whether a kernel has FEATURES: it publishes those, no signals. The file is not imported: see cache.use."""
+    return bool(_FEATURES.search(file_of(name).read_text(errors="replace")))
 
 
 def load(name: str) -> ModuleType:
@@ -141,7 +149,7 @@ def _undeclared(module: ModuleType) -> str:
     """What of a model's declarations is missing or wrong, a sentence; "" where all is well."""
     allowed = (Kind.quote, Kind.trade, Kind.depth)
     for name in ("KINDS", "PARAMETERS", "STATE", "HORIZON_NS", "kernel"):
-        if not hasattr(module, name):
+        if not hasattr(module, name) and not (name == "HORIZON_NS" and hasattr(module, "FEATURES")):
             return f"it declares no {name}"
     if not module.KINDS or any(kind not in allowed for kind in module.KINDS):
         return f"KINDS = {module.KINDS!r} is impossible; allowed: some of quote, trade, depth"
@@ -150,6 +158,10 @@ def _undeclared(module: ModuleType) -> str:
     for name, one in module.PARAMETERS.items():
         if not (isinstance(one, Parameter) and one.least <= one.default <= one.most):
             return f"PARAMETERS[{name!r}] = {one!r} is impossible; allowed: Parameter(default, least, most, meaning)"
+    if hasattr(module, "FEATURES") and (wrong := _impossible_features(module.FEATURES)):
+        return wrong
+    if "wanted" in module.PARAMETERS:
+        return "PARAMETERS has 'wanted', which is what a kernel with FEATURES finds the chosen ones by; allowed: another name"
     least, most = value_range(module)
     if not (math.isfinite(least) and math.isfinite(most) and least < most):
         return f"RANGE = {(least, most)} is impossible; allowed: two finite numbers, the lesser first"
@@ -157,6 +169,39 @@ def _undeclared(module: ModuleType) -> str:
     if code.co_argcount != len(ARGUMENTS):
         return f"kernel takes {code.co_argcount} arguments; it is given {len(ARGUMENTS)}: {', '.join(ARGUMENTS)}"
     return ""
+
+
+def _impossible_features(names: Any) -> str:
+    """What is wrong with a kernel's FEATURES, a sentence; "" for nothing."""
+    fit = isinstance(names, (tuple, list)) and all(isinstance(name, str) for name in names)
+    if not fit or not names or len(set(names)) < len(names) or any(not 0 < len(n.encode()) <= FEATURE_BYTES for n in names):
+        return f"FEATURES = {names!r} is impossible; allowed: names of 1 to {FEATURE_BYTES} bytes, each once"
+    return ""
+
+
+def wanted_features(module: ModuleType, patterns: Sequence[str]) -> Records | None:
+    """Which of a kernel's FEATURES `features` in mesh.toml chooses, (FEATURES,) u1; None for a kernel of signals, with none.
+
+    Raises ConfigError where the one is there without the other, and for a pattern that matches none."""
+    kernel, names = module.__name__.rpartition(".")[2], getattr(module, "FEATURES", ())
+    if not names:
+        if patterns:
+            raise ConfigError(f"kernel {kernel} publishes signals: features = {list(patterns)} is impossible; leave it out")
+        return None
+    if not patterns:
+        raise ConfigError(f'kernel {kernel} publishes features: say which, like features = ["{names[0]}"], or "*" for all')
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ConfigError(f"{pattern!r} is no feature of kernel {kernel}; there are {', '.join(names)}")
+    return np.array([any(fnmatchcase(name, pattern) for pattern in patterns) for name in names], "u1")
+
+
+def kinds_of(module: ModuleType, wanted: Records | None) -> tuple[Kind, ...]:
+    """The kinds that a kernel reads: its KINDS, or, where it says so, those of them that the wanted features are made of."""
+    if wanted is None or not hasattr(module, "kinds_of"):
+        return tuple(module.KINDS)
+    needed = module.kinds_of([name for name, one in zip(module.FEATURES, wanted) if one])
+    return tuple(kind for kind in module.KINDS if kind in needed)
 
 
 def value_range(module: ModuleType) -> tuple[float, float]:
@@ -169,7 +214,7 @@ def lookback_ns(module: ModuleType, given: Records) -> int:
     """How much of the past a kernel's state depends on with these parameters, in ns; 0: all of it."""
     declared = getattr(module, "LOOKBACK_S", 0)
     if callable(declared):
-        declared = declared({name: float(given[name][0]) for name in given.dtype.names or ()})
+        declared = declared({name: float(given[name][0]) for name in given.dtype.names or () if name != "wanted"})
     return int(float(declared) * 1e9)
 
 
@@ -225,11 +270,15 @@ def field_lines(file: str, name: str) -> list[int]:
     return sorted(node.lineno for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == name)
 
 
-def parameters(module: ModuleType, given: Mapping[str, float]) -> Records:
-    """The kernel's parameters as an array of shape (1,), one float64 field each; defaults where `given` has none.
+def parameters(module: ModuleType, given: Mapping[str, float], wanted: Records | None = None) -> Records:
+    """The kernel's parameters as an array of shape (1,), one float64 field each, and `wanted`, (FEATURES,) u1, if it is given;
+    defaults where `given` has none.
 
     Raises ConfigError with the name, the value and the range."""
-    return chosen(module.PARAMETERS, given, f"kernel {module.__name__.rpartition('.')[2]}")
+    plain = chosen(module.PARAMETERS, given, f"kernel {module.__name__.rpartition('.')[2]}")
+    if wanted is None:
+        return plain
+    return np.array([(*plain[0], wanted)], np.dtype([*plain.dtype.descr, ("wanted", "u1", wanted.shape)]))
 
 
 def chosen(declared: Mapping[str, Parameter], given: Mapping[str, float], whose: str) -> Records:

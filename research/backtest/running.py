@@ -163,7 +163,8 @@ def _not_warm(models: tuple[NamedModel, ...], text: str, warm_ns: int | None) ->
 
 def _models(config: Config) -> tuple[NamedModel, ...]:
     """The models whose signals a strategy acts on, in the order of their names; none of them sees what comes."""
-    wanted = [one for one in config.models if any(_acts_on(strategy, one.name) for strategy in config.strategies_resolved)]
+    signalling = [one for one in config.models if not one.features]
+    wanted = [one for one in signalling if any(_acts_on(strategy, one.name) for strategy in config.strategies_resolved)]
     if not wanted:
         raise ReadError("no strategy of mesh.toml acts on a model of it; `models` of [[strategies]] has their names")
     out = []

@@ -21,14 +21,14 @@ DIFFERENCES: dict[str, tuple[str, ...]] = {
 }
 _ORIGIN = ("cause_seq", "k", "producer")  # which event made whom say this, and as which of its answers
 DERIVED = frozenset(
-    {Kind.signal, Kind.intent, Kind.shadow, Kind.parent}
+    {Kind.signal, Kind.feature, Kind.intent, Kind.shadow, Kind.parent}
 )  # kinds that somebody was caused to say, so that their origin is of use
 
 
 def row_dtype(kind: Kind) -> np.dtype:
     """The dtype of a row: seq, seq_ns, recv_ns, flags, ids and venue_ns of the event, then its record's fields (which win).
 
-    Of signals, intents, shadows and parents also cause_seq, k and producer of the event.
+    Of signals, features, intents, shadows and parents also cause_seq, k and producer of the event.
     """
     own = DTYPES[kind]
     fields = [(name, own[name].str) for name in own.names or () if not name.startswith("reserved")]

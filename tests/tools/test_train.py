@@ -1,6 +1,7 @@
 """`mesh train`: from a recorded log to a model that runs with the weights that it has frozen, and is refused with others."""
 
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -8,19 +9,25 @@ import pytest
 
 import tickmesh as tm
 from tests.support.command_run import mesh_here
-from tests.support.feature_tape import SUBJECT, market_tape
+from tests.support.feature_tape import EXPONENTS, SUBJECT, market_tape
+from tests.support.mesh_run import until
+from tests.support.node_processes import NodeProcesses
 from tests.support.stored import write_log
 from tickmesh.bus.config import Config, load
-from tickmesh.bus.schema import SIGNAL
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import DTYPES, SIGNAL, Kind
 from tickmesh.bus.settings import Mesh, ModelSettings
-from tickmesh.bus.wire import Event, decode
+from tickmesh.bus.sockets import Producer
+from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes import models
 from tickmesh.nodes.model.node import Step
 from tickmesh.nodes.models import cache, loading
 from tickmesh.nodes.models.faults import ModelFault
 from tickmesh.nodes.models.learned import chance_of, score_of
 from tickmesh.nodes.models.weights import Weights, WeightsError, packed, path_of, unpacked
+from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.columns import reading
+from tickmesh.tools import replay
 from tickmesh.tools.check_model import sources_of
 
 RAWS = market_tape(5, 3000, gaps=0.002)
@@ -93,6 +100,99 @@ def test_other_weights_are_another_identity_and_an_edit_that_a_reload_sees(root,
     path.write_bytes(data)
     assert all(a != b for a, b in zip(seen, other))
     assert seen == (sources_of(config, "trained"), cache.code_hash(file, module.kernel), cache.folder_name(file))
+
+
+LIVE = """
+default_models = false
+[paths]
+models = "{models}"
+[[models]]
+name = "learned"
+kernel = "trained"
+parameters = {{ interval_ms = 0.0, step = 0.0, threshold = 0.0 }}
+[[models]]
+name = "features"
+kernel = "live_features"
+features = ["ofi", "queue_imbalance", "sign_autocorrelation", "mid"]
+parameters = {{ interval_ms = 0.0, half_life_ms = 250.0 }}
+[executor]
+enabled = false
+"""
+
+
+def quoted(first: int, count: int) -> list[bytearray]:
+    """Quotes and trades as a feed publishes them, with ids from `first` on."""
+    pick, out = random.Random(first), []
+    for i in range(first, first + count):
+        bid = 6_000_000 + 10 * pick.randrange(5)
+        quote = np.array([(i, bid, pick.randrange(1, 10**6), bid + 10, pick.randrange(1, 10**6), 0)], DTYPES[Kind.quote])
+        trade = np.array([(i, bid, pick.randrange(1, 2000), 0, 0, pick.choice((-1, 1)), b"")], DTYPES[Kind.trade])
+        out += [encode(kind, SUBJECT, row, first_id=i, last_id=i) for kind, row in ((Kind.quote, quote), (Kind.trade, trade))]
+    return out
+
+
+@pytest.mark.mesh
+def test_new_weights_go_live_by_a_restart_and_their_hash_is_in_the_log(root, trained, deep):
+    """Its own process beside a real sequencer, and features that are published beside it: what each says is what a replay says,
+    with the weights of its time; from the restart on with others."""
+    path = Path(trained["weights"])
+    first = path.read_bytes()
+    assert mesh_here(root, "train", "trained", *FEATURES, *WORDS, "--horizon", "300ms").returncode == 0
+    second = path.read_bytes()
+    path.write_bytes(first)
+    nodes = NodeProcesses(deep, LIVE.format(models=root / "models"))
+    codes = []
+    try:
+        nodes.start("sequencer", "model-learned", "model-features")
+        feed = Producer(nodes.config, "feed-binance-1")
+        definition = np.zeros(1, DTYPES[Kind.instrument])
+        definition["price_exponent"], definition["quantity_exponent"] = EXPONENTS
+        feed.publish([encode(Kind.instrument, SUBJECT, definition)])
+
+        def given(kind: Kind) -> int:
+            return len(nodes.events(kind))
+
+        for begin, weights in ((1, first), (201, second)):
+            path.write_bytes(weights)
+            if begin > 1:
+                boundary = nodes.last()
+                restarted = nodes.processes.pop("model-learned")
+                restarted.terminate()
+                assert restarted.wait(30) == 0
+                nodes.start("model-learned")
+            before = given(Kind.signal)
+            for i in range(begin, begin + 200, 20):
+                feed.publish(quoted(i, 20))
+            until(lambda: given(Kind.signal) >= before + 50, lambda: f"{given(Kind.signal) - before} signals")  # noqa: B023
+            until(lambda: given(Kind.feature) >= 2 * (begin + 199), lambda: f"{given(Kind.feature)} features")  # noqa: B023
+            codes.append(cache.code_hash(loading.file_of("trained"), loading.load("trained").kernel))
+        feed.close()
+        runs = [event for event in nodes.events(Kind.run) if event.subject == "model-learned"]
+        assert [run.map()["code"] for run in runs] == codes and codes[0] != codes[1], "the hash of the weights is in the log"
+    finally:
+        path.write_bytes(first)
+        nodes.end()
+    config = nodes.config
+    with_old = replay.compare_stored(config, "log", None)
+    path.write_bytes(second)
+    try:
+        with_new = replay.compare_stored(config, "log", None)
+    finally:
+        path.write_bytes(first)
+    old, new = with_new["models"]["learned"]["stretches"]
+    assert with_new["ok"] and new["equal"] == new["live"] >= 50 and not old["equal"], with_new
+    assert old["changes"] == [f"code: {codes[0]} then, {codes[1]} now"]
+    old, new = with_old["models"]["learned"]["stretches"]
+    assert not with_old["ok"] and old["equal"] == old["live"] >= 50 and new["equal"] < new["live"], with_old
+    assert with_old["first_divergence"]["cause_seq"] > boundary, "its signals change from there on"
+    writer = ArchiveWriter(config.archive_dir)
+    writer.archive_log(LogReader(config.log_dir), LogReader(config.log_dir).last, 300)
+    writer.close()
+    names = ["mid", "queue_imbalance", "ofi", "sign_autocorrelation"]
+    offline = tm.open(config.root).features(SUBJECT, names, every=None, parameters={"half_life_ms": 250.0})
+    live = tm.open(config.root).live_features(SUBJECT).to_numpy()
+    assert live["value"].tobytes() == offline[names].to_numpy().tobytes() and len(live) == 4 * len(offline)
+    assert live["cause_seq"].reshape(-1, 4)[:, 0].tolist() == offline["seq"].tolist()
 
 
 def small() -> Weights:

@@ -101,7 +101,8 @@ def test_models_of_ones_own_lie_in_a_folder_of_ones_own(root, monkeypatch):
     loading.use_folder(load(root))
     assert "my_imbalance" in loading.names() and models.__path__.count(str(root / "elsewhere")) == 1
     assert Path(loading.load("my_imbalance").__file__).parent == root / "elsewhere"
-    with pytest.raises(ConfigError, match=f"no file of nodes/models or {root / 'elsewhere'}; there are book_imbalance, my_imb"):
+    others = "book_imbalance, live_features, my_imb"
+    with pytest.raises(ConfigError, match=f"no file of nodes/models or {root / 'elsewhere'}; there are {others}"):
         loading.load("nothing")
     (root / "elsewhere/decay.py").write_text("")
     with pytest.raises(ConfigError, match="decay.py has the name of a shipped file"):

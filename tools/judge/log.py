@@ -16,6 +16,7 @@ KINDS = {
     1: "instrument", 2: "trade", 3: "quote", 4: "depth", 5: "gap", 6: "signal", 7: "intent", 8: "update", 9: "fill",
     10: "balance", 11: "clock", 12: "cursor", 13: "run", 14: "health", 15: "refusal", 16: "watermark",
     17: "coverage", 18: "line", 19: "raw", 20: "alert", 21: "command", 22: "shadow", 23: "parent", 24: "funding",
+    25: "feature",
 }  # fmt: skip
 Fields = tuple[tuple[str, str], ...]  # name and dtype of each field of a record
 Layouts = dict[str, Fields]  # "header" and each kind → its fields

@@ -51,6 +51,7 @@ def recorded(config: Config, now: StepMaker, then: Identity) -> StepMaker | str:
 def _model_then(config: Config, node: str, then: Identity) -> Config:
     name = node.removeprefix("model-")
     settings = ModelSettings(name, then["kernel"], tuple(then["instruments"]), dict(then["parameters"]))
+    settings = msgspec.structs.replace(settings, features=tuple(then.get("features", ())))
     return Config(msgspec.structs.replace(config.mesh, models=(settings,)), config.root)
 
 

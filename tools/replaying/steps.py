@@ -4,11 +4,14 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tickmesh.bus.config import Config
-from tickmesh.bus.schema import SIGNAL, Kind
+from tickmesh.bus.schema import FEATURE, Kind
 from tickmesh.bus.wire import decode
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.model import node as model
+from tickmesh.nodes.model.features_given import bodies
 from tickmesh.nodes.models.faults import ModelFault
 from tickmesh.nodes.runner.step import ColumnStep
 from tickmesh.storage.columns.span import ColumnSpan
@@ -83,14 +86,22 @@ def run_on_columns(nodes: dict[str, Any], spans: Iterable[ColumnSpan], faults: F
                 except ModelFault as fault:
                     put_out(nodes, node, fault, faults)
                     continue
-                size, bodies = SIGNAL.itemsize, given["record"].tobytes()
-                subjects = step.identity()["instruments"]
-                places = zip(given["cause_seq"].tolist(), given["k"].tolist(), given["instrument"].tolist())
-                for i, (cause_seq, k, place) in enumerate(places):
-                    body = bodies[i * size : (i + 1) * size]
-                    yield Published(cause_seq, k, node, Kind.signal, subjects[place], body)
+                yield from _published(node, step, given)
             else:
                 yield from run_steps({node: step}, span.events, max(len(span.events), 1))
+
+
+def _published(node: str, step: Any, given: np.ndarray) -> Iterator[Published]:
+    """What a model's `step_span` gave, event by event."""
+    subjects = step.states.subjects
+    if given.dtype["record"] == FEATURE:
+        for cause_seq, place, body in bodies(given):
+            yield Published(cause_seq, 0, node, Kind.feature, subjects[place], body)
+        return
+    size, records = given.dtype["record"].itemsize, given["record"].tobytes()
+    places = zip(given["cause_seq"].tolist(), given["k"].tolist(), given["instrument"].tolist())
+    for i, (cause_seq, k, place) in enumerate(places):
+        yield Published(cause_seq, k, node, Kind.signal, subjects[place], records[i * size : (i + 1) * size])
 
 
 def kinds_of(nodes: dict[str, Any]) -> tuple[set[Kind], set[Kind]]:

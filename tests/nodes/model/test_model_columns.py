@@ -33,7 +33,8 @@ def root(tmp_path_factory) -> Path:
 def make(root, kernel: str, instruments: tuple[str, ...] = SERVED, subjects: tuple[str, ...] = SUBJECTS, **more) -> model.Step:
     """Builds a step of a mesh with these instruments."""
     known = tuple(Instrument(symbol=s.partition(".")[2], venue=s.partition(".")[0]) for s in subjects)
-    settings = ModelSettings("m", kernel, instruments=instruments, parameters=more)
+    features = ("*",) if kernel == "live_features" else ()
+    settings = ModelSettings("m", kernel, instruments=instruments, parameters=more, features=features)
     return model.Step(Config(Mesh(instruments=known, models=(settings,)), root), "m")
 
 
@@ -52,7 +53,15 @@ def by_columns(step: model.Step, spans) -> list[bytes]:
     return [bytes(raw) for span in spans for raw in step.encoded(step.step_span(span))]
 
 
-@pytest.mark.parametrize("kernel, more, seed", [("book_imbalance", {}, 1), ("trade_flow", {}, 2), ("trade_flow", RESTLESS, 3)])
+@pytest.mark.parametrize(
+    "kernel, more, seed",
+    [
+        ("book_imbalance", {}, 1),
+        ("trade_flow", {}, 2),
+        ("trade_flow", RESTLESS, 3),
+        ("live_features", {"interval_ms": 100.0}, 4),
+    ],
+)
 def test_columns_give_the_signals_and_states_of_events(root, tmp_path, monkeypatch, kernel, more, seed):
     raws = tape(seed, COUNT)
     config = Config(Mesh(), tmp_path)
