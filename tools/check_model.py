@@ -26,7 +26,7 @@ PATIENCE = 10  # a machine that others use gives it that in so many times the ti
 KEPT = 100  # models that are known to be good; more where mesh.toml has more
 
 
-class Trial(NamedTuple):
+class KernelTrial(NamedTuple):
     """What is tried: a kernel, by its name or file. `features`: of a kernel that has some; () for all of them."""
 
     kernel: str
@@ -38,7 +38,7 @@ def check_model(config: Config, kernel: str, given: Sequence[str], timeout_s: fl
     """Tries one kernel, by its name or file; gives what `--json` prints. `given`: parameters as NAME=VALUE."""
     found = [model for model in config.models if model.kernel == Path(kernel).stem]
     settings = parameters_of(given) or (found[0].parameters if found else {})
-    return tried(config, [Trial(kernel, settings, found[0].features if found else ())], timeout_s)[0]
+    return tried(config, [KernelTrial(kernel, settings, found[0].features if found else ())], timeout_s)[0]
 
 
 def parameters_of(given: Sequence[str]) -> dict[str, float]:
@@ -53,7 +53,7 @@ def parameters_of(given: Sequence[str]) -> dict[str, float]:
     return parameters
 
 
-def tried(config: Config, kernels: Sequence[Trial], timeout_s: float = TIMEOUT_S) -> list[JsonObject]:
+def tried(config: Config, kernels: Sequence[KernelTrial], timeout_s: float = TIMEOUT_S) -> list[JsonObject]:
     """Tries kernels one after the other in a process of its own; one result each, as nodes/model/trial.py gives it."""
     results: list[JsonObject] = []
     for trial in kernels:
@@ -98,7 +98,7 @@ def faults_of(config: Config, models: Iterable[ModelSettings]) -> dict[str, str]
         if key and key in known:
             good.append(key)
             continue
-        (result,) = tried(config, [Trial(model.kernel, model.parameters, model.features)])
+        (result,) = tried(config, [KernelTrial(model.kernel, model.parameters, model.features)])
         if result["ok"]:
             good += [key] if key else []
         else:
