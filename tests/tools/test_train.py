@@ -141,6 +141,7 @@ def test_new_weights_go_live_by_a_restart_and_their_hash_is_in_the_log(root, tra
     second = path.read_bytes()
     path.write_bytes(first)
     nodes = NodeProcesses(deep, LIVE.format(models=root / "models"))
+    loading.use_folder(nodes.config)
     codes = []
     try:
         nodes.start("sequencer", "model-learned", "model-features")
