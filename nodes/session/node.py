@@ -86,8 +86,8 @@ class Session:
             {
                 name: 0
                 for name in ("orders_sent", "cancels_sent", "amends_sent", "rejects", "refused_intents", "unknowns", "resolved",
-                             "fills", "reconnects", "reconciles", "outbox_full", "foreign", "contradictions", "adopted",
-                             "strays_cancelled", "outbox_tail", "resumed_seq")
+                             "fills", "connections", "reconnects", "reconnected", "reconciles", "outbox_full", "foreign",
+                             "contradictions", "adopted", "strays_cancelled", "outbox_tail", "resumed_seq")
             }
         )  # fmt: skip
         self.count["last_error"] = ""

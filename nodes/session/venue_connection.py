@@ -195,6 +195,8 @@ class VenueConnection:
             if not all(one.open for one in self._requests.sockets):
                 raise websocket.Disconnected("lost during the reconciliation")
             self._requests.trading = self._connected = True
+            self._count["reconnected"] += self._count["connections"] > 0
+            self._count["connections"] += 1
             self._alert(*self._troubles.take_connection())
             backoff.reset()
             log_line(self._ctx.name, "info", f"is connected to {where.ws} and reconciled with the venue: orders are sent")

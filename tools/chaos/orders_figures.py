@@ -13,7 +13,7 @@ from tickmesh.tools.chaos.orders_settings import STYLES
 COUNTED: dict[str, tuple[str, str]] = {
     "strays_cancelled": ("session", "strays_cancelled"),  # alive at the venue, and over for the log
     "outbox_tail": ("session", "outbox_tail"),  # it had published what the log had not: read from its own outbox
-    "reconnect": ("session", "reconnects"),
+    "reconnect": ("session", "reconnected"),  # it could send orders again; `reconnects` counts what was lost
     "adopted": ("session", "adopted"),  # an order that the log did not know
     "order_pause": ("session", "order_pauses"),  # the venue asked it to wait
     "repeated": ("session", "repeated"),  # a report told nothing new: again, or in another order

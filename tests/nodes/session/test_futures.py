@@ -119,11 +119,13 @@ def test_the_key_of_the_user_stream_is_kept_alive_and_a_new_one_is_asked_for_whe
 def test_both_sockets_begin_and_end_together(tmp_path, cut):
     async def play(mesh, venue):
         await hold(mesh, venue)
+        assert (mesh.ctx.counters["connections"], mesh.ctx.counters["reconnected"]) == (1, 0)
         sockets = mesh.venue.order_sockets if cut == "orders" else venue.sockets
         await sockets[0].close()
         await until(lambda: mesh.ctx.counters["reconnects"] >= 1, PATIENCE_S)
         await venue.fill("a", 70_000_000, quiet=True)
         await until(lambda: mesh.states("a")[-1] == "Filled", PATIENCE_S)
         await until(lambda: len(venue.sockets) == 1, PATIENCE_S, "the old one has gone, too")
+        await until(lambda: mesh.ctx.counters["reconnected"] >= 1, PATIENCE_S, "orders can be sent again")
 
     play_at_futures(tmp_path, play)

@@ -130,10 +130,10 @@ def test_no_order_is_lost_or_doubled_whatever_dies(tmp_path):
 
 # By which words a sweep has to say that it misses what was switched off; the others: `recovery path NAME was never used`.
 NOTICED = {
-    "query": "found_by_query", "absent": "found_absent", "trades": "fill_by_query", "adopt": "adopted", "pause": "order_pause",
+    "query": "it has no end", "absent": "found_absent", "trades": "fill_by_query", "adopt": "adopted", "pause": "order_pause",
     "expiry": "expired_unsent", "cancel_waiting": "cancelled_unsent", "cancel_again": "cancelled_again",
     "strays": "strays_cancelled", "stop": "cancelled_at_stop", "strategy": "strategy_switched", "amend": "amended",
-    "reprice": "repriced", "reconcile": "were answered", "repeated": "twice", "kill_switch": "after the kill switch",
+    "reprice": "repriced", "reconcile": "were answered", "repeated": "twice", "kill_switch": "the kill switch",
     "limit": "position_notional is 180",
 }  # fmt: skip
 
