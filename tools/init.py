@@ -94,8 +94,7 @@ SIM = """
 # Signals of every model are traded, its own too; [[strategies]] with models = ["imbalance"] choose (docs/strategies.md).
 # [[models]]
 # name = "spread"                 # process model-spread
-# kernel = "spread"               # models/spread.py, or a shipped one (docs/research.md)
-# features = ["ofi", "mid"]       # of a kernel that publishes features, like live_features (docs/features.md); never traded
+# kernel = "spread"               # models/spread.py, or a shipped one (docs/research.md), or live_features (docs/features.md)
 # instruments = ["*"]             # venue.symbol or patterns like "binance.*": a state of its own for each
 
 # [executor]

@@ -16,6 +16,7 @@ from tickmesh.bus.schema import Flag, Kind, Reason
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode
 from tickmesh.nodes.exchange.api import api, control
+from tickmesh.nodes.exchange.market.instruments import venue_and_symbol
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.exchange.protocol import NotKnownYet, Params, VenueError
 from tickmesh.nodes.exchange.server.files import CaptureFiles
@@ -60,7 +61,7 @@ class Line:
     def __init__(self, name: str, running: RunningExchange):
         self.name, self.running, self.number = name, running, 0
         config = running.config
-        instruments = [Instrument(one.symbol) for one in config.instruments]
+        instruments = [Instrument(one.symbol) for one in config.instruments if one.venue == "binance"]
         self.transport = Transport()
         client = running.add_client(self.transport, "ws", True, "127.0.0.1")
         for message in binance.subscribe(instruments, config.feed):
@@ -178,7 +179,8 @@ def run_capture(folder: Path, data: bytes, pauses_ms: tuple[int, ...] = (0,), ba
         return outcome
     json.dumps(outcome.survey.summary())
     (folder / "mesh.toml").write_text("")
-    instruments = [{"symbol": symbol} for symbol in outcome.survey.symbols]
+    markets = map(venue_and_symbol, outcome.survey.symbols)
+    instruments = [{"venue": venue, "symbol": symbol} for venue, symbol in markets]
     config = load(folder, {"exchange": {"replay": [str(path)], "speed": 0}, "instruments": instruments})
     running = RunningExchange(SimpleNamespace(config=config, stop=asyncio.Event(), counters={}, name="exchange"))
     try:

@@ -84,10 +84,10 @@ def test_up_tries_models_once_and_again_only_when_they_change(root, tmp_path, mo
     tries = []
     monkeypatch.setattr(check_model, "tried", lambda config, kernels: tries.append(kernels) or [{"ok": True}])
     check_model.check_models(load(tmp_path), announced.append)
-    assert [kernel for ((kernel, _),) in tries] == ["nowhere"], "the default models are known to be good"
+    assert [trial.kernel for (trial,) in tries] == ["nowhere"], "the default models are known to be good"
     flow = {"name": "flow", "kernel": "trade_flow", "parameters": {"fast_ms": 100.0}}
     check_model.check_models(load(tmp_path, {"models": [flow]}), announced.append)
-    assert tries[1:] == [[("trade_flow", {"fast_ms": 100.0})]]
+    assert tries[1:] == [[("trade_flow", {"fast_ms": 100.0}, ())]]
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "shared"))
     (tmp_path / "other").mkdir()
     (tmp_path / "other/mesh.toml").write_text("")

@@ -104,7 +104,7 @@ def test_up_refuses_a_model_that_a_table_written_by_hand_lacks(make_root):
         (b"hello\n", "not `<receive time> <json>`"),
         (b'123 {"a":1}\n', "neither 13 digits (ms), 16 (µs) nor 19 (ns): '123' has 3"),
         (b'1723161253000 {"a":1}\n', "neither a frame of a combined stream nor a depth snapshot"),
-        (LINE.encode().replace(b'"m":true', b'"X":"MARKET","m":true'), "a frame of USD-M futures"),
+        (LINE.replace("nexousdt", "nexousd_perp").replace("NEXOUSDT", "NEXOUSD_PERP").encode(), "a frame of COIN-M futures"),
         (LINE.encode().replace(b"@trade", b"@aggTrade"), "@aggTrade only (1 frames)"),
         (LINE.encode() * 3 + b"172", "middle of its last line"),
         (gzip.compress(LINE.encode() * 5000)[:-60], "is cut off"),
