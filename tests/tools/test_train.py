@@ -153,6 +153,9 @@ def test_new_weights_go_live_by_a_restart_and_their_hash_is_in_the_log(root, tra
         def given(kind: Kind) -> int:
             return len(nodes.events(kind))
 
+        def wait_for(kind: Kind, count: int) -> None:
+            until(lambda: given(kind) >= count, lambda: f"{given(kind)} of {count} {kind.name}s")
+
         for begin, weights in ((1, first), (201, second)):
             path.write_bytes(weights)
             if begin > 1:
@@ -164,8 +167,8 @@ def test_new_weights_go_live_by_a_restart_and_their_hash_is_in_the_log(root, tra
             before = given(Kind.signal)
             for i in range(begin, begin + 200, 20):
                 feed.publish(quoted(i, 20))
-            until(lambda: given(Kind.signal) >= before + 50, lambda: f"{given(Kind.signal) - before} signals")  # noqa: B023
-            until(lambda: given(Kind.feature) >= 2 * (begin + 199), lambda: f"{given(Kind.feature)} features")  # noqa: B023
+            wait_for(Kind.signal, before + 50)
+            wait_for(Kind.feature, 2 * (begin + 199))
             codes.append(cache.code_hash(loading.file_of("trained"), loading.load("trained").kernel))
         feed.close()
         runs = [event for event in nodes.events(Kind.run) if event.subject == "model-learned"]

@@ -188,10 +188,13 @@ def test_an_order_that_risk_refuses_is_tried_again_after_a_second():
     scene = Scene("post_only", lifetime_ms=60_000)
     (order,) = scene.signal()
     scene.accept(order)
-    set_to = lambda value: scene.tape.command(SetLimit("s", "order_quantity_max", value, "operator"))  # noqa: E731
-    scene.see(set_to("0.0001"), scene.tape.quote(bid=ASK, ask=2 * ASK - BID))
+
+    def limit_of(lots):
+        return scene.tape.command(SetLimit("s", "order_quantity_max", lots, "operator"))
+
+    scene.see(limit_of("0.0001"), scene.tape.quote(bid=ASK, ask=2 * ASK - BID))
     assert scene.over(order) == [] and scene.refused == {"order_size": 1}
-    assert scene.see(set_to(""), scene.tape.clock(999)) == []
+    assert scene.see(limit_of(""), scene.tape.clock(999)) == []
     assert len(scene.see(scene.tape.clock(1))) == 1
 
 
