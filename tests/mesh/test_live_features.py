@@ -104,6 +104,8 @@ def test_no_feature_is_traded(recorded):
     events = {event.seq: event for event in map(decode, raws)}
     traded = [one for one in events.values() if one.kind in (Kind.intent, Kind.shadow, Kind.parent)]
     assert len(traded) > 10 and not [one for one in traded if events[one.cause_seq].kind == Kind.feature]
+    signals = replay.signals(config, "log")
+    assert len(signals) and "features" not in set(signals["model"])
     with pytest.raises(ConfigError, match=r"strategies\[0\].models.*what matches one of"):
         load(config.root, {"strategies": [{"name": "wrong", "models": ["features"]}]})
 

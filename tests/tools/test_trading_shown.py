@@ -70,6 +70,11 @@ def test_an_order_is_waited_for_where_a_model_and_the_executor_meet(traded, mode
     assert (Kind.intent in up.required_kinds(Config(mesh, Path("/nonexistent")))) == waits
 
 
+def test_no_signal_is_waited_for_where_models_publish_features_alone():
+    mesh = Mesh(models=(ModelSettings("m", "live_features", ("*",), features=("mid",)),))
+    assert not {Kind.signal, Kind.intent} & set(up.required_kinds(Config(mesh, Path("/nonexistent"))))
+
+
 def test_status_shows_positions_by_instrument_and_what_is_left_behind(monkeypatch):
     step, tape = make(SYMBOLS, instruments=ALL, styles=("limit",)), Tape()
     tape.opened(step, SUBJECTS)

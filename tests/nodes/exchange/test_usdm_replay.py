@@ -170,6 +170,8 @@ def test_a_funding_is_where_the_recorded_time_of_the_next_one_moves_on_at_the_pr
     assert paid == [] and again.state.next_ms == 2000, "lines that come again after a kill"
     _, paid = marks_of(messages, again.state.__class__(mark=1, next_ms=10**12))
     assert paid == [(mantissa("60006"), -30_000)], "of another, later capture"
+    _, paid = marks_of(messages[:1], again.state.__class__(mark=1, next_ms=500))
+    assert paid == [], "the time before was none of the venue's"
 
 
 # ---- over the exchange's sockets
