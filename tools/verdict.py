@@ -15,7 +15,7 @@ from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.standing import UNKNOWN
 from tickmesh.nodes.sentinel.silence import WHAT as SUPERVISORD_SILENT
 from tickmesh.nodes.supervision.presence import Presence
-from tickmesh.tools.episodes import Episode
+from tickmesh.tools.episodes import CRASH_LOOP, TOLD_TO_WAIT, Episode
 from tickmesh.tools.log_window import LogWindow
 from tickmesh.tools.terminal import JsonObject
 
@@ -200,7 +200,9 @@ def trading(seen: Seen) -> Iterator[Finding]:
 def alerts(seen: Seen) -> Iterator[Finding]:
     """Troubles that were told of and go on, but of processes, venues, disks and waits, which the others look at themselves."""
     names = {node["name"] for node in seen.nodes}
-    seen_itself = ("disk", "crash loop", "told_to_wait", UNREACHABLE, SUPERVISORD_SILENT)
+    seen_itself = {"disk", CRASH_LOOP, TOLD_TO_WAIT, UNREACHABLE, SUPERVISORD_SILENT}
+    if seen.beat("executor").get("kill_switch", {}).get("on"):
+        seen_itself.add("latched")  # `trading` has it, with its reason
     for one in seen.episodes:
         of_process = one.target in names and "at_ns" in one.content
         if one.goes_on(seen.now_ns) and not of_process and one.what not in seen_itself:
