@@ -213,6 +213,29 @@ def test_what_does_not_come_up_is_named_with_its_last_line(mesh):
     assert done(reload(mesh, models=MODELS)) == [("stop", "model-odd")] and is_settled(mesh)
 
 
+def test_a_guest_that_was_put_out_is_named_and_all_else_is_done(mesh):
+    idle, bad = mesh.root / "idle/model-flow", mesh.root / "bad/model-flow"
+    idle.touch()
+    bad.touch()
+    result = reload(mesh, only='host = ["model-flow"]\n', session="[session]\nstale_s = 51")
+    assert {("restart", "sequencer"), ("restart", "session")} <= set(done(result))
+    assert (result["failed"], result["not_done"]) == ({}, []), "it is waited for no longer, and blamed on nobody else"
+    assert result["models_stopped"] == {"model-flow": "flow.py:3: ValueError: boom"}
+    file, now = mesh.root / "run/put_out/model-flow.json", sources_of(load(mesh.root), "trade_flow")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"sources": now}))  # a model that had been ready
+    for words in ("reload", "up"):
+        again = run.command(mesh.root, "mesh", words)
+        assert (again.returncode, again.stdout.splitlines()[0]) == (3, "nothing has changed")
+        assert "model-flow was put out" in again.stdout and "flow.py:3: ValueError: boom" in again.stdout
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"sources": "0123456789abcdef"}))
+    bad.unlink()  # it has been edited
+    result = reload(mesh)
+    assert (done(result), result["models_stopped"]) == ([("restart", "sequencer")], {})
+    idle.unlink()
+    reload(mesh, only="")
+    assert is_settled(mesh)
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_second_reload_completes_one_that_was_interrupted(mesh, how):
     held = mesh.root / "held/feed-binance-2"
