@@ -21,7 +21,7 @@ IO = (
     "net/budget", "net/endpoints",
     "net/exchange_address",
     "net/failures", "net/rest", "net/trust", "net/venue_clock", "net/waits", "net/websocket", "recorder/days",
-    "runner/alone", "runner/history", "runner/hosted_steps", "runner/hosting", "runner/rehearsal", "runner/stalls",
+    "runner/alone", "runner/history", "runner/hosted_steps", "runner/hosting", "runner/put_out", "runner/rehearsal", "runner/stalls",
     "runner/step", "runner/warm", "sentinel/kill_switch", "sentinel/processes", "sentinel/silence", "sentinel/supervisord",
     "session/asking",
     "session/confirmation", "session/credentials", "session/emergency", "session/paper_sender", "session/permissions",
