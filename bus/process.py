@@ -200,6 +200,7 @@ class Context:
         self.name = name
         self.instance = instance
         clock.follow(config.log_dir)
+        self._begun_ns = clock.now_ns()
         self.stop = asyncio.Event()
         self.counters: dict[str, Any] = {}
         self.ask_counters: Callable[[], dict[str, Any]] = dict  # more of them, counted when a `health` event is made
@@ -309,7 +310,10 @@ class Context:
         self._unwritten = json.dumps(ready).ljust(READY_BYTES)  # one of a longer pid can be written over a shorter one
         self._write_ready()
         mesh = os.environ.get(MESH, "")
-        content = {"node": self.name, "pid": os.getpid(), "mesh": mesh, "schema": SCHEMA_HASH, "mode": self.config.mode, **more}
+        content = {
+            "node": self.name, "pid": os.getpid(), "begun_ns": self._begun_ns, "mesh": mesh, "schema": SCHEMA_HASH,
+            "mode": self.config.mode, **more,
+        }  # fmt: skip
         with contextlib.suppress(OutboxFull):
             self.publish([encode(Kind.run, self.name, content)])
         facts = ", ".join(f"{key} {value}" for key, value in more.items() if isinstance(value, int | str))

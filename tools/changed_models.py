@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from tickmesh.bus.config import Config
 from tickmesh.bus.settings import ModelSettings
 from tickmesh.nodes.process_table import name_of
+from tickmesh.nodes.runner.put_out import read as read_put_out
 from tickmesh.nodes.sentinel.supervisord import ProcessInfo, ProcessStates
 from tickmesh.tools import started_with
 from tickmesh.tools.check_model import faults_of, sources_of
@@ -15,13 +16,18 @@ from tickmesh.tools.running import ready_pid, ready_sources
 from tickmesh.tools.terminal import Failure
 
 
-def edited(config: Config, guests: Mapping[str, str]) -> dict[str, str]:
+def edited(config: Config, guests: Mapping[str, str], sequencer: int) -> dict[str, str]:
     """Process → why it has to begin anew: the files of a model are not those that it has loaded. `guests`: whom the sequencer
-    hosts."""
+    hosts, whose pid is `sequencer`."""
     found: dict[str, list[str]] = {}
     for model in config.models:
-        if _is_edited(config, model):
-            name = name_of("model", model.name)
+        name = name_of("model", model.name)
+        put_out = read_put_out(config.run_dir, name, sequencer) if name in guests else None
+        if put_out is not None and not put_out.sources:  # it could not be loaded
+            is_edited = not faults_of(config, [model])
+        else:
+            is_edited = _is_edited(config, model, put_out.sources if put_out is not None else "")
+        if is_edited:
             found.setdefault("sequencer" if name in guests else name, []).append(model.kernel)
     return {
         name: f"the code of {', '.join(dict.fromkeys(kernels))} changed (its file, its weights, or one that it imports)"
@@ -29,8 +35,9 @@ def edited(config: Config, guests: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _is_edited(config: Config, model: ModelSettings) -> bool:
-    loaded = ready_sources(config.root, name_of("model", model.name))
+def _is_edited(config: Config, model: ModelSettings, put_out: str = "") -> bool:
+    """`put_out`: the hash of what it had loaded before it was put out, "" where it was not."""
+    loaded = put_out or ready_sources(config.root, name_of("model", model.name))
     return bool(loaded) and loaded != sources_of(config, model.kernel)
 
 

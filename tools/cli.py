@@ -132,6 +132,8 @@ def reload(
     terminal.print_json(result) if json else command.show(result)
     if result["failed"]:
         raise typer.Exit(1)
+    if result["models_stopped"]:
+        raise typer.Exit(3)
 
 
 @commands.command()

@@ -15,6 +15,7 @@ from tickmesh.bus.exits import STOPPED_EXIT
 from tickmesh.bus.files import write_file
 from tickmesh.bus.names import STEPS
 from tickmesh.nodes.process_table import hosted, name_of, processes
+from tickmesh.nodes.runner.put_out import read as read_put_out
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Silent, Supervisord
 from tickmesh.tools import changed_models, started_with, table
 from tickmesh.tools.confirming import require_confirmation
@@ -88,7 +89,7 @@ def apply(
         reasons = dict.fromkeys(otherwise, "supervisor.conf changed")
         reasons |= dict.fromkeys(interrupted, "a reload before was interrupted")
         guests = {name_of(*one): one[0] for one in hosted(config)}
-        reasons |= changed_models.edited(config, guests)
+        reasons |= changed_models.edited(config, guests, _pid(running, "sequencer"))
         reasons |= {one["name"]: "it had stopped for a fault of its own" for one in running if has_stopped(one)}
         names = {entry.name for entry in wanted}
         down = _not_running(running, names) if starts_stopped else {}
@@ -100,12 +101,15 @@ def apply(
         if todo.changes and not dry_run:
             steps = [name for name, node in guests.items() if node in STEPS]
             failed, not_done = _carry_out(root, client, todo, steps, timeout_s)
-        left = list(_not_running(client.processes(), names))
+        now = client.processes()
+        left = list(_not_running(now, names))
+    sequencer = _pid(now, "sequencer")
+    put_out = {name: one.why for name in guests if (one := read_put_out(config.run_dir, name, sequencer)) is not None}
     return {
         "running": True, "already": True, "mode": config.mode, "source": config.source, "dry_run": dry_run,
         "plan": [{"name": one.name, "action": one.action, "why": one.why} for one in todo.changes],
         "stay_stopped": [one.name for one in todo.asleep],
-        "failed": failed, "not_done": [one.name for one in not_done], "not_running": left,
+        "failed": failed, "not_done": [one.name for one in not_done], "not_running": left, "models_stopped": put_out,
         "seconds": round(time.monotonic() - begun, 1),
     }  # fmt: skip
 
@@ -151,6 +155,11 @@ def _supervisord(root: Path) -> Iterator[Supervisord]:
             raise Failure("supervisord has ended meanwhile; see run/supervisord.log") from None
 
 
+def _pid(processes: Sequence[ProcessInfo], name: str) -> int:
+    """The pid of one of these; 0 of one that does not run, or is not there."""
+    return next((one["pid"] for one in processes if one["name"] == name), 0)
+
+
 def is_idle(process: ProcessInfo) -> bool:
     """Whether a process ended because there is nothing to do for it: hosted by the sequencer, or switched off in mesh.toml."""
     return bool(process["state"] == ProcessStates.EXITED and process["exitstatus"] == 0)
@@ -188,7 +197,8 @@ def _interrupted(root: Path) -> set[str]:
 def _carry_out(
     root: Path, client: Supervisord, todo: ReloadPlan, hosted_steps: Sequence[str], timeout_s: float
 ) -> tuple[dict[str, str], list[Change]]:
-    """(name → why it does not work, what was left undone because of that). A sequencer works when what it hosts does."""
+    """(name → why it does not work, what was left undone because of that). A sequencer works when each step that it hosts does,
+    or was put out of it for good."""
     restarted = {one.name for one in todo.changes if one.action != "stop"}
     write_file(_journal(root), json.dumps(sorted(restarted | _interrupted(root))).encode())
     failed: dict[str, str] = {}
@@ -238,7 +248,7 @@ def _wait_until_ready(root: Path, client: Supervisord, coming: Mapping[str, Sequ
         for name in tuple(waiting):
             pid = states[name]["pid"]
             pids[name].add(pid)
-            if pid and all(ready_pid(root, node) == pid for node in coming[name]):
+            if pid and all(_is_settled(root, node, pid) for node in coming[name]):
                 waiting.discard(name)
             elif time.monotonic() > deadline or len(pids[name] - {0}) > DEATHS_MAX or has_stopped(states[name]):
                 waiting.discard(name)
@@ -249,6 +259,11 @@ def _wait_until_ready(root: Path, client: Supervisord, coming: Mapping[str, Sequ
     return bad
 
 
+def _is_settled(root: Path, node: str, pid: int) -> bool:
+    """Whether a node does its job in the process `pid`, or was put out of that one, which does the rest."""
+    return ready_pid(root, node) == pid or read_put_out(root / "run", node, pid) is not None
+
+
 def show(result: JsonObject) -> None:
     """Prints for a person what has come of a reload; the plan has been announced before."""
     if result["dry_run"]:
@@ -257,6 +272,8 @@ def show(result: JsonObject) -> None:
         out.print(f"Done after {result['seconds']} s, source {result['source']}.")
     for name, why in result["failed"].items():
         out.print(f"{name}: {why}", style="bold", markup=False)
+    for name, why in result.get("models_stopped", {}).items():
+        out.print(f"{name} was put out of the sequencer's process, and all else goes on: {why}", style="bold", markup=False)
     if result["not_done"]:
         out.print(f"Not done because of that: {', '.join(result['not_done'])}; `mesh reload` tries again", markup=False)
     elif result["not_running"]:

@@ -7,6 +7,7 @@ from typing import Any
 from tickmesh.bus.clock import follow, now_ns
 from tickmesh.bus.config import Config, ConfigError, find_root
 from tickmesh.bus.log import LogReader
+from tickmesh.bus.names import OPERATOR
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import PLENTY, Room, free_of, judge, short
@@ -62,12 +63,14 @@ def status() -> JsonObject:
     try:
         window = read_window(config)
         archived_seq = read_watermark(config.archive_dir).archived_seq
-        told = _reports(config, [process["name"] for process in processes])
+        guests = [name_of(*one) for one in hosted(config)]
+        told = _reports(config, {*guests, OPERATOR, *(process["name"] for process in processes)})
     except (LogError, ArchiveError) as error:
         raise Failure(str(error)) from None
     now = now_ns()
     budget = Restarts(config.sentinel)
     budget.read_alerts(told)
+    waits = all_waits(config)
     nodes = _nodes(config, processes, window, now)
     wanted = wanted_names(config)
     for node in nodes:
@@ -76,13 +79,14 @@ def status() -> JsonObject:
         node["restarts_left"] = budget.left(name, now)
         node["restarts_last_minute"] = restarts.get(name, 0)
         node["said"] = last_line(config.root, name) if node["restarts_last_minute"] else ""
-    troubles = episodes(told, {node["name"]: ready_ns(config.root, node["name"], node["pid"]) for node in nodes})
+    working = {node["name"]: ready_ns(config.root, node["name"], node["pid"]) for node in nodes}
+    troubles = episodes(told, working, {*wanted, *working}, {wait.server for wait in waits})
     alive = [process["name"] for process in processes if process["pid"]]
     over = [one for one in troubles if not one.goes_on(now)][-OVER_SHOWN:]
     seen = Seen(
         config=config, now_ns=now, window=window, silent=silent, nodes=nodes, wanted=wanted,
         instruments=silent_instruments(config, window, alive), disk=disk_room(config), episodes=troubles,
-        blocked=blocked(config), waits=[as_json(wait) for wait in all_waits(config)], wrong_settings=str(wrong or ""),
+        blocked=blocked(config), waits=[as_json(wait) for wait in waits], wrong_settings=str(wrong or ""),
     )  # fmt: skip
     word, reasons = verdict.judge(seen)
     age_s = window.age_s(now)
@@ -260,9 +264,10 @@ def _node(process: Process, window: LogWindow, inside: set[str], now: int) -> Js
     }
 
 
-def _reports(config: Config, names: list[str]) -> list[Event]:
-    """Alerts and beginnings of processes (`run`), of the hours that the recent store keeps, or of the last one."""
-    return lately(config, (Kind.alert, Kind.run), names, now_ns() - int(max(config.recorder.recent_hours, 1.0) * HOUR_NS))
+def _reports(config: Config, names: Collection[str]) -> list[Event]:
+    """Alerts, beginnings of processes (`run`) and commands, of the hours that the recent store keeps, or of the last one."""
+    since_ns = now_ns() - int(max(config.recorder.recent_hours, 1.0) * HOUR_NS)
+    return lately(config, (Kind.alert, Kind.run, Kind.command), names, since_ns)
 
 
 def _topic(name: str, topic: Topic, window: LogWindow, now: int) -> JsonObject:

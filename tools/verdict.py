@@ -15,7 +15,7 @@ from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.standing import UNKNOWN
 from tickmesh.nodes.sentinel.silence import WHAT as SUPERVISORD_SILENT
 from tickmesh.nodes.supervision.presence import Presence
-from tickmesh.tools.episodes import Episode
+from tickmesh.tools.episodes import CRASH_LOOP, GAVE_UP, TOLD_TO_WAIT, Episode
 from tickmesh.tools.log_window import LogWindow
 from tickmesh.tools.terminal import JsonObject
 
@@ -108,6 +108,11 @@ def venues(seen: Seen) -> Iterator[Finding]:
         yield Finding(", ".join(sorted(names)), f"{UNREACHABLE}: {why}", action)
 
 
+def gave_up(seen: Seen) -> set[str]:
+    """Processes, and guests of the sequencer, that have said why they stay stopped: `alerts` has that, and what to do."""
+    return {one.target for one in seen.episodes if one.what in GAVE_UP and one.goes_on(seen.now_ns)}
+
+
 def supervision(seen: Seen) -> Iterator[Finding]:
     """supervisord is there and does not answer."""
     if seen.silent is not None:
@@ -126,6 +131,7 @@ def settings(seen: Seen) -> Iterator[Finding]:
 def processes(seen: Seen) -> Iterator[Finding]:
     """What mesh.toml wants and does not run, and what dies again and again."""
     there = {node["name"]: node for node in seen.nodes}
+    explained = gave_up(seen)
     for name in seen.wanted:
         if name not in there:
             yield Finding(name, "mesh.toml wants it, and supervisord does not have it", "`mesh up` starts it")
@@ -133,7 +139,7 @@ def processes(seen: Seen) -> Iterator[Finding]:
         if node["restarts_last_minute"] >= LOOP_RESTARTS:
             times = f"it has died {node['restarts_last_minute']} times within the last minute"
             yield Finding(name, f"{times}, last said: {node['said']}", f"see run/logs/{name}.log")
-        elif node["state"] not in LIVES and not node["idle"]:
+        elif node["state"] not in LIVES and not node["idle"] and name not in explained:
             do = "" if seen.silent else f"`mesh up`, or `supervisorctl start {name}`, starts it"
             yield Finding(name, f"it does not run ({node['state']})", do)
 
@@ -146,15 +152,18 @@ def heartbeats(seen: Seen) -> Iterator[Finding]:
         yield Finding("log", f"{what}, not even a clock event", "see run/logs/sequencer.log")
         return
     allowed_s = seen.config.sentinel.heartbeat_s
-    gone = unreached(seen.episodes, seen.now_ns)
+    gone, explained = unreached(seen.episodes, seen.now_ns), gave_up(seen)
     for node in seen.nodes:
         runs = node["state"] in LIVES and (node["uptime_s"] is None or node["uptime_s"] > START_S)
         beat_s = node["heartbeat_age_s"]
         if beat_s is None and venue_of_line(seen.config, node["name"]) in gone:
             continue  # it has not begun, for want of its venue
+        if node["name"] in explained:
+            continue
         if runs and (beat_s is None or beat_s > allowed_s) and node["restarts_last_minute"] < LOOP_RESTARTS:
             since = f"for {beat_s:.0f} s" if beat_s is not None else "within the log's last seconds"
-            yield Finding(node["name"], f"it has published no heartbeat {since}", f"see run/logs/{node['name']}.log")
+            log = "sequencer" if node["state"] == HOSTED else node["name"]
+            yield Finding(node["name"], f"it has published no heartbeat {since}", f"see run/logs/{log}.log")
 
 
 def instruments(seen: Seen) -> Iterator[Finding]:
@@ -200,7 +209,9 @@ def trading(seen: Seen) -> Iterator[Finding]:
 def alerts(seen: Seen) -> Iterator[Finding]:
     """Troubles that were told of and go on, but of processes, venues, disks and waits, which the others look at themselves."""
     names = {node["name"] for node in seen.nodes}
-    seen_itself = ("disk", "crash loop", "told_to_wait", UNREACHABLE, SUPERVISORD_SILENT)
+    seen_itself = {"disk", CRASH_LOOP, TOLD_TO_WAIT, UNREACHABLE, SUPERVISORD_SILENT}
+    if seen.beat("executor").get("kill_switch", {}).get("on"):
+        seen_itself.add("latched")  # `trading` has it, with its reason
     for one in seen.episodes:
         of_process = one.target in names and "at_ns" in one.content
         if one.goes_on(seen.now_ns) and not of_process and one.what not in seen_itself:

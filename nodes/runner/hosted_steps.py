@@ -9,6 +9,7 @@ from tickmesh.bus.config import ConfigError
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.models.faults import ModelFault
+from tickmesh.nodes.runner import put_out
 from tickmesh.nodes.runner.alone import complaints, explained, started
 from tickmesh.nodes.runner.history import catch_up, history
 from tickmesh.nodes.runner.hosting import HostedContext
@@ -20,6 +21,7 @@ async def host_step(ctx: HostedContext, module: StepModule) -> None:
 
     A step that fails is put out of this process, by name and with an alert; everything else in it goes on.
     """
+    put_out.forget(ctx.config.run_dir, ctx.name)
     try:
         await _host_step(ctx, module)
     except ModelFault as fault:
@@ -46,7 +48,7 @@ class HostedStepError(Exception):
 async def _put_out(ctx: HostedContext, what: str, why: str, action: str) -> None:
     """Ends one guest's part in this process: it is given nothing more, has no heartbeat, and is not ready any more."""
     ctx.alert("critical", what, why, action)
-    (ctx.config.run_dir / f"ready/{ctx.name}.json").unlink(missing_ok=True)
+    put_out.record(ctx.config.run_dir, ctx.name, why)
     await ctx.close()
 
 

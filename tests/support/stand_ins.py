@@ -17,7 +17,7 @@ from tickmesh.tools import started_with, table
 UP = (ProcessStates.STARTING, ProcessStates.RUNNING)
 # Stands where nodes/__main__.py is: the sentinels are real, the others sleep. A file of its name in slow/ or bad/ makes one
 # slow to become ready and to end, or die; one in held/ keeps it from ending as long as it is there. With idle/model-flow the
-# sequencer hosts that one, and has it ready a second after the process of its name has ended.
+# sequencer hosts that one, and has it ready a second after the process of its name has ended; with bad/ too it puts it out.
 STAND_IN = f"""
 import json, os, pathlib, runpy, signal, sys, time
 if sys.argv[1] == "sentinel":
@@ -44,7 +44,11 @@ time.sleep(slow_s)
 ready(name, False)
 if sys.argv[1] == "sequencer" and os.path.exists("idle/model-flow"):
     time.sleep(1)
-    ready("model-flow", True)
+    if os.path.exists("bad/model-flow"):
+        from tickmesh.nodes.runner.put_out import record
+        record(pathlib.Path("run"), "model-flow", "flow.py:3: ValueError: boom")
+    else:
+        ready("model-flow", True)
 while True:
     time.sleep(60)
 """

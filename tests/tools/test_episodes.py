@@ -41,6 +41,60 @@ def test_a_verdict_on_a_process_is_over_when_it_works_again():
     assert one.cleared_ns == 3 * SECOND // 4
 
 
+def event(kind: Kind, subject: str, content: dict, second: int):
+    raw = encode(kind, subject, content)
+    stamp_sent(raw, b"x".ljust(32, b"\0"), 1, second, second * SECOND)
+    stamp_sequenced(raw, second, 0, second * SECOND)
+    return decode(raw)
+
+
+def life(name: str, begun: int, ready: int):
+    """The `run` event of a life that began, and was ready, at these seconds."""
+    return event(Kind.run, name, {"node": name, "pid": begun, "begun_ns": begun * SECOND}, ready)
+
+
+def test_what_an_earlier_life_told_of_is_over_when_all_that_told_of_it_work_again():
+    gone = {"level": "warning", "what": "unreachable", "target": "binance", "why": "refused", "action": "tried again"}
+    one, two = (event(Kind.alert, f"feed-binance-{number}", gone, 4 + number) for number in (1, 2))
+    [trouble] = episodes([one, life("feed-binance-1", 3, 7)], {})
+    assert trouble.goes_on(8 * SECOND), "the life that told of it, ready only now, is no later one"
+    [trouble] = episodes([one, two, life("feed-binance-1", 7, 8)], {})
+    assert trouble.goes_on(9 * SECOND), "the other line has not begun anew"
+    [trouble] = episodes([one, two, life("feed-binance-1", 7, 8), life("feed-binance-2", 7, 9)], {})
+    assert trouble.cleared_ns == 9 * SECOND
+    again = event(Kind.alert, "feed-binance-1", gone, 12)
+    before, now = episodes([one, life("feed-binance-1", 7, 8), again], {})
+    assert (before.cleared_ns, now.times, now.first_ns) == (8 * SECOND, 1, 12 * SECOND) and now.goes_on(13 * SECOND)
+
+
+def test_the_kill_switch_is_over_when_it_is_lifted_whoever_began_anew():
+    targets = {"latched": "kill switch", "emergency cancel": "session"}
+    said = [
+        event(Kind.alert, "sentinel-1", {"level": "critical", "what": what, "target": target, "why": "w"}, second)
+        for second, (what, target) in enumerate(targets.items(), 1)
+    ]
+    command = {"command": "kill_switch", "by": "operator", "why": ""}
+    on = event(Kind.command, "sentinel-1", {**command, "on": True}, 3)
+    lives = [life("sentinel-1", 4, 5), life("session", 4, 5)]
+    assert all(one.goes_on(6 * SECOND) for one in episodes([*said, on, *lives], {"session": 5 * SECOND}, ["session"]))
+    off = event(Kind.command, "operator", {**command, "on": False}, 7)
+    assert [one.cleared_ns for one in episodes([*said, on, *lives, off], {})] == [7 * SECOND] * 2
+
+
+def test_a_verdict_on_what_mesh_toml_has_no_more_and_a_wait_that_is_over_are_moot():
+    alerts = told(
+        ("warning", "heartbeat missing", "model-x", {"at_ns": 1, "action": "restart"}),
+        ("critical", "supervisord silent", "supervisord", {}),
+        ("warning", "told_to_wait", "a:1 (REST)"),
+    )
+    model, silent, wait = episodes(alerts, {}, ["feed-1"], [])
+    assert not model.goes_on(4 * SECOND) and silent.goes_on(4 * SECOND) and not wait.goes_on(4 * SECOND)
+    assert sentence(model.as_json(4 * SECOND)).endswith("Over: mesh.toml has no model-x any more.")
+    assert all(one.goes_on(4 * SECOND) for one in episodes(alerts, {}, ["model-x", "supervisord"], ["a:1 (REST)"]))
+    again = [*alerts, life("feed-binance-1", 4, 5)]
+    assert episodes(again, {}, None, ["a:1 (REST)"])[2].goes_on(6 * SECOND), "a wait is obeyed over restarts"
+
+
 def began(*seconds: int) -> list:
     """`run` events of model-spread, sent at these seconds."""
     out = []

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from datetime import datetime
 
 import pytest
@@ -14,7 +15,10 @@ import pytest
 import tests.support.mesh_run as run
 from tests.support.places import PROJECT
 from tests.support.stand_ins import UP, StandIns
+from tests.support.stored import write_log
 from tickmesh.bus.config import ConfigError, load
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.wire import encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import ProcessStates
 from tickmesh.tools import reload as command
@@ -67,6 +71,15 @@ def done(result: dict) -> list[tuple[str, str]]:
 
 def pids(mesh) -> dict[str, int]:
     return {info["name"]: info["pid"] for info in mesh.client.processes()}
+
+
+def alert_of(name: str, why: str) -> bytearray:
+    """What a model says of itself when it stops, as the first event of a log."""
+    content = {"level": "critical", "what": "model stopped", "target": name, "why": why, "action": "mend it"}
+    raw = encode(Kind.alert, name, content)
+    stamp_sent(raw, name.encode().ljust(32, b"\0"), 1, 1, time.time_ns())
+    stamp_sequenced(raw, 1, 0, time.time_ns())
+    return raw
 
 
 def is_settled(mesh) -> bool:
@@ -211,6 +224,34 @@ def test_what_does_not_come_up_is_named_with_its_last_line(mesh):
     assert "last said: model-odd has no such kernel" in result["failed"]["model-odd"]
     assert pids(mesh)["session"] != before["session"] and pids(mesh)["sequencer"] == before["sequencer"]
     assert done(reload(mesh, models=MODELS)) == [("stop", "model-odd")] and is_settled(mesh)
+
+
+def test_a_guest_that_was_put_out_is_named_and_all_else_is_done(mesh):
+    idle, bad = mesh.root / "idle/model-flow", mesh.root / "bad/model-flow"
+    idle.touch()
+    bad.touch()
+    result = reload(mesh, only='host = ["model-flow"]\n', session="[session]\nstale_s = 51")
+    assert {("restart", "sequencer"), ("restart", "session")} <= set(done(result))
+    assert (result["failed"], result["not_done"]) == ({}, []), "it is waited for no longer, and blamed on nobody else"
+    assert result["models_stopped"] == {"model-flow": "flow.py:3: ValueError: boom"}
+    log = load(mesh.root).log_dir
+    write_log(log, [alert_of("model-flow", "flow.py:3: ValueError: boom")])
+    reasons = json.loads(run.command(mesh.root, "mesh", "status", "--json").stdout)["reasons"]
+    shutil.rmtree(log)
+    assert [one["why"] for one in reasons if one["about"] == "model-flow"] == ["model stopped: flow.py:3: ValueError: boom"]
+    file, now = mesh.root / "run/put_out/model-flow.json", sources_of(load(mesh.root), "trade_flow")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"sources": now}))  # a model that had been ready
+    for words in ("reload", "up"):
+        again = run.command(mesh.root, "mesh", words)
+        assert (again.returncode, again.stdout.splitlines()[0]) == (3, "nothing has changed")
+        assert "model-flow was put out" in again.stdout and "flow.py:3: ValueError: boom" in again.stdout
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"sources": "0123456789abcdef"}))
+    bad.unlink()  # it has been edited
+    result = reload(mesh)
+    assert (done(result), result["models_stopped"]) == ([("restart", "sequencer")], {})
+    idle.unlink()
+    reload(mesh, only="")
+    assert is_settled(mesh)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

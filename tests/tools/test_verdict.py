@@ -1,5 +1,7 @@
 """What `mesh status` concludes of lines that have not begun: the cause once and first, and nothing of what follows from it."""
 
+from dataclasses import replace
+
 from tests.support.told_alerts import SECOND, told
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
@@ -74,3 +76,26 @@ def test_a_reason_is_shown_once(tmp_path, capsys):
     })  # fmt: skip
     shown = capsys.readouterr().out
     assert shown.count("no line of binance runs") == 1 and shown.count("okx.D: the venue does not trade it") == 1
+
+
+def test_what_a_process_gave_up_for_is_its_one_reason_with_file_and_line(tmp_path):
+    content = {
+        "level": "critical",
+        "what": "model stopped",
+        "target": "model-boom",
+        "why": "boom.py:53: x",
+        "action": "mend it",
+    }
+    raw = encode(Kind.alert, "model-boom", content)
+    stamp_sent(raw, b"x".ljust(32, b"\0"), 1, 1, SECOND)
+    stamp_sequenced(raw, 1, 0, SECOND)
+    for state, alone in (("EXITED", "does not run (EXITED)"), ("HOSTED", "no heartbeat")):
+        for alerts in ([], [decode(raw)]):
+            seen = looked_at(tmp_path, alerts, *LINES)
+            boom = {**seen.nodes[0], "name": "model-boom", "state": state, "uptime_s": None, "heartbeat_age_s": None}
+            reasons = [one for one in judge(replace(seen, nodes=[*seen.nodes, boom]))[1] if one.about == "model-boom"]
+            if alerts:
+                assert [(one.why, one.do) for one in reasons] == [("model stopped: boom.py:53: x", "mend it")]
+            else:
+                assert len(reasons) == 1 and alone in reasons[0].why
+                assert state == "EXITED" or reasons[0].do == "see run/logs/sequencer.log", "there its log is"

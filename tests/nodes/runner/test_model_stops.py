@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from tickmesh.bus.wire import encode
 from tickmesh.nodes.__main__ import main
 from tickmesh.nodes.models.cache import sources_hash
 from tickmesh.nodes.models.loading import file_of
+from tickmesh.nodes.runner.put_out import read as read_put_out
 
 NAMES = itertools.count()
 MODEL = '[[models]]\nname = "{name}"\nkernel = "{kernel}"\n'
@@ -148,6 +150,9 @@ def test_hosted_it_is_put_out_and_the_rest_goes_on(model_of, tmp_path):
         runs = [event.map() for event in LogReader(config.log_dir).events() if event.kind == Kind.run]
         assert [run["node"] for run in runs].count("sequencer") == 1
         assert not (config.run_dir / "ready/model-m.json").exists()
+        put_out = read_put_out(config.run_dir, "model-m", host.pid)
+        assert (put_out.why, put_out.sources) == (alert["why"], sources_hash(Path(path))), "what a reload goes by"
+        assert read_put_out(config.run_dir, "model-m", host.pid + 1) is None, "the next sequencer tries it again"
         assert json.loads((config.run_dir / "ready/model-good.json").read_text())["pid"] == host.pid
         feed.close()
     finally:
