@@ -227,18 +227,25 @@ def short(file: str) -> str:
     return file
 
 
-def compiled(kernel: Callable[..., int], arguments: tuple[Any, ...]) -> Callable[..., int]:
+def compiled(
+    kernel: Callable[..., int], arguments: tuple[Any, ...], begin: Callable[[], object] | None = None
+) -> Callable[..., int]:
     """The kernel's machine code for arguments of exactly these types, after one call with these; it checks arrays' bounds.
 
     It looks at no types: numba's own look takes longer (0.6 µs a call) than most kernels. Where numba compiles nothing
-    (NUMBA_DISABLE_JIT), it is the kernel as it is. Raises ModelFault with the line that numba cannot compile.
+    (NUMBA_DISABLE_JIT), it is the kernel as it is. `begin` is called when it is compiled, before that call. Raises ModelFault
+    with the line that numba cannot compile.
     """
     import numba
     from numba.core.errors import NumbaError
 
     calls.check_bounds(kernel)
     try:
-        kernel(*arguments)  # compiles it, or loads it from the cache
+        if hasattr(kernel, "compile"):
+            kernel.compile(tuple(numba.typeof(argument) for argument in arguments))  # or loads it from the cache
+        if begin is not None:
+            begin()
+        kernel(*arguments)
     except NumbaError as error:
         code = calls.python(kernel).__code__
         where = f"{short(code.co_filename)}:{getattr(getattr(error, 'loc', None), 'line', calls.line_of(kernel))}"

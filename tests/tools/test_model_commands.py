@@ -69,9 +69,28 @@ def test_what_is_no_signal_and_a_look_back_that_does_not_hold_are_warnings(root)
     assert "LOOKBACK_S = 1 is too short" in shown, "it counts quotes for ever"
 
 
-def test_a_loop_without_end_is_ended_from_outside(root):
-    code, shown, _ = checked(root, source(before="while s.n > 100:\n    s.x += 1.0"), "--timeout", "10")
-    assert code == 1 and "has not come to an end of the made events within 10 s of processor time" in shown
+def test_a_loop_without_end_is_ended_and_named(root, monkeypatch):
+    monkeypatch.setattr(check_model, "CALL_S", 0.5)
+    monkeypatch.setattr(check_model, "NEWS_S", 0.5)
+    text = source(before="while s.n > 100:\n    s.x += 1.0")
+    code, shown, path = checked(root, text)
+    assert code == 1 and f"{path}:{line_of(text, 'while s.n')}: it does not come back within 0.5 s of processor time" in shown
+    assert f"trying {path}: " in shown and " s so far, " in shown, "it says that it goes on"
+    text = source().replace(
+        "    n = 0\n", "    n = 0\n    while count == 0:\n        n += 0\n", 1
+    )  # in the call that compiles it
+    code, shown, path = checked(root, text)
+    assert code == 1 and f"{path}:{line_of(text, 'while count')}: it does not come back within 0.5 s" in shown
+
+
+def test_a_file_that_never_ends_or_waits_is_ended_and_named(root, monkeypatch):
+    text = source(head="while True:\n    HORIZON_NS += 1\n")
+    code, shown, path = checked(root, text, "--timeout", "3")
+    lines = [line_of(text, "while True"), line_of(text, "HORIZON_NS += 1")]
+    assert code == 1 and any(f"{path}:{one}: it does not come back within 3 s" in shown for one in lines), shown
+    monkeypatch.setattr(check_model, "WAIT_S", 2.0)
+    code, shown, path = checked(root, source(head="import time\ntime.sleep(600)\n"))
+    assert code == 1 and "it has waited for 2 s without using the processor" in shown
 
 
 def test_up_tries_models_once_and_again_only_when_they_change(root, tmp_path, monkeypatch):
