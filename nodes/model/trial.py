@@ -2,8 +2,8 @@
 
 Words: the mesh's folder, how many seconds of processor time it may take in all and for one list of events, the kernel's name or
 file and its parameters as JSON.
-One JSON object on stdout: see `tried`. What takes too much processor time is ended by the system: all of it with SIGXCPU, a call
-of the kernel with SIGVTALRM. Compiled code lets no line of Python run, so where it was is on stderr, by faulthandler.
+One JSON object on stdout: see `tried`. What takes too much processor time is ended by the system: all of it with SIGXCPU, a list
+of events with SIGVTALRM. Compiled code lets no line of Python run, so where it was is on stderr, by faulthandler.
 """
 
 import faulthandler
@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.schema import Kind
@@ -77,6 +79,10 @@ def _run(step: Step, result: dict[str, Any], arm: Callable[[], object]) -> None:
         result["warnings"].append(f"{step.refused.complaint()}: they are not published")
     if not given and not step.refused.count:
         result["warnings"].append("it says nothing for any of the made events")
+    last = max((cause_of(bytearray(one))[0] for one in given), default=0)
+    if last < events[len(events) // 2].seq and (lost := sorted({name for of in step.states.of for name in nans(of[0])})):
+        since = f"after event {last} of {len(events)}" if given else "ever"
+        result["warnings"].append(f"{', '.join(lost)} of STATE is NaN at the end, and it says nothing {since}: NaN stays NaN")
     for other, signals, end in others:
         if signals != given or end != state:
             place = next((cause_of(bytearray(a)) for a, b in zip(given, signals) if a != b), (0, 0))
@@ -96,6 +102,18 @@ def _run(step: Step, result: dict[str, Any], arm: Callable[[], object]) -> None:
     for event in events:
         step.step([event])
     result |= {"ok": True, "us_per_event": round((time.perf_counter() - begun) / len(events) * 1e6, 2)}
+
+
+def nans(records: np.ndarray) -> list[str]:
+    """The fields of records that are NaN anywhere, those of a record within as `outer.inner`."""
+    found = []
+    for name in records.dtype.names or ():
+        field = records[name]
+        if field.dtype.names:
+            found += [f"{name}.{inner}" for inner in nans(field)]
+        elif field.dtype.kind == "f" and np.isnan(field).any():
+            found.append(name)
+    return found
 
 
 def _looks_back(step: Step, events: list[Event], state: bytes, arm: Callable[[], object]) -> bool:
