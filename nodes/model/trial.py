@@ -2,8 +2,8 @@
 
 Words: the mesh's folder, how many seconds of processor time it may take in all and for one list of events, the kernel's name or
 file and its parameters as JSON.
-One JSON object on stdout: see `tried`. What takes too much processor time is ended by the system: all of it with SIGXCPU, a list
-of events with SIGVTALRM. Compiled code lets no line of Python run, so where it was is on stderr, by faulthandler.
+One JSON object on stdout: see `tried`. What takes too much processor time is ended by the system: all of it with SIGXCPU, a
+list of events with SIGVTALRM. Compiled code lets no line of Python run, so where it was is on stderr, by faulthandler.
 """
 
 import faulthandler

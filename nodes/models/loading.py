@@ -163,8 +163,8 @@ def _undeclared(module: ModuleType) -> str:
         if not isinstance(one, Parameter):
             return f"PARAMETERS[{name!r}] = {one!r} is impossible; allowed: Parameter(default, least, most, meaning)"
         if not one.least <= one.default <= one.most:
-            allowed = f"least to most, {one.least!r} to {one.most!r}"
-            return f"PARAMETERS[{name!r}] has the default {one.default!r}; allowed: {allowed}"
+            bounds = f"least to most, {one.least!r} to {one.most!r}"
+            return f"PARAMETERS[{name!r}] has the default {one.default!r}; allowed: {bounds}"
     if hasattr(module, "FEATURES") and (wrong := _impossible_features(module.FEATURES)):
         return wrong
     if "wanted" in module.PARAMETERS:
@@ -251,7 +251,7 @@ def compiled(
     import numba
     from numba.core.errors import NumbaError
 
-    if not hasattr(kernel, "py_func") and not numba.config.DISABLE_JIT:
+    if not hasattr(kernel, "py_func") and not getattr(numba.config, "DISABLE_JIT", False):
         where = f"{short(calls.python(kernel).__code__.co_filename)}:{calls.line_of(kernel)}"
         raise ModelFault("the kernel is not compiled: put @njit(cache=True) above its def (from numba import njit)", where)
     calls.check_bounds(kernel)
