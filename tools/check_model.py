@@ -4,25 +4,34 @@ What a kernel breaks there breaks nothing else. A model that was tried is not tr
 changed: tried.json, beside the machine code (run/kernels).
 """
 
+import ast
+import contextlib
 import hashlib
 import json
 import math
+import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tickmesh.bus.config import Config, ConfigError
-from tickmesh.bus.files import write_file
+from tickmesh.bus.files import process_stat, write_file
 from tickmesh.bus.settings import ModelSettings
 from tickmesh.nodes.models import loading
 from tickmesh.nodes.models.cache import base_folder, sources_hash, versions
-from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, out
+from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
 
 TIMEOUT_S = 120.0  # of processor time for all of it, compilation too
-PATIENCE = 10  # a machine that others use gives it that in so many times the time, or it is given up
+WAIT_S = 60.0  # so long it may wait without using the processor; one that a busy machine does not let run is not waiting
+NEWS_S = 15.0  # how often a person is told that it goes on
+POLL_S = 0.5
+CALL_S = 10.0  # of processor time for one list of made events, as for one of a live model
+_FRAME = re.compile(r'File "([^"]+)", line ([0-9]+) in ')  # of faulthandler, the innermost first
 KEPT = 100  # models that are known to be good; more where mesh.toml has more
 
 
@@ -57,25 +66,66 @@ def tried(config: Config, kernels: Sequence[KernelTrial], timeout_s: float = TIM
     """Tries kernels one after the other in a process of its own; one result each, as nodes/model/trial.py gives it."""
     results: list[JsonObject] = []
     for trial in kernels:
-        kernel, word = trial.kernel, json.dumps(trial._asdict())
-        command = [sys.executable, "-m", "tickmesh.nodes.model.trial", str(config.root), str(math.ceil(timeout_s)), word]
-        patience_s = PATIENCE * timeout_s
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=patience_s, stdin=subprocess.DEVNULL)
-        except subprocess.TimeoutExpired:
-            why = f"it was not done in {patience_s:g} s: the machine had no time for it, or it waits for something; try again"
-            results.append({"ok": False, "kernel": kernel, "fault": f"{kernel}: {why}", "warnings": []})
+        word = json.dumps(trial._asdict())
+        limits = str(math.ceil(timeout_s)), str(CALL_S)
+        command = [sys.executable, "-m", "tickmesh.nodes.model.trial", str(config.root), *limits, word]
+        code, shown, dump = _run(command, trial.kernel)
+        if code == 0:
+            results += json.loads(shown.splitlines()[-1])
             continue
-        if done.returncode == -signal.SIGXCPU:
-            spent = f"within {timeout_s:g} s of processor time"
-            why = f"it has not come to an end of the made events {spent}: a loop in it may have no end"
-            results.append({"ok": False, "kernel": kernel, "fault": f"{kernel}: {why}", "warnings": []})
-        elif done.returncode:
-            last = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
-            results.append({"ok": False, "kernel": kernel, "fault": f"{kernel}: its process ended: {last}", "warnings": []})
+        if code is None:
+            why = f"{trial.kernel}: it has waited for {WAIT_S:g} s without using the processor, for a file, a lock or a network"
+        elif code in (-signal.SIGXCPU, -signal.SIGVTALRM):
+            why = _endless(config, trial.kernel, dump, CALL_S if code == -signal.SIGVTALRM else math.ceil(timeout_s))
         else:
-            results += json.loads(done.stdout.splitlines()[-1])
+            why = f"{trial.kernel}: its process ended: {(dump.strip().splitlines() or [f'exit {code}'])[-1]}"
+        results.append({"ok": False, "kernel": trial.kernel, "fault": why, "warnings": []})
     return results
+
+
+def _run(command: list[str], kernel: str) -> tuple[int | None, str, str]:
+    """(exit code, stdout, stderr) of a trial; the code is None where it waited too long, and was ended."""
+    begun = news = active = time.monotonic()
+    spent = 0
+    pipe, none = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=none, stdout=pipe, stderr=pipe, text=True) as child:
+        try:
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    shown, dump = child.communicate(timeout=POLL_S)
+                    return child.returncode, shown, dump
+                now, stat = time.monotonic(), process_stat(child.pid)
+                ticks = int(stat[11]) + int(stat[12]) if stat else spent
+                if (stat and stat[0] == "R") or ticks > spent:
+                    spent, active = ticks, now
+                if now - active > WAIT_S:
+                    return None, "", ""
+                if now - news > NEWS_S:
+                    news, used = now, ticks / os.sysconf("SC_CLK_TCK")
+                    err.print(f"trying {kernel}: {now - begun:.0f} s so far, {used:.0f} s of processor time", markup=False)
+        finally:
+            child.kill()
+
+
+def _endless(config: Config, kernel: str, dump: str, spent_s: float) -> str:
+    """Why a trial was ended by the system, with file and line: from the stack that it has left."""
+    loading.use_folder(config)
+    try:
+        path = Path(kernel).resolve() if kernel.endswith(".py") else loading.file_of(kernel)
+    except ConfigError:
+        return f"{kernel}: it has not ended within {spent_s:g} s of processor time"
+    shown = loading.short(str(path))
+    frames = _FRAME.findall(dump)
+    within = f"it does not come back within {spent_s:g} s of processor time"
+    if lines := [line for file, line in frames if Path(file) == path]:
+        return f"{shown}:{lines[0]}: {within}: a loop here may have no end"
+    if any("/numba/" in file for file, _ in frames):
+        return f"{shown}: numba has not compiled it within {spent_s:g} s of processor time: --timeout gives it more"
+    loops = sorted(node.lineno for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.While))
+    if len(loops) == 1:
+        return f"{shown}:{loops[0]}: {within}: this loop may have no end"
+    whiles = f" (`while` is in lines {', '.join(map(str, loops))})" if loops else ""
+    return f"{shown}: {within}: a loop in it may have no end{whiles}"
 
 
 def check_models(config: Config, announce: Callable[[str], None]) -> dict[str, str]:

@@ -16,9 +16,10 @@ from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Silent, Supe
 from tickmesh.tools.ending import IN_ORDER, NOT_THERE, await_ends, end_by_force, end_what_is_left, watch
 from tickmesh.tools.running import PATIENCE_S, await_end_of_others, living, silent_words
 from tickmesh.tools.started_with import in_force
-from tickmesh.tools.terminal import Failure, JsonObject, out
+from tickmesh.tools.terminal import Failure, JsonObject, err, out
 
 WAIT_S = 240.0  # supervisord kills each process after its stopwaitsecs; their sum is less
+NEWS_S = 10.0  # how often a person is told what has not ended yet
 PROD_S = 0.02  # supervisord looks after its children once a second unless it is asked something
 # What a process says about itself: after the sequencer's end it stays in the outbox, and the next run says it anew.
 OF_THE_MOMENT = (Kind.health, Kind.run, Kind.watermark)
@@ -81,6 +82,7 @@ def _shut_down(root: Path, client: Supervisord, deadline: float) -> None:
     """Asks for the end, and goes on asking until there is none: every question makes supervisord go on at once."""
     with contextlib.suppress(ShuttingDown):
         client.shutdown()
+    begun = news = time.monotonic()
     while time.monotonic() < deadline:
         try:
             client.pid()
@@ -91,6 +93,9 @@ def _shut_down(root: Path, client: Supervisord, deadline: float) -> None:
                 raise
         except Away:
             return
+        if (now := time.monotonic()) - news > NEWS_S:
+            news = now
+            err.print(f"{now - begun:.0f} s: {', '.join(sorted(living(root))) or 'supervisord'} still to end", markup=False)
         time.sleep(PROD_S)
     raise Failure("supervisord has not ended in time; see run/supervisord.log")
 

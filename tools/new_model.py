@@ -10,6 +10,7 @@ import msgspec
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.files import write_file
 from tickmesh.bus.names import KERNEL_BYTES
+from tickmesh.bus.settings import DEFAULT_MODELS
 from tickmesh.nodes.models import loading
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, out
 
@@ -65,6 +66,9 @@ def checked(wish: Wish) -> tuple[Path, str]:
     _check_name(name)
     path = config.models_dir / f"{name}.py"
     known = any(model.name == name for model in config.models)
+    if other := next((model for model in config.models if model.name == name and model.kernel != name), None):
+        whose = "a default model" if other in DEFAULT_MODELS else f"a model of {_settings(config)}"
+        raise Failure(f"{name!r} is the name of {whose}, of kernel {other.kernel}: choose another name; nothing was written")
     may_be_there = wish.replace or (wish.add and not known)
     if path.is_symlink() or (path.exists() and not (may_be_there and path.read_bytes() == _source(wish.template))):
         own = f" and is no model of the template {wish.template}, unchanged" if may_be_there else ""

@@ -40,7 +40,8 @@ _read_gap = record_reader(Kind.gap, "stream", "state")
 class Step:
     """Pure: what it says and the state it is left in follow from the events alone, however they are cut into lists or spans."""
 
-    def __init__(self, config: Config, instance: str):
+    def __init__(self, config: Config, instance: str, begin: Callable[[], object] | None = None):
+        """`begin` is called before the kernel is for the first time, when it is compiled."""
         model = config.model(instance)
         from tickmesh.nodes.models import cache, calls, loading  # numba takes 0.4 s to import: only who computes pays for it
 
@@ -75,7 +76,7 @@ class Step:
         self._out_bytes = self._out.data.cast("B")
         self._columns: ColumnKernel | None = None
         self.reset()
-        self._kernel = loading.compiled(module.kernel, self._arguments(0, self._staging.rows, 0))
+        self._kernel = loading.compiled(module.kernel, self._arguments(0, self._staging.rows, 0), begin)
 
     def reset(self) -> None:
         """Puts all to the start of the log."""

@@ -1,16 +1,23 @@
 """Tries a model on made events, as `mesh check-model` does in a process of its own: `python -m tickmesh.nodes.model.trial`.
 
-Words: the mesh's folder, how many seconds of processor time it may take, the kernel's name or file and its parameters as JSON.
-One JSON object on stdout: see `tried`. A kernel that does not come back is ended by the system, with SIGXCPU.
+Words: the mesh's folder, how many seconds of processor time it may take in all and for one list of events, the kernel's name or
+file and its parameters as JSON.
+One JSON object on stdout: see `tried`. What takes too much processor time is ended by the system: all of it with SIGXCPU, a
+list of events with SIGVTALRM. Compiled code lets no line of Python run, so where it was is on stderr, by faulthandler.
 """
 
+import faulthandler
 import json
 import resource
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.schema import Kind
@@ -25,10 +32,13 @@ EVENTS = 4000
 LISTS = (1, 7, 1024)
 
 
-def tried(config: Config, kernel: str, parameters: dict[str, float], features: Sequence[str] = ()) -> dict[str, Any]:
+def tried(
+    config: Config, kernel: str, parameters: dict[str, float], features: Sequence[str] = (), arm: Callable[[], object] = bool
+) -> dict[str, Any]:
     """Runs a kernel over made events, in lists of different lengths; raises nothing for what is wrong with it.
 
-    `features`: which of a kernel's FEATURES are wanted; none: all that it has.
+    `features`: which of a kernel's FEATURES are wanted; none: all that it has. `arm` is called before each list of events, and
+    when the kernel is compiled.
 
     ok          whether it can run: it loads, breaks no rule, and gives the same however its events are cut into calls
     fault       why not, a sentence with file and line; "" if it can
@@ -42,23 +52,26 @@ def tried(config: Config, kernel: str, parameters: dict[str, float], features: S
         file = loading.find(kernel)
         chosen = tuple(features) or (("*",) if loading.gives_features(file.stem) else ())
         settings = ModelSettings("m", file.stem, parameters=parameters, features=chosen)
-        step = Step(Config(Mesh(models=(settings,), paths=config.mesh.paths), config.root), "m")
+        step = Step(Config(Mesh(models=(settings,), paths=config.mesh.paths), config.root), "m", arm)
         publishes = "signal" if step.features is None else "feature"
         result |= {"file": loading.short(str(file)), "identity": step.identity(), "publishes": publishes}
-        _run(step, result)
+        _run(step, result, arm)
     except (ModelFault, ConfigError) as error:
         result |= {"fault": str(error), "ok": False}
     return result
 
 
-def _run(step: Step, result: dict[str, Any]) -> None:
+def _run(step: Step, result: dict[str, Any], arm: Callable[[], object]) -> None:
     """Runs the step over the same events in different lists, and compares."""
     events = made_events.events(EVENTS)
     step.careful = True
     outcomes = []
     for size in LISTS:
         step.reset()
-        given = [bytes(raw) for i in range(0, len(events), size) for raw in step.step(events[i : i + size])]
+        given = []
+        for i in range(0, len(events), size):
+            arm()
+            given += [bytes(raw) for raw in step.step(events[i : i + size])]
         outcomes.append((size, given, step.states.save()))
     (size, given, state), *others = outcomes
     result |= {"signals": len(given), "refused": step.refused.count}
@@ -66,6 +79,10 @@ def _run(step: Step, result: dict[str, Any]) -> None:
         result["warnings"].append(f"{step.refused.complaint()}: they are not published")
     if not given and not step.refused.count:
         result["warnings"].append("it says nothing for any of the made events")
+    last = max((cause_of(bytearray(one))[0] for one in given), default=0)
+    if last < events[len(events) // 2].seq and (lost := sorted({name for of in step.states.of for name in nans(of[0])})):
+        since = f"after event {last} of {len(events)}" if given else "ever"
+        result["warnings"].append(f"{', '.join(lost)} of STATE is NaN at the end, and it says nothing {since}: NaN stays NaN")
     for other, signals, end in others:
         if signals != given or end != state:
             place = next((cause_of(bytearray(a)) for a, b in zip(given, signals) if a != b), (0, 0))
@@ -74,23 +91,37 @@ def _run(step: Step, result: dict[str, Any]) -> None:
                 f"{other}): whatever a later event needs has to be in STATE, and every output field written",
                 result["file"],
             )
-    if step.lookback_ns and not _looks_back(step, events, state):
+    if step.lookback_ns and not _looks_back(step, events, state, arm):
         declared = step.lookback_ns / 1e9
         result["warnings"].append(
             f"LOOKBACK_S = {declared:g} is too short: its state depends on older events; a warm start will replay the whole log"
         )
     step.careful = False
+    arm()
     begun = time.perf_counter()
     for event in events:
         step.step([event])
     result |= {"ok": True, "us_per_event": round((time.perf_counter() - begun) / len(events) * 1e6, 2)}
 
 
-def _looks_back(step: Step, events: list[Event], state: bytes) -> bool:
+def nans(records: np.ndarray) -> list[str]:
+    """The fields of records that are NaN anywhere, those of a record within as `outer.inner`."""
+    found = []
+    for name in records.dtype.names or ():
+        field = records[name]
+        if field.dtype.names:
+            found += [f"{name}.{inner}" for inner in nans(field)]
+        elif field.dtype.kind == "f" and np.isnan(field).any():
+            found.append(name)
+    return found
+
+
+def _looks_back(step: Step, events: list[Event], state: bytes, arm: Callable[[], object]) -> bool:
     """Whether the state at the end is the same without what is older than the look-back, as far as definitions are known."""
     since = events[-1].seq_ns - step.lookback_ns
     definitions = [event for event in events if event.kind == Kind.instrument and event.seq_ns < since]
     step.reset()
+    arm()
     step.step([*definitions, *(event for event in events if event.seq_ns >= since)])
     same = step.states.save() == state
     step.reset()
@@ -98,10 +129,16 @@ def _looks_back(step: Step, events: list[Event], state: bytes) -> bool:
 
 
 def main(words: list[str]) -> int:
-    root, seconds, *kernels = words
+    root, seconds, call_s, *kernels = words
     resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # which SIGXCPU would leave
-    results = [tried(load(Path(root)), **one) for one in map(json.loads, kernels)]
+    for number in (signal.SIGXCPU, signal.SIGVTALRM):
+        faulthandler.register(number, sys.stderr, all_threads=False, chain=True)
+    arm = partial(signal.setitimer, signal.ITIMER_VIRTUAL, float(call_s))
+    results = []
+    for one in map(json.loads, kernels):
+        results.append(tried(load(Path(root)), **one, arm=arm))
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
     print(json.dumps(results))
     return 0
 

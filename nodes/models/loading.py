@@ -28,6 +28,7 @@ _KERNEL = re.compile(r"^def kernel\(", re.MULTILINE)
 _FEATURES = re.compile(r"^FEATURES\b", re.MULTILINE)
 _imported: dict[str, tuple[Path, str]] = {}  # a kernel → its file, and the hash of the sources that it was imported from
 _own: set[str] = set()  # the models' folder of the mesh that this process works for, one at most
+NO_KERNEL = "it defines no kernel: no line begins with `def kernel(`"
 ARGUMENTS = ("state", "parameters", "units", "rows", "count", "quotes", "trades", "levels", "out")
 
 
@@ -64,6 +65,9 @@ def names() -> list[str]:
 def file_of(name: str) -> Path:
     """The file of a kernel, nodes/models/<name>.py. Raises ConfigError when there is none, or none with a kernel."""
     if name not in names():
+        there = [path for folder in folders() if name.isidentifier() and (path := folder / f"{name}.py").is_file()]
+        if there:
+            raise ConfigError(f"{short(str(there[0]))}: {NO_KERNEL}")
         where = " or ".join(["nodes/models", *map(str, folders()[1:])])
         raise ConfigError(f"kernel {name!r} is no file of {where}; there are {', '.join(names())}")
     return next(path for folder in folders() if (path := folder / f"{name}.py").is_file())
@@ -111,7 +115,7 @@ def find(kernel: str) -> Path:
         models.__path__.insert(0, str(path.parent))
     _check_syntax(path)
     if path.stem not in names():
-        raise ModelFault("it defines no kernel: no line begins with `def kernel(`", short(str(path)))
+        raise ModelFault(NO_KERNEL, short(str(path)))
     return path
 
 
@@ -156,8 +160,11 @@ def _undeclared(module: ModuleType) -> str:
     if not (isinstance(module.STATE, np.dtype) and module.STATE.names) or module.STATE.hasobject:
         return f"STATE = {module.STATE!r} is impossible; allowed: a structured numpy dtype of plain numbers"
     for name, one in module.PARAMETERS.items():
-        if not (isinstance(one, Parameter) and one.least <= one.default <= one.most):
+        if not isinstance(one, Parameter):
             return f"PARAMETERS[{name!r}] = {one!r} is impossible; allowed: Parameter(default, least, most, meaning)"
+        if not one.least <= one.default <= one.most:
+            bounds = f"least to most, {one.least!r} to {one.most!r}"
+            return f"PARAMETERS[{name!r}] has the default {one.default!r}; allowed: {bounds}"
     if hasattr(module, "FEATURES") and (wrong := _impossible_features(module.FEATURES)):
         return wrong
     if "wanted" in module.PARAMETERS:
@@ -165,6 +172,11 @@ def _undeclared(module: ModuleType) -> str:
     least, most = value_range(module)
     if not (math.isfinite(least) and math.isfinite(most) and least < most):
         return f"RANGE = {(least, most)} is impossible; allowed: two finite numbers, the lesser first"
+    horizon = getattr(module, "HORIZON_NS", 0)
+    if not isinstance(horizon, (int, np.integer)) or isinstance(horizon, bool) or not 0 <= horizon < 2**63:
+        return f"HORIZON_NS = {horizon!r} is impossible; allowed: a whole number of ns, 0 or more, like 10_000_000_000"
+    if not callable(module.kernel):
+        return f"kernel = {module.kernel!r} is impossible; allowed: a function under @njit"
     code = calls.python(module.kernel).__code__
     if code.co_argcount != len(ARGUMENTS):
         return f"kernel takes {code.co_argcount} arguments; it is given {len(ARGUMENTS)}: {', '.join(ARGUMENTS)}"
@@ -227,18 +239,28 @@ def short(file: str) -> str:
     return file
 
 
-def compiled(kernel: Callable[..., int], arguments: tuple[Any, ...]) -> Callable[..., int]:
+def compiled(
+    kernel: Callable[..., int], arguments: tuple[Any, ...], begin: Callable[[], object] | None = None
+) -> Callable[..., int]:
     """The kernel's machine code for arguments of exactly these types, after one call with these; it checks arrays' bounds.
 
     It looks at no types: numba's own look takes longer (0.6 µs a call) than most kernels. Where numba compiles nothing
-    (NUMBA_DISABLE_JIT), it is the kernel as it is. Raises ModelFault with the line that numba cannot compile.
+    (NUMBA_DISABLE_JIT), it is the kernel as it is. `begin` is called when it is compiled, before that call. Raises ModelFault
+    with the line that numba cannot compile.
     """
     import numba
     from numba.core.errors import NumbaError
 
+    if not hasattr(kernel, "py_func") and not getattr(numba.config, "DISABLE_JIT", False):
+        where = f"{short(calls.python(kernel).__code__.co_filename)}:{calls.line_of(kernel)}"
+        raise ModelFault("the kernel is not compiled: put @njit(cache=True) above its def (from numba import njit)", where)
     calls.check_bounds(kernel)
     try:
-        kernel(*arguments)  # compiles it, or loads it from the cache
+        if hasattr(kernel, "compile"):
+            kernel.compile(tuple(numba.typeof(argument) for argument in arguments))  # or loads it from the cache
+        if begin is not None:
+            begin()
+        kernel(*arguments)
     except NumbaError as error:
         code = calls.python(kernel).__code__
         where = f"{short(code.co_filename)}:{getattr(getattr(error, 'loc', None), 'line', calls.line_of(kernel))}"

@@ -7,6 +7,7 @@ ids and times are JSON integers.
 Looked through on 2026-11-29: the venue's pages to 2026-07-21 and ccxt 4.5.90; addresses, weights and limits are as here.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -114,6 +115,7 @@ _other = msgspec.json.Decoder(Other).decode
 _snapshot = msgspec.json.Decoder(_Snapshot).decode
 
 _START = b'{"stream":"'
+_STREAM = re.compile(rb'\s*\{\s*"stream"\s*:\s*"([^"]+)"')
 
 
 def streams(instrument: Instrument) -> dict[str, Kind]:
@@ -187,8 +189,8 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
 
 def book_of(head: bytes, known: Routes) -> str:
     """The subject whose book a message that begins with `head` would change; "" where that is not enough to know."""
-    stream = head[len(_START) : head.find(b'"', len(_START))].decode("utf-8", "replace") if head.startswith(_START) else ""
-    route = known.get(stream)
+    found = _STREAM.match(head)
+    route = known.get(found[1].decode("utf-8", "replace")) if found else None
     return route[1].book if route else ""
 
 

@@ -169,7 +169,10 @@ def spot_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
     """The event of a frame of `<symbol>@trade` on spot. Raises one of UNREADABLE for a damaged one."""
     usual = stream.usual(frame)
     if usual is None:
-        return _other_trade(frame, recv_ns, stream)[0]
+        events = _other_trade(frame, recv_ns, stream)
+        if not events:
+            raise DecimalError("X is not MARKET and q is 0, as in a trade of USD-M: spot has none such")
+        return events[0]
     event_time, trade_id, price, quantity, time, maker_bought = usual.groups()
     return _trade_event(stream, int(trade_id), price, quantity, int(event_time), int(time), maker_bought == b"true", recv_ns)
 

@@ -140,7 +140,7 @@ class _Row(msgspec.Struct):
 
 
 # For refusals: a book's message, and its product.
-_BOOK_OF = re.compile(rb'"type": ?"(?:snapshot|l2update)".*?"product_id": ?"([^"]+)"', re.DOTALL)
+_BOOK_OF = re.compile(rb'"type"\s*:\s*"(?:snapshot|l2update)".*?"product_id"\s*:\s*"([^"]+)"', re.DOTALL)
 _match = msgspec.json.Decoder(Match).decode
 _ticker = msgspec.json.Decoder(Ticker).decode
 _book = msgspec.json.Decoder(_Snapshot).decode
@@ -327,7 +327,7 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
 @lru_cache(maxsize=1)
 def _products(body: bytes) -> dict[str, msgspec.Raw]:
     """By id, each unread, of the answer about one product or about all: an odd one costs no other."""
-    rows = _rows(body) if body[:1] == b"[" else [msgspec.Raw(body)]
+    rows = _rows(body) if body.lstrip()[:1] == b"[" else [msgspec.Raw(body)]
     return {_named(row).id: row for row in rows}
 
 

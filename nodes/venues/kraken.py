@@ -139,7 +139,7 @@ class _Time(msgspec.Struct):
 
 
 # For refusals: a book's message, and its pair.
-_BOOK_OF = re.compile(rb'"channel": ?"book".*?"symbol": ?"([^"]+)"', re.DOTALL)
+_BOOK_OF = re.compile(rb'"channel"\s*:\s*"book".*?"symbol"\s*:\s*"([^"]+)"', re.DOTALL)
 _book = msgspec.json.Decoder(BookMessage).decode
 _several = msgspec.json.Decoder(TradesOrTickers).decode
 _trade = msgspec.json.Decoder(_Trade).decode

@@ -69,7 +69,7 @@ class _Message(msgspec.Struct):
 
 
 # For refusals: a book's message, and its pair.
-_BOOK_OF = re.compile(rb'"book-[0-9]+", ?"([^"]+)"')
+_BOOK_OF = re.compile(rb'"book-[0-9]+"\s*,\s*"([^"]+)"')
 _array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _name = msgspec.json.Decoder(str).decode
 _book = msgspec.json.Decoder(_Book).decode

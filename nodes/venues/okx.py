@@ -151,7 +151,7 @@ class Stamps(msgspec.Struct):
 
 
 # For refusals: a book's message, and its instrument.
-_BOOK_OF = re.compile(rb'"channel": ?"books", ?"instId": ?"([^"]+)"')
+_BOOK_OF = re.compile(rb'"channel"\s*:\s*"books"\s*,\s*"instId"\s*:\s*"([^"]+)"')
 _message = msgspec.json.Decoder(_Message).decode
 _several = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _books = msgspec.json.Decoder(list[OkxBook]).decode

@@ -13,7 +13,8 @@ from tests.support.command_run import mesh_here
 from tests.support.places import PROJECT
 from tests.support.stand_ins import StandIns
 from tickmesh.bus.config import load
-from tickmesh.tools import ending
+from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown
+from tickmesh.tools import down, ending
 from tickmesh.tools.running import living
 from tickmesh.tools.started_with import remember
 
@@ -41,6 +42,24 @@ pathlib.Path("ready-" + sys.argv[1]).touch()
 while True:
     time.sleep(60)
 """
+
+
+def test_a_long_end_says_what_has_not_ended_yet(tmp_path, monkeypatch, capsys):
+    class Client:
+        """A supervisord that shuts down, and is gone when it is asked the third time."""
+
+        def shutdown(self):
+            pass
+
+        def pid(self):
+            raise next(answers)
+
+    for news_s, lines in ((0.0, 2), (10.0, 0)):
+        answers = iter([ShuttingDown(), ShuttingDown(), Away()])
+        monkeypatch.setattr(down, "NEWS_S", news_s)
+        monkeypatch.setattr(down, "living", lambda root: {"sequencer": 2, "recorder": 1})
+        down._shut_down(tmp_path, Client(), time.monotonic() + 30)
+        assert capsys.readouterr().err.count("0 s: recorder, sequencer still to end") == lines
 
 
 def test_a_hosted_session_ends_before_the_venue_also_where_nobody_is_left_to_keep_the_order(tmp_path):

@@ -55,6 +55,17 @@ def test_a_model_that_can_run(root):
         ("def kernel(:\n    return 0\n", "def kernel(:", "it is no Python: syntax error, invalid syntax in 'def kernel(:'"),
         (source("count * 0.001"), "", "depends on how events are cut into calls"),
         (source().replace("def kernel(", "def colonel("), "", "it defines no kernel"),
+        (
+            source().replace("HORIZON_NS = 0", "HORIZON_NS = '10s'"),
+            "",
+            "HORIZON_NS = '10s' is impossible; allowed: a whole number",
+        ),
+        (source().replace("@njit(cache=True)\n", ""), "def kernel(", "the kernel is not compiled: put @njit(cache=True)"),
+        (
+            source().replace("1.0, 0.0, 1e6", "3e9, 0.0, 1e6"),
+            "",
+            "has the default 3000000000.0; allowed: least to most, 0.0 to 1000",
+        ),
     ],
 )
 def test_a_model_that_cannot_run_is_a_sentence(root, text, part, what):
@@ -69,9 +80,45 @@ def test_what_is_no_signal_and_a_look_back_that_does_not_hold_are_warnings(root)
     assert "LOOKBACK_S = 1 is too short" in shown, "it counts quotes for ever"
 
 
-def test_a_loop_without_end_is_ended_from_outside(root):
-    code, shown, _ = checked(root, source(before="while s.n > 100:\n    s.x += 1.0"), "--timeout", "10")
-    assert code == 1 and "has not come to an end of the made events within 10 s of processor time" in shown
+def test_nan_that_stays_in_the_state_is_a_warning(root):
+    once = "s.x += np.nan\nif s.n > 1:\n    continue"
+    code, shown, _ = checked(root, source(before=once))
+    assert code == 0 and "x of STATE is NaN at the end, and it says nothing after event " in " ".join(shown.split())
+    code, shown, _ = checked(root, source(before=once.replace("np.nan", "1.0")))
+    assert code == 0 and "NaN" not in shown, "few signals alone are none"
+
+
+def test_a_file_without_a_kernel_is_named_as_it_is(root):
+    (root / "models").mkdir(exist_ok=True)
+    for name, text in (("no_kernel", "x = 1\n"), ("empty", "")):
+        (root / f"models/{name}.py").write_text(text)
+        done = mesh_here(root, "check-model", name)
+        assert done.returncode == 1 and f"{name}.py: it defines no kernel: no line begins with" in " ".join(done.stderr.split())
+        (root / f"models/{name}.py").unlink()
+
+
+def test_a_loop_without_end_is_ended_and_named(root, monkeypatch):
+    monkeypatch.setattr(check_model, "CALL_S", 0.5)
+    monkeypatch.setattr(check_model, "NEWS_S", 0.5)
+    text = source(before="while s.n > 100:\n    s.x += 1.0")
+    code, shown, path = checked(root, text)
+    assert code == 1 and f"{path}:{line_of(text, 'while s.n')}: it does not come back within 0.5 s of processor time" in shown
+    assert f"trying {path}: " in shown and " s so far, " in shown, "it says that it goes on"
+    text = source().replace(
+        "    n = 0\n", "    n = 0\n    while count == 0:\n        n += 0\n", 1
+    )  # in the call that compiles it
+    code, shown, path = checked(root, text)
+    assert code == 1 and f"{path}:{line_of(text, 'while count')}: it does not come back within 0.5 s" in shown
+
+
+def test_a_file_that_never_ends_or_waits_is_ended_and_named(root, monkeypatch):
+    text = source(head="while True:\n    HORIZON_NS += 1\n")
+    code, shown, path = checked(root, text, "--timeout", "3")
+    lines = [line_of(text, "while True"), line_of(text, "HORIZON_NS += 1")]
+    assert code == 1 and any(f"{path}:{one}: it does not come back within 3 s" in shown for one in lines), shown
+    monkeypatch.setattr(check_model, "WAIT_S", 2.0)
+    code, shown, path = checked(root, source(head="import time\ntime.sleep(600)\n"))
+    assert code == 1 and "it has waited for 2 s without using the processor" in shown
 
 
 def test_up_tries_models_once_and_again_only_when_they_change(root, tmp_path, monkeypatch):

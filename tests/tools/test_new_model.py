@@ -69,8 +69,11 @@ def test_nothing_that_is_there_is_replaced(root):
     assert done.returncode == 1 and "is there already" in done.stderr and 'kernel = "mine"' in done.stderr
     assert (root / "models/mine.py").read_text() == "x = 1\n" and (root / "mesh.toml").read_text() == ""
     (root / "mesh.toml").write_text('[[models]]\nname = "other"\nkernel = "trade_flow"\n')
-    done = mesh_here(root, "new-model", "other", "--add")
-    assert done.returncode == 1 and "has a model 'other' already" in " ".join(done.stderr.split())
+    for name, whose in (("other", "a model of"), ("flow", "a default model, of kernel trade_flow")):
+        for words in ((), ("--add",)):
+            done = mesh_here(root, "new-model", name, *words)
+            assert done.returncode == 1 and f"'{name}' is the name of {whose}" in " ".join(done.stderr.split()), done
+            assert not (root / f"models/{name}.py").exists()
     (root / "mesh.toml").write_text("models = []\n")
     done = mesh_here(root, "new-model", "third", "--add")
     assert done.returncode == 1 and "nothing was changed" in " ".join(done.stderr.split())

@@ -23,8 +23,8 @@ RAW = "raw"
 NAMES = (RAW,)
 LINE = re.compile(rb"([0-9]{13,19}) ([\[{].*)", re.DOTALL)
 UNITS = {13: 1_000_000, 16: 1_000, 19: 1}  # digits of a time of this century → ns
-STREAM = re.compile(rb'"stream":\s*"([a-z0-9_]{2,30})@')
-OF_FUTURES = re.compile(rb'"pu":|"X":"')
+STREAM = re.compile(rb'"stream"\s*:\s*"([a-z0-9_]{2,30})@')
+OF_FUTURES = re.compile(rb'"pu"\s*:|"X"\s*:\s*"')
 SNAPSHOT = b'"lastUpdateId"'
 LACKS = ("no definitions of instruments (tick and lot size)",)
 SAMPLE = 2000  # lines in which a file has to show whether it is of spot or of USD-M
@@ -55,7 +55,7 @@ def _streams(path: Path) -> tuple[set[str], bool]:
     symbols: set[bytes] = set()
     futures = False
     for line in text_files.lines(path):
-        if (match := STREAM.search(line.text, 0, 200)) is not None:
+        if (match := STREAM.search(line.text)) is not None:
             symbols.add(match[1])
             futures = futures or (line.number < SAMPLE and OF_FUTURES.search(line.text) is not None)
     return {one.decode().upper() for one in symbols}, futures
@@ -105,7 +105,7 @@ class FrameReception:
         except ValueError as error:
             yield odd(number, error, frame)
             return
-        if SNAPSHOT in frame[:40]:
+        if SNAPSHOT in frame and STREAM.search(frame) is None:
             if len(self.reception.instruments) != 1:
                 yield odd(number, "a snapshot that does not say of which of several instruments it is", frame)
                 return

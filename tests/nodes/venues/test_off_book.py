@@ -9,6 +9,7 @@ from tests.support.venue_samples import SYMBOLS
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
+from tickmesh.nodes.venues.parsing.dialect import FrameError
 from tickmesh.nodes.venues.table import adapter_of
 
 OFF_BOOK, REPAIRED = Flag.OFF_BOOK, Flag.REPAIRED
@@ -61,3 +62,27 @@ def test_a_page_of_history_tells_them_apart_too():
     assert [(e.first_id, e.last_id, e.flags) for e in events] == [
         (7, 8, REPAIRED), (9, 9, REPAIRED | OFF_BOOK), (10, 10, REPAIRED)
     ]  # fmt: skip
+
+
+def test_a_trade_of_no_quantity_is_refused_on_spot():
+    one = Instrument(symbol="BTCUSDT", venue="binance")
+    routes = adapter_of("binance").routes([one])
+    for frame in (usdm("NA", "0", "0", 8), json.dumps(json.loads(usdm("NA", "0", "0", 8))).encode()):
+        with pytest.raises(FrameError, match="X is not MARKET and q is 0"):
+            adapter_of("binance").decode(frame, 1, routes)
+
+
+@pytest.mark.parametrize(
+    ("venue", "frame", "subject"),
+    [
+        ("binance", {"stream": "btcusdt@depth@100ms", "data": {"b": []}}, "binance.BTCUSDT"),
+        ("binance", {"stream": "btcusdt@trade", "data": {}}, ""),
+        ("okx", {"arg": {"channel": "books", "instId": SYMBOLS["okx"]}, "data": []}, f"okx.{SYMBOLS['okx']}"),
+        ("coinbase", {"type": "snapshot", "product_id": SYMBOLS["coinbase"], "bids": []}, f"coinbase.{SYMBOLS['coinbase']}"),
+    ],
+)
+def test_the_book_of_a_message_is_found_with_blanks_anywhere(venue, frame, subject):
+    adapter, one = adapter_of(venue), Instrument(symbol=SYMBOLS[venue], venue=venue)
+    for separators in ((",", ":"), (", ", ": "), (" , ", "  :  "), (",\n", ":\t")):
+        head = json.dumps(frame, separators=separators).encode()
+        assert adapter.book_of(head, adapter.routes([one])) == subject, separators
