@@ -63,7 +63,7 @@ def orders(instrument: str, strategy: str | None, since: str, last: int | None, 
     rows = [units.order(row) for row in sorted(chosen, key=lambda row: row.seq)]
     over = sum(row["status"] in OVER for row in rows)
     return {
-        "orders": rows, "open": len(rows) - over, "over": 0 if open_only else history.orders_over,
+        "orders": rows, "open": len(rows) - over, "over": history.orders_over,
         "not_shown": 0 if open_only else history.orders_over - over, "last_seq": LogReader(config.log_dir).last,
     }  # fmt: skip
 

@@ -13,7 +13,7 @@ from tickmesh.tools.log_window import LogWindow, read_window
 from tickmesh.tools.status import trading
 from tickmesh.tools.tables import TerminalTable
 
-STATES: dict[str, StrategyState] = {"on": "live", "off": "off", "shadow": "shadow"}
+STATES: dict[str, StrategyState] = {"on": "live", "live": "live", "off": "off", "shadow": "shadow"}
 
 
 def switch(name: str, state: str, why: str) -> terminal.JsonObject:
