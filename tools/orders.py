@@ -40,6 +40,16 @@ def check_instrument(config: Config, instrument: str) -> None:
     raise terminal.UsageFailure(f"--instrument {instrument!r} is not in mesh.toml; there: {', '.join(names) or 'none'}")
 
 
+def check_strategy(config: Config, strategy: str | None, history: AccountHistory) -> None:
+    """Raises Failure for a strategy that mesh.toml has not and that never ordered; "" is what belongs to none."""
+    names = [one.name for one in config.strategies_resolved]
+    if strategy and strategy not in names and strategy not in history.strategies:
+        gone = ", ".join(sorted(history.strategies - {"", *names}))
+        before = f"; that ordered before: {gone}" if gone else ""
+        there = ", ".join(names) or "none"
+        raise terminal.Failure(f"mesh.toml has no strategy {strategy!r}, and none of that name ever ordered; there: {there}{before}")
+
+
 def history_of(config: Config, wanted: Filter, until: int | None = None) -> AccountHistory:
     """Orders and fills up to this moment, or a seq. Raises terminal.Failure with a sentence."""
     history = AccountHistory(wanted)
@@ -56,6 +66,7 @@ def orders(instrument: str, strategy: str | None, since: str, last: int | None, 
     config = terminal.config()
     wanted = filter_of(config, instrument, strategy, since, last)
     history = history_of(config, wanted)
+    check_strategy(config, strategy, history)
     units = Units(config, history.state)
     chosen = history.open_rows() if open_only else [
         row for row in history.rows.values() if wanted.has(row.subject, row.order.strategy)
@@ -72,6 +83,7 @@ def fills(instrument: str, strategy: str | None, since: str, last: int | None) -
     """What `mesh fills --json` prints: the newest fills, oldest first."""
     config = terminal.config()
     history = history_of(config, filter_of(config, instrument, strategy, since, last))
+    check_strategy(config, strategy, history)
     units = Units(config, history.state)
     return {
         "fills": [units.fill(row) for row in history.fills], "count": history.fills_seen,

@@ -193,6 +193,11 @@ def trading(window: LogWindow) -> JsonObject | None:
     return {name: beat[name] for name in TRADING if name in beat}
 
 
+def strategy_state(name: str, state: str) -> str:
+    """A strategy's state in words; of one that still has something and that mesh.toml has no more, that it has none."""
+    return state or ("(no longer in mesh.toml)" if name else "-")
+
+
 def session_counts(window: LogWindow) -> JsonObject | None:
     """What the sessions have seen at their venues beside what they did, by process; None where none has spoken lately."""
     beats = {name: beat.map() for name, beat in window.health.items() if is_session(name)}
