@@ -19,6 +19,8 @@ from tickmesh.tools.event_text import time_text
 from tickmesh.tools.tables import TerminalTable
 
 LAST, LAST_SINCE = 20, 10_000  # rows that are shown without --last: else, and with --since
+ORDERS_LEAST = ("type", "average", "strategy", "order", "filled", "instrument", "side")  # of a narrow terminal these go first
+FILLS_LEAST = ("trade", "order", "notional", "strategy", "as", "instrument")
 _WORDS = record_looks(Kind.update)
 
 
@@ -47,7 +49,9 @@ def check_strategy(config: Config, strategy: str | None, history: AccountHistory
         gone = ", ".join(sorted(history.strategies - {"", *names}))
         before = f"; that ordered before: {gone}" if gone else ""
         there = ", ".join(names) or "none"
-        raise terminal.Failure(f"mesh.toml has no strategy {strategy!r}, and none of that name ever ordered; there: {there}{before}")
+        raise terminal.Failure(
+            f"mesh.toml has no strategy {strategy!r}, and none of that name ever ordered; there: {there}{before}"
+        )
 
 
 def history_of(config: Config, wanted: Filter, until: int | None = None) -> AccountHistory:
@@ -173,7 +177,7 @@ def _word(name: str, code: int) -> str | None:
 
 def show_orders(result: terminal.JsonObject) -> None:
     """Prints orders for a person."""
-    table = TerminalTable(box=None, header_style="bold", least=("type", "updated", "average"))
+    table = TerminalTable(box=None, header_style="bold", least=ORDERS_LEAST)
     for name in ("at", "instrument", "strategy", "side", "type", "price", "quantity", "filled", "average", "status", "order"):
         table.add_column(name)
     for one in result["orders"]:
@@ -190,7 +194,7 @@ def show_orders(result: terminal.JsonObject) -> None:
 
 def show_fills(result: terminal.JsonObject) -> None:
     """Prints fills for a person."""
-    table = TerminalTable(box=None, header_style="bold", least=("trade", "order", "notional"))
+    table = TerminalTable(box=None, header_style="bold", least=FILLS_LEAST)
     for name in ("at", "instrument", "strategy", "side", "quantity", "price", "notional", "fee", "as", "trade", "order"):
         table.add_column(name)
     for one in result["fills"]:

@@ -201,7 +201,7 @@ def _time_of(config: Config, seq: int) -> int:
 
 def show(result: terminal.JsonObject) -> None:
     """Prints profit and loss for a person."""
-    table = TerminalTable(box=None, header_style="bold", least=("fills", "mark", "at"))
+    table = TerminalTable(box=None, header_style="bold", least=("fills", "mark", "at", "fees", "unrealised", "realised"))
     for name in ("strategy", "instrument", "position", "at", "mark", *MONEY, "fills"):
         table.add_column(name)
     for row in result["rows"]:

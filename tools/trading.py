@@ -81,7 +81,7 @@ def show_command(result: terminal.JsonObject) -> None:
 
 def show_positions(result: terminal.JsonObject) -> None:
     """Prints positions for a person."""
-    table = TerminalTable(box=None, header_style="bold")
+    table = TerminalTable(box=None, header_style="bold", least=("fills", "funding", "fees", "at", "state"))
     for name in ("strategy", "state", "instrument", "position", "at", "realised", "unrealised", "fees", "funding", "fills"):
         table.add_column(name, no_wrap=name in ("strategy", "instrument"))
     for name, one in result["strategies"].items():

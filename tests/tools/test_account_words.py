@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tests.support.command_run import run_here
 from tests.support.executor_tape import BID, LOT, SUBJECT, Tape
 from tickmesh.bus.schema import INTENT, Action, Kind, Status
 from tickmesh.bus.wire import encode
-from tickmesh.tools import closing, orders, status_shown, trading, verdict
+from tickmesh.tools import closing, ls, orders, pnl, status_shown, terminal, trading, verdict
 
 TWO = '[[strategies]]\nname = "mine"\n'
 
@@ -94,3 +95,45 @@ def test_status_says_of_a_strategy_that_it_is_no_longer_in_mesh_toml(monkeypatch
     monkeypatch.setattr(status_shown, "out", Console(file=page, width=200))
     status_shown._show_trading({"strategies": {"": {"state": ""}, "was": {"state": ""}, "mine": {"state": "live"}}})
     assert page.getvalue() == "strategies: (none) -, was (no longer in mesh.toml), mine live\n"
+
+
+SHOWN = {  # by command: columns that 60 characters must have
+    "orders": ("at", "price", "quantity", "status"),
+    "fills": ("at", "side", "quantity", "price"),
+    "ls": ("topic", "rows", "MB"),
+    "pnl": ("strategy", "instrument", "position", "net"),
+    "positions": ("strategy", "instrument", "position", "realised"),
+}
+FIGURES = {
+    "position": 0.00394,
+    "average_price": 60_000.0,
+    "realised": 1.5,
+    "unrealised": 2.5,
+    "fee_cost": 0.1,
+    "funding": 0.0,
+    "fills": 3,
+}
+MONEY = {name: "12.3456" for name in pnl.MONEY}
+ANSWERS = {  # of commands that have more to read than is worth storing here
+    "ls": {"place": ".", "topics": [{"topic": "trade.binance.BTCUSDT", "days": ["2026-11-30"], "rows": 1_000_000, "logged": 26_000, "bytes": 10}]},
+    "pnl": {"rows": [{"strategy": "mine", "instrument": SUBJECT, "position": "0.00394", "average_price": "60000.12", "mark": "60000.12", "fills": 3, **MONEY}],
+            "strategies": {}, "in_all": MONEY, "not_added": []},
+    "positions": {"strategies": {"mine": {"positions": {SUBJECT: FIGURES}, "shadow": {}, "state": "live"}}, "positions": {},
+                  "tightened": {}, "fees": {}, "fundings": {}, "profit": 1.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", SHOWN)
+def test_a_narrow_terminal_has_the_columns_that_matter(before, monkeypatch, command):
+    page = io.StringIO()
+    console = terminal._Terminal(file=page, width=60, force_terminal=True, highlight=False, soft_wrap=True, no_color=True)
+    monkeypatch.setattr(terminal, "out", console)
+    monkeypatch.setattr(ls, "out", console)
+    if command in ("orders", "fills"):
+        getattr(orders, f"show_{command}")(
+            getattr(orders, command)("", None, "", None, *((False,) if command == "orders" else ()))
+        )
+    else:
+        {"ls": ls.show, "pnl": pnl.show, "positions": trading.show_positions}[command](ANSWERS[command])
+    headers = re.sub(r"\x1b\[[0-9;]*m", "", page.getvalue()).splitlines()[0].split()
+    assert set(SHOWN[command]) <= set(headers) and "no room for" in page.getvalue(), page.getvalue()
