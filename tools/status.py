@@ -77,6 +77,8 @@ def status() -> JsonObject:
         node["restarts_last_minute"] = restarts.get(name, 0)
         node["said"] = last_line(config.root, name) if node["restarts_last_minute"] else ""
     troubles = episodes(told, {node["name"]: ready_ns(config.root, node["name"], node["pid"]) for node in nodes})
+    absent = not_in_capture(window)
+    troubles = [one for one in troubles if not (one.what == "never_heard" and one.target in absent)]
     alive = [process["name"] for process in processes if process["pid"]]
     over = [one for one in troubles if not one.goes_on(now)][-OVER_SHOWN:]
     seen = Seen(
@@ -145,12 +147,13 @@ def silent_instruments(config: Config, window: LogWindow, alive: Collection[str]
             undecided.update(beat.get("undecided", ()))
             venue, _ = line_of(config, event.subject.removeprefix("feed-"))
             silent.setdefault(venue, []).append(set(beat.get("never_heard", ())))
+    absent = not_in_capture(window)
     begin = {verdict.venue_of_line(config, name) for name in alive}
     out = []
     for instrument in config.instruments:
         subject, lines = instrument.subject, silent.get(instrument.venue, [])
         word = standing.get(subject, "")
-        topics = set.intersection(*lines) if lines else set()
+        topics = set.intersection(*lines) - absent if lines else set()
         kinds = sorted(one.partition(".")[0] for one in topics if one.partition(".")[2] == subject)
         if not lines and any(f"{kind.name}.{subject}" in window.topics for kind in MARKET):
             continue  # it is heard already, and its line has not said so yet
@@ -182,7 +185,13 @@ def replay_progress(window: LogWindow) -> JsonObject | None:
         "lines": beat["replay_lines"],
         "ended": bool(beat["replay_ended"]),
         "not_served": beat.get("not_served", {}),
+        "not_in_capture": sorted(not_in_capture(window)),
     }
+
+
+def not_in_capture(window: LogWindow) -> set[str]:
+    """Topics of mesh.toml's instruments that the replayed capture has nothing of: they do not come, and nothing is wrong."""
+    return set(window.health["exchange"].map().get("not_in_capture", ())) if "exchange" in window.health else set()
 
 
 def trading(window: LogWindow) -> JsonObject | None:

@@ -118,6 +118,7 @@ def _show_running(result: JsonObject) -> None:
     if at := result["replay"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in at["not_served"].items())
         left_out = f"{sum(at['not_served'].values())} not served: {reasons}" if reasons else "all served"
+        left_out += f"; not in the capture: {', '.join(at['not_in_capture'])}" if at["not_in_capture"] else ""
         ended = "; ended" if at["ended"] else ""
         out.print(f"\nreplay: at {at['position']} of {at['lines']} lines, {left_out}{ended}", markup=False)
     for alert in result["alerts"]:
