@@ -151,4 +151,7 @@ def test_what_a_capture_lacks_is_known_by_topic():
     other = [f"{kind}.binance.ETHUSDT" for kind in ("depth", "quote", "trade")]
     assert survey.lacking(["binance.BTCUSDT", "binance.ETHUSDT"]) == ["depth.binance.BTCUSDT", *other]
     assert surveyed(*[line(one) for one in FEW]).lacking(["binance.BTCUSDT"]) == []
-    assert len(survey.lacking(["binance_usdm.BTCUSDT"])) == 3, "of another venue"
+    assert Survey(streams={"binance_usdm.BTCUSDT@trade": 1}).lacking(["binance_usdm.BTCUSDT", "binance.BTCUSDT"]) == [
+        "depth.binance.BTCUSDT", "depth.binance_usdm.BTCUSDT", "quote.binance.BTCUSDT", "quote.binance_usdm.BTCUSDT",
+        "trade.binance.BTCUSDT",
+    ]  # fmt: skip
