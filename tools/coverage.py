@@ -55,7 +55,7 @@ def _kind(name: str) -> Kind:
 
 
 def _subjects(settings: Config, instrument: str | None) -> list[str]:
-    known = ledger.subjects(settings)
+    known = [one for one in ledger.subjects(settings) if one.partition(".")[2]]  # not who gives commands
     if instrument is None:
         return known
     found = [subject for subject in known if instrument.lower() in (subject.lower(), subject.partition(".")[2].lower())]

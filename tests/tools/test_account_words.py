@@ -115,8 +115,11 @@ FIGURES = {
 }
 MONEY = {name: "12.3456" for name in pnl.MONEY}
 ANSWERS = {  # of commands that have more to read than is worth storing here
-    "ls": {"place": ".", "topics": [{"topic": "trade.binance.BTCUSDT", "days": ["2026-11-30"], "rows": 1_000_000, "logged": 26_000, "bytes": 10}]},
-    "pnl": {"rows": [{"strategy": "mine", "instrument": SUBJECT, "position": "0.00394", "average_price": "60000.12", "mark": "60000.12", "fills": 3, **MONEY}],
+    "ls": {"place": ".", "topics": [
+        {"topic": "trade.binance.BTCUSDT", "days": ["2026-11-30"], "rows": 1_000_000, "logged": 26_000, "bytes": 10},
+    ]},
+    "pnl": {"rows": [{"strategy": "mine", "instrument": SUBJECT, "position": "0.00394", "average_price": "60000.12",
+                      "mark": "60000.12", "fills": 3, **MONEY}],
             "strategies": {}, "in_all": MONEY, "not_added": []},
     "positions": {"strategies": {"mine": {"positions": {SUBJECT: FIGURES}, "shadow": {}, "state": "live"}}, "positions": {},
                   "tightened": {}, "fees": {}, "fundings": {}, "profit": 1.0},
