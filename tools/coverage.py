@@ -117,7 +117,8 @@ def show(result: JsonObject, only_missing: bool) -> None:
     for stream in result["streams"]:
         if stream["begins"] is None or (only_missing and not stream["intervals"]):
             continue
-        known = f"{'at most ' * stream['missing_at_least']}{_percent(stream['share_of_ids'])} of ids and {_percent(stream['share_of_time'])} of time complete or repaired"
+        shares = f"{_percent(stream['share_of_ids'])} of ids and {_percent(stream['share_of_time'])} of time"
+        known = f"{'at most ' * stream['missing_at_least']}{shares} complete or repaired"
         out.print(
             f"[bold]{stream['kind']}.{stream['subject']}[/bold]  {_spans(stream['eras'])}, "
             f"{_when(stream['begin'])} to {_when(stream['end'])}: {_by_nature(stream) if stream['by_nature'] else known}"
