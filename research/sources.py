@@ -106,7 +106,7 @@ class MeshSource:
         """The `venue.symbol` of every instrument of mesh.toml, archive and log, sorted."""
         found = {one.subject for one in self.config.instruments} | set(self._archived())
         found |= {subject for kind, subject in self._logged() if of_instrument(folder_of(kind, subject))}
-        return sorted(one for one in found if one.partition(".")[2] != ACCOUNT)
+        return sorted(one for one in found if one.partition(".")[2] not in ("", ACCOUNT))
 
     def _archived(self) -> list[str]:
         files = ArchiveReader(self.config.archive_dir).files
@@ -124,6 +124,9 @@ class MeshSource:
         """The subjects of a kind: instruments, accounts, or processes; sorted."""
         if kind is Kind.balance:
             found = {one for one in self._archived() if one.partition(".")[2] == ACCOUNT}
+            return sorted(found | {subject for own, subject in self._logged() if own is kind})
+        if kind is Kind.command:  # of who gives them: a person, a process
+            found = {one.rstrip(".") for one in self._archived() if not one.partition(".")[2]}
             return sorted(found | {subject for own, subject in self._logged() if own is kind})
         return self.instruments() if of_instrument(folder_of(kind, "a.b")) else known_subjects(self.config, kind)
 

@@ -90,6 +90,7 @@ class AccountHistory:
     def __init__(self, wanted: Filter, before_fill: Callable[[Event, str, str], None] | None = None):
         self.state = ExecutorState()
         self.rows: dict[str, OrderRow] = {}  # open ones, and those that are over and wanted
+        self.strategies: set[str] = set()  # those that have ordered
         self.fills: deque[FillRow] = deque(maxlen=wanted.last)
         self.orders_over = self.fills_seen = 0  # that are wanted, with those that are too many to be kept
         self.last_seq = self.last_ns = 0
@@ -121,6 +122,7 @@ class AccountHistory:
 
     def _add(self, event: Event, order: Order) -> OrderRow:
         self.state.add_order(event.subject, order)
+        self.strategies.add(order.strategy)
         self.state.due.clear()  # nothing is cancelled here
         row = self.rows[order.client_order_id] = OrderRow(event.subject, order, event.seq, event.seq, event.seq_ns)
         return row

@@ -162,10 +162,16 @@ def _held(history: AccountHistory, wanted: Filter) -> dict[Pair, int]:
 
 def _scope(config: Config, instrument: str, strategy: str) -> Filter:
     check_instrument(config, instrument)
+    wanted = Filter(instrument, strategy or None)
     names = [one.name for one in config.strategies_resolved]
     if strategy and strategy not in names:
-        raise terminal.UsageFailure(f"mesh.toml has no strategy {strategy!r}; there: {', '.join(names) or 'none'}")
-    return Filter(instrument, strategy or None)
+        history = history_of(config, Filter())  # one that mesh.toml has no more can have something, and the executor ends it
+        if not history.open_rows(wanted) and not any(_held(history, wanted).values()):
+            raise terminal.UsageFailure(
+                f"mesh.toml has no strategy {strategy!r}, and none of that name has a position or an open order; "
+                f"there: {', '.join(names) or 'none'}"
+            )
+    return wanted
 
 
 def _full_name(config: Config, instrument: str) -> Subject:

@@ -39,7 +39,8 @@ def caller(commands: typer.Typer, name: str) -> Callable[[], int]:
         except UsageError as error:
             if not (message := error.format_message()):  # no arguments at all: the help has been shown
                 return 2
-            raise UsageFailure(f"{message.rstrip('.')}; see {name} --help") from None
+            sentence = " ".join(message.split())  # typer lists what an argument may be in lines of their own
+            raise UsageFailure(f"{sentence.rstrip('.')}; see {name} --help") from None
         except typer.Abort:
             raise KeyboardInterrupt from None
         return code if isinstance(code, int) else 0

@@ -17,6 +17,7 @@ from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, config, o
 COLOURS = {"complete": "tab:green", "repaired": "tab:blue", "missing": "tab:red", "unproven": "0.6"}
 STYLES = {"complete": "green", "repaired": "blue", "missing": "bold red", "unproven": "dim"}
 TOPICS_MAX = 3  # that the last line names
+ERAS_SHOWN = 3  # the newest, of a stream whose ids began anew
 ROWS_MAX = 40  # intervals of one stream that a person is shown; --json has all
 
 
@@ -55,7 +56,7 @@ def _kind(name: str) -> Kind:
 
 
 def _subjects(settings: Config, instrument: str | None) -> list[str]:
-    known = ledger.subjects(settings)
+    known = [one for one in ledger.subjects(settings) if one.partition(".")[2]]  # not who gives commands
     if instrument is None:
         return known
     found = [subject for subject in known if instrument.lower() in (subject.lower(), subject.partition(".")[2].lower())]
@@ -77,6 +78,7 @@ def _stream(subject: str, kind: Kind, rows: np.ndarray, only_missing: bool) -> J
         "begin": ledger.iso(int(known["begin_ns"].min())) if len(known) else None,
         "end": ledger.iso(int(known["end_ns"].max())) if len(known) else None,
         "ids": {state.name: _ids(rows[rows["state"] == state]) for state in Coverage},
+        "eras": [_ids_of(rows[rows["era"] == era]) for era in dict.fromkeys(rows["era"].tolist())],
         "share_of_ids": round(by_ids, 9),
         "share_of_time": round(by_time, 9),
         "unproven": {reason.name: ids for reason in ledger.DOUBTED if (ids := _ids(doubted[doubted["reason"] == reason]))},
@@ -85,8 +87,14 @@ def _stream(subject: str, kind: Kind, rows: np.ndarray, only_missing: bool) -> J
         "silence_s": None,
         "report_s": None,
         "missing_intervals": len(lost),
+        "missing_at_least": bool((lost["reason"] == Reason.reset).any()),  # what an era had after its last id is not known
         "intervals": ledger.described(lost if only_missing else rows),
     }
+
+
+def _ids_of(rows: np.ndarray) -> JsonObject:
+    """The ids of one era, of rows of one stream."""
+    return {"era": int(rows["era"][0]), "begins": int(rows["first_id"].min()), "ends": int(rows["last_id"].max())}
 
 
 NATURE = {
@@ -109,11 +117,10 @@ def show(result: JsonObject, only_missing: bool) -> None:
     for stream in result["streams"]:
         if stream["begins"] is None or (only_missing and not stream["intervals"]):
             continue
-        known = (
-            f"{_percent(stream['share_of_ids'])} of ids and {_percent(stream['share_of_time'])} of time complete or repaired"
-        )
+        shares = f"{_percent(stream['share_of_ids'])} of ids and {_percent(stream['share_of_time'])} of time"
+        known = f"{'at most ' * stream['missing_at_least']}{shares} complete or repaired"
         out.print(
-            f"[bold]{stream['kind']}.{stream['subject']}[/bold]  ids {stream['begins']} to {stream['ends']}, "
+            f"[bold]{stream['kind']}.{stream['subject']}[/bold]  {_spans(stream['eras'])}, "
             f"{_when(stream['begin'])} to {_when(stream['end'])}: {_by_nature(stream) if stream['by_nature'] else known}"
         )
         eras = any(row["era"] for row in stream["intervals"])  # else the column says nothing
@@ -132,7 +139,7 @@ def show(result: JsonObject, only_missing: bool) -> None:
         for row in stream["intervals"][:ROWS_MAX]:
             table.add_row(
                 Text(row["state"], STYLES[row["state"]]), str(row["first_id"]), str(row["last_id"]),
-                str(row["last_id"] - row["first_id"] + 1), _when(row["begin"]), _when(row["end"]),
+                _count(row), _when(row["begin"]), _when(row["end"]),
                 row["evidence"].replace("none", "-"), row["reason"].replace("none", "-"), *((str(row["era"]),) if eras else ()),
             )  # fmt: skip
         out.print(table)
@@ -144,6 +151,25 @@ def show(result: JsonObject, only_missing: bool) -> None:
     if any(stream["begins"] is not None and not stream["by_nature"] for stream in result["streams"]) and not only_missing:
         out.print(f"{BY_IDS}\n")
     out.print(_verdict(result))
+
+
+def _spans(eras: list[JsonObject]) -> str:
+    """The ids of a stream in words; those of each era, where the venue began them anew."""
+    spans = [f"{one['begins']} to {one['ends']}" for one in eras]
+    if len(spans) == 1:
+        return f"ids {spans[0]}"
+    more = f"… ({len(spans) - ERAS_SHOWN} eras), " if len(spans) > ERAS_SHOWN else ""
+    return f"ids {more}{', then anew '.join(spans[-ERAS_SHOWN:])}"
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def _count(row: JsonObject) -> str:
+    """How many ids an interval has; after the last one of an era it is not known."""
+    count = str(row["last_id"] - row["first_id"] + 1)
+    return f"{count} or more" if row["reason"] == Reason.reset.name else count
 
 
 BY_IDS = (
@@ -181,7 +207,9 @@ def _verdict(result: JsonObject) -> str:
         more += f" Never heard, and nothing is known of it: {', '.join(unheard)}."
     if not result["ok"]:
         lost = sum(stream["ids"]["missing"] for stream in seen)
-        return f"MISSING: {lost} ids in {result['missing_intervals']} intervals{f'; {doubts}' if doubts else ''}.{more}"
+        least = "at least " if any(stream["missing_at_least"] for stream in seen) else ""
+        where = _plural(result["missing_intervals"], "interval")
+        return f"MISSING: {least}{_plural(lost, 'id')} in {where}{f'; {doubts}' if doubts else ''}.{more}"
     repaired = sum(stream["ids"]["repaired"] for stream in seen)
     known = f"; {repaired} ids were repaired" if repaired else ""
     if doubts:

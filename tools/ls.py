@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from rich.table import Table
-
 from tickmesh.tools.opened import reading
+from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
 
@@ -20,7 +19,7 @@ def ls(part: str, place: Path | None) -> JsonObject:
 
 def show(result: JsonObject) -> None:
     """Prints a table for a person."""
-    table = Table(box=None)
+    table = TerminalTable(box=None, least=("days", "first day", "in the log", "last day"))
     for name in ("topic", "first day", "last day"):
         table.add_column(name)
     for name in ("days", "rows", "in the log", "MB"):

@@ -121,6 +121,9 @@ def show(result: JsonObject) -> None:
         for one in result["latency_ms"]
     ]
     _table(("", "mean", "50 %", "95 %", "99 %"), [(name, *map(_number, values)) for name, *values in rows])
+    below = {one["of"].partition(",")[0] for one in result["latency_ms"] if (one["least"] or 0) < 0}
+    for of in (of for of in BELOW_ZERO if of in below):
+        out.print(f"{of} below 0: {BELOW_ZERO[of]}", markup=False)
     out.print(f"bid and ask for {result['two_sided']:.2%} of the time")
     rates = [(f"{one['kind']}s", f"{one['rows']:,}", _number(one["per_s"]), f"{one['busiest_s']:,}") for one in result["rates"]]
     _table(("", "rows", "a second", "busiest second"), rates)
@@ -139,6 +142,15 @@ def show(result: JsonObject) -> None:
         _table(("line", "kind", "events", "firsts", "disordered", "ahead ms", "late ms", "late 99 %"), lines)
     if "plot" in result:
         out.print(f"drawn in {result['plot']}: the most efficient window and the worst", markup=False)
+
+
+BELOW_ZERO = {  # of a delay: what it means that its shortest is below 0
+    "venue → here": "the venue's clock was ahead of this machine's",
+    "here → log": (
+        "the log's time was behind this machine's clock, which it follows by at most 1 % "
+        "(alerts clock_step, clock_slew; docs/decisions/time.md)"
+    ),
+}
 
 
 def _number(value: float | None) -> str:

@@ -19,6 +19,8 @@ from tickmesh.tools.event_text import time_text
 from tickmesh.tools.tables import TerminalTable
 
 LAST, LAST_SINCE = 20, 10_000  # rows that are shown without --last: else, and with --since
+ORDERS_LEAST = ("type", "average", "strategy", "order", "filled", "instrument", "side")  # of a narrow terminal these go first
+FILLS_LEAST = ("trade", "order", "notional", "strategy", "as", "instrument")
 _WORDS = record_looks(Kind.update)
 
 
@@ -40,6 +42,18 @@ def check_instrument(config: Config, instrument: str) -> None:
     raise terminal.UsageFailure(f"--instrument {instrument!r} is not in mesh.toml; there: {', '.join(names) or 'none'}")
 
 
+def check_strategy(config: Config, strategy: str | None, history: AccountHistory) -> None:
+    """Raises Failure for a strategy that mesh.toml has not and that never ordered; "" is what belongs to none."""
+    names = [one.name for one in config.strategies_resolved]
+    if strategy and strategy not in names and strategy not in history.strategies:
+        gone = ", ".join(sorted(history.strategies - {"", *names}))
+        before = f"; that ordered before: {gone}" if gone else ""
+        there = ", ".join(names) or "none"
+        raise terminal.Failure(
+            f"mesh.toml has no strategy {strategy!r}, and none of that name ever ordered; there: {there}{before}"
+        )
+
+
 def history_of(config: Config, wanted: Filter, until: int | None = None) -> AccountHistory:
     """Orders and fills up to this moment, or a seq. Raises terminal.Failure with a sentence."""
     history = AccountHistory(wanted)
@@ -56,6 +70,7 @@ def orders(instrument: str, strategy: str | None, since: str, last: int | None, 
     config = terminal.config()
     wanted = filter_of(config, instrument, strategy, since, last)
     history = history_of(config, wanted)
+    check_strategy(config, strategy, history)
     units = Units(config, history.state)
     chosen = history.open_rows() if open_only else [
         row for row in history.rows.values() if wanted.has(row.subject, row.order.strategy)
@@ -63,7 +78,7 @@ def orders(instrument: str, strategy: str | None, since: str, last: int | None, 
     rows = [units.order(row) for row in sorted(chosen, key=lambda row: row.seq)]
     over = sum(row["status"] in OVER for row in rows)
     return {
-        "orders": rows, "open": len(rows) - over, "over": 0 if open_only else history.orders_over,
+        "orders": rows, "open": len(rows) - over, "over": history.orders_over,
         "not_shown": 0 if open_only else history.orders_over - over, "last_seq": LogReader(config.log_dir).last,
     }  # fmt: skip
 
@@ -72,6 +87,7 @@ def fills(instrument: str, strategy: str | None, since: str, last: int | None) -
     """What `mesh fills --json` prints: the newest fills, oldest first."""
     config = terminal.config()
     history = history_of(config, filter_of(config, instrument, strategy, since, last))
+    check_strategy(config, strategy, history)
     units = Units(config, history.state)
     return {
         "fills": [units.fill(row) for row in history.fills], "count": history.fills_seen,
@@ -161,7 +177,7 @@ def _word(name: str, code: int) -> str | None:
 
 def show_orders(result: terminal.JsonObject) -> None:
     """Prints orders for a person."""
-    table = TerminalTable(box=None, header_style="bold", least=("type", "updated", "average"))
+    table = TerminalTable(box=None, header_style="bold", least=ORDERS_LEAST)
     for name in ("at", "instrument", "strategy", "side", "type", "price", "quantity", "filled", "average", "status", "order"):
         table.add_column(name)
     for one in result["orders"]:
@@ -178,7 +194,7 @@ def show_orders(result: terminal.JsonObject) -> None:
 
 def show_fills(result: terminal.JsonObject) -> None:
     """Prints fills for a person."""
-    table = TerminalTable(box=None, header_style="bold", least=("trade", "order", "notional"))
+    table = TerminalTable(box=None, header_style="bold", least=FILLS_LEAST)
     for name in ("at", "instrument", "strategy", "side", "quantity", "price", "notional", "fee", "as", "trade", "order"):
         table.add_column(name)
     for one in result["fills"]:

@@ -22,7 +22,7 @@ from tickmesh.storage.archive.file import ArchiveError
 from tickmesh.storage.query import reader
 from tickmesh.tools import terminal
 from tickmesh.tools.account_history import AccountHistory, Filter, account_events
-from tickmesh.tools.orders import Units, fees_text, filter_of
+from tickmesh.tools.orders import Units, check_strategy, fees_text, filter_of
 from tickmesh.tools.tables import TerminalTable
 
 CHUNK_NS = 60_000_000_000  # quotes are read so many at once
@@ -168,6 +168,7 @@ def pnl(instrument: str, strategy: str | None, since: str) -> terminal.JsonObjec
         rows = [profits.row(book, one, end_ns) for book, one in sorted(figures.items())]
     except (LogError, ArchiveError) as error:
         raise terminal.Failure(str(error)) from None
+    check_strategy(config, strategy, profits.history)
     units = Units(config, profits.state)
     for row in rows:
         subject, mark = row["instrument"], row.pop("mark_ticks")
@@ -200,7 +201,7 @@ def _time_of(config: Config, seq: int) -> int:
 
 def show(result: terminal.JsonObject) -> None:
     """Prints profit and loss for a person."""
-    table = TerminalTable(box=None, header_style="bold", least=("fills", "mark", "at"))
+    table = TerminalTable(box=None, header_style="bold", least=("fills", "mark", "at", "fees", "unrealised", "realised"))
     for name in ("strategy", "instrument", "position", "at", "mark", *MONEY, "fills"):
         table.add_column(name)
     for row in result["rows"]:

@@ -81,6 +81,8 @@ def status() -> JsonObject:
         node["said"] = last_line(config.root, name) if node["restarts_last_minute"] else ""
     working = {node["name"]: ready_ns(config.root, node["name"], node["pid"]) for node in nodes}
     troubles = episodes(told, working, {*wanted, *working}, {wait.server for wait in waits})
+    absent = not_in_capture(window)
+    troubles = [one for one in troubles if not (one.what == "never_heard" and one.target in absent)]
     alive = [process["name"] for process in processes if process["pid"]]
     over = [one for one in troubles if not one.goes_on(now)][-OVER_SHOWN:]
     seen = Seen(
@@ -149,12 +151,13 @@ def silent_instruments(config: Config, window: LogWindow, alive: Collection[str]
             undecided.update(beat.get("undecided", ()))
             venue, _ = line_of(config, event.subject.removeprefix("feed-"))
             silent.setdefault(venue, []).append(set(beat.get("never_heard", ())))
+    absent = not_in_capture(window)
     begin = {verdict.venue_of_line(config, name) for name in alive}
     out = []
     for instrument in config.instruments:
         subject, lines = instrument.subject, silent.get(instrument.venue, [])
         word = standing.get(subject, "")
-        topics = set.intersection(*lines) if lines else set()
+        topics = set.intersection(*lines) - absent if lines else set()
         kinds = sorted(one.partition(".")[0] for one in topics if one.partition(".")[2] == subject)
         if not lines and any(f"{kind.name}.{subject}" in window.topics for kind in MARKET):
             continue  # it is heard already, and its line has not said so yet
@@ -186,7 +189,13 @@ def replay_progress(window: LogWindow) -> JsonObject | None:
         "lines": beat["replay_lines"],
         "ended": bool(beat["replay_ended"]),
         "not_served": beat.get("not_served", {}),
+        "not_in_capture": sorted(not_in_capture(window)),
     }
+
+
+def not_in_capture(window: LogWindow) -> set[str]:
+    """Topics of mesh.toml's instruments that the replayed capture has nothing of: they do not come, and nothing is wrong."""
+    return set(window.health["exchange"].map().get("not_in_capture", ())) if "exchange" in window.health else set()
 
 
 def trading(window: LogWindow) -> JsonObject | None:
@@ -195,6 +204,11 @@ def trading(window: LogWindow) -> JsonObject | None:
         return None
     beat = window.health["executor"].map()
     return {name: beat[name] for name in TRADING if name in beat}
+
+
+def strategy_state(name: str, state: str) -> str:
+    """A strategy's state in words; of one that still has something and that mesh.toml has no more, that it has none."""
+    return state or ("(no longer in mesh.toml)" if name else "-")
 
 
 def session_counts(window: LogWindow) -> JsonObject | None:

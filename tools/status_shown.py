@@ -3,6 +3,7 @@
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.topics import TABLE, Lane
 from tickmesh.tools.episodes import sentence
+from tickmesh.tools.status import strategy_state
 from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.terminal import JsonObject, out
 from tickmesh.tools.verdict import DOWN, HEALTHY, LOOP_RESTARTS, Finding, is_trouble
@@ -58,11 +59,10 @@ def _show_trading(counted: JsonObject) -> None:
         fees = ", ".join(f"{amount:.8f} {asset}" for asset, amount in sorted(counted["fees"].items())) or "none"
         refused = ", ".join(f"{count} {reason}" for reason, count in sorted(counted["refused"].items())) or "none"
         out.print(f"fees: {fees}; of {counted['signals']} strong signals refused: {refused}", markup=False)
-    states = {name: one["state"] for name, one in counted.get("strategies", {}).items()}
+    states = {name: strategy_state(name, one["state"]) for name, one in counted.get("strategies", {}).items()}
     if len(states) > 1 or set(states.values()) - {"live"}:
-        out.print(
-            "strategies: " + ", ".join(f"{name or '(none)'} {state or '-'}" for name, state in states.items()), markup=False
-        )
+        said = ", ".join(f"{name or '(none)'} {state}" for name, state in states.items())
+        out.print(f"strategies: {said}", markup=False)
     for subject, orders in counted.get("unlisted_orders", {}).items():
         what = f"{orders} open order{'s' if orders > 1 else ''} of ours, and executor.instruments does not list it (any more)"
         out.print(f"\n{subject}: {what}; the executor cancels them, and keeps its position", style="bold", markup=False)
@@ -118,6 +118,7 @@ def _show_running(result: JsonObject) -> None:
     if at := result["replay"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in at["not_served"].items())
         left_out = f"{sum(at['not_served'].values())} not served: {reasons}" if reasons else "all served"
+        left_out += f"; not in the capture: {', '.join(at['not_in_capture'])}" if at["not_in_capture"] else ""
         ended = "; ended" if at["ended"] else ""
         out.print(f"\nreplay: at {at['position']} of {at['lines']} lines, {left_out}{ended}", markup=False)
     for alert in result["alerts"]:

@@ -15,6 +15,7 @@ from tickmesh.tools.terminal import UsageFailure
 
 PATTERN = re.compile(r"[*?\[]")
 SHOWN_MAX = 12  # names in a sentence about what there is
+MEANT = {"order": ("update", "intent"), "position": ("fill", "balance"), "book": ("depth", "quote"), "ticker": ("quote",)}
 Choice = Callable[[str], bool]
 
 
@@ -94,7 +95,8 @@ def _unknown(word: str, known: list[str]) -> str:
     if dot and kind in Kind.__members__:
         subjects = list(dict.fromkeys(one.partition(".")[2] for one in known if one.startswith(f"{kind}.")))
         return f"there is no topic {word!r}; the subjects of {kind} are {_some(subjects)}"
-    near = get_close_matches(word, {name for one in known for name in names_of(one)}, 3)
+    near = [*MEANT.get(word.lower().rstrip("s"), ())]
+    near += get_close_matches(word, {name for one in known for name in names_of(one)}, 3)
     near += [name for name in {n for one in known for n in names_of(one)} if name.lower() == word.lower()]
     hint = f" Near to it: {', '.join(dict.fromkeys(near))}." if near else ""
     kinds = ", ".join(one.name for one in Kind)

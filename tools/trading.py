@@ -10,10 +10,10 @@ from tickmesh.nodes.orders.commands import Command, SetLimit, SwitchStrategy, co
 from tickmesh.tools import terminal
 from tickmesh.tools.commanding import publish_command
 from tickmesh.tools.log_window import LogWindow, read_window
-from tickmesh.tools.status import trading
+from tickmesh.tools.status import strategy_state, trading
 from tickmesh.tools.tables import TerminalTable
 
-STATES: dict[str, StrategyState] = {"on": "live", "off": "off", "shadow": "shadow"}
+STATES: dict[str, StrategyState] = {"on": "live", "live": "live", "off": "off", "shadow": "shadow"}
 
 
 def switch(name: str, state: str, why: str) -> terminal.JsonObject:
@@ -81,14 +81,14 @@ def show_command(result: terminal.JsonObject) -> None:
 
 def show_positions(result: terminal.JsonObject) -> None:
     """Prints positions for a person."""
-    table = TerminalTable(box=None, header_style="bold")
+    table = TerminalTable(box=None, header_style="bold", least=("fills", "funding", "fees", "at", "state"))
     for name in ("strategy", "state", "instrument", "position", "at", "realised", "unrealised", "fees", "funding", "fills"):
         table.add_column(name, no_wrap=name in ("strategy", "instrument"))
     for name, one in result["strategies"].items():
         rows = [(subject, held, "") for subject, held in one["positions"].items()]
         rows += [(subject, held, " (shadow)") for subject, held in one["shadow"].items()]
         for subject, held, kind in rows or [("-", None, "")]:
-            table.add_row(f"{name or '(none)'}{kind}", one["state"] or "-", subject, *_figures(held))
+            table.add_row(f"{name or '(none)'}{kind}", strategy_state(name, one["state"]), subject, *_figures(held))
     for subject, held in sorted(result["positions"].items()):
         table.add_row("in all", "", subject, *_figures(held))
     terminal.out.print(table)

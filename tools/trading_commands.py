@@ -21,7 +21,8 @@ def add_to(commands: typer.Typer) -> None:
 def strategy(
     name: Annotated[str, typer.Argument(help="Of [\\[strategies]] in mesh.toml; 'default' where there are none.")],
     state: Annotated[
-        Literal["on", "off", "shadow"], typer.Argument(help="shadow: signals and simulated fills, nothing is sent.")
+        Literal["on", "live", "off", "shadow"],
+        typer.Argument(help="on, or live as in mesh.toml: it trades. shadow: signals and simulated fills, nothing is sent."),
     ],
     why: Why = "",
     json: Json = False,

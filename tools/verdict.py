@@ -78,7 +78,7 @@ def venue_of_line(config: Config, process: str) -> str:
 
 def no_line(venue: str) -> str:
     """Why an instrument is silent none of whose venue's lines lives."""
-    return f"no line of {venue} runs: `mesh reload` starts its feeds, `mesh status` has them"
+    return f"no line of {venue} runs: `mesh up` starts its feeds, `mesh status` has them"
 
 
 def not_begun(venue: str) -> str:

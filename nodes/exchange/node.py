@@ -133,10 +133,11 @@ async def run_upkeep(running: RunningExchange) -> None:
             own_trades=len(desk.trades) + len(futures.state.trades),
         )  # fmt: skip
         if running.capture:
-            replay = running.replay
+            replay, survey = running.replay, running.capture.survey
             running.ctx.counters.update(
-                replay_position=replay.position, replay_lines=running.capture.survey.lines,
+                replay_position=replay.position, replay_lines=survey.lines,
                 replay_ended=int(running.ended), refused=replay.refused, not_served=dict(replay.not_served),
+                not_in_capture=survey.lacking(one.subject for one in running.ctx.config.instruments),
             )  # fmt: skip
 
 

@@ -32,6 +32,8 @@ def known_subjects(config: Config, kind: Kind) -> list[str]:
     for event in LogReader(config.log_dir).events(archive.archived_seq):
         if event.kind == kind or (of_instruments and of_instrument(folder_of(event.kind, event.subject))):
             found.add(event.subject)
+    if of_instruments and kind is not Kind.command:  # those of commands are processes and persons
+        found = {one for one in found if one.partition(".")[2]}
     return sorted(found)
 
 

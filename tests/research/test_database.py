@@ -15,14 +15,19 @@ import pyarrow.parquet as pq
 import pytest
 
 import tickmesh as tm
+from tests.support.command_run import mesh_here
 from tests.support.research_scene import DAYS, OTHER, SUBJECT, export, recorded
 from tests.support.stored import Market, write_log
 from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import Event
 from tickmesh.research.database import Database
 from tickmesh.research.topics import TABLES, Topics
+from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.query import bars, reader
 from tickmesh.storage.query.gaps import CoverageError, CoverageWarning
+from tickmesh.storage.query.known import known_subjects
 from tickmesh.storage.query.times import ReadError, to_ns
 
 pytestmark = pytest.mark.filterwarnings("ignore::tickmesh.storage.query.gaps.CoverageWarning")
@@ -291,3 +296,25 @@ def test_importing_the_mesh_imports_nothing_of_research(tmp_path):
     assert done.stdout.split("\n")[:2] == ["[]", "True tickmesh.research.opening"], done.stderr
     with pytest.raises(AttributeError, match="no attribute 'opne'; it has asof, backtest, .*, open, plot, sweep, sweep_bars"):
         tm.opne  # noqa: B018
+
+
+@pytest.mark.parametrize("archived", [True, False])
+def test_who_gives_commands_is_no_instrument(make_root, archived):
+    root, market = make_root(), Market()
+    config = load(root)
+    raws = market.mixed(40)
+    said = [market.event(Kind.command, who, {"command": "kill_switch", "on": False}) for who in ("operator", "sentinel-1")]
+    write_log(config.log_dir, [*raws, *said])
+    if archived:
+        writer = ArchiveWriter(config.archive_dir)
+        writer.archive_log(LogReader(config.log_dir), len(raws) + len(said), 90)
+        writer.close()
+    db, there = tm.open(root), [SUBJECT, "binance.ETHUSDT"]
+    assert db.instruments == there
+    with pytest.raises(ReadError, match=f"there is {', '.join(there)}$"):
+        db.topic("trade.XRPUSDT")
+    assert known_subjects(config, Kind.trade) == there
+    assert len(db.topic("command.operator").to_pandas()) == 1
+    with pytest.raises(ReadError, match="there is no command of 'nobody' in .*: operator, sentinel-1$"):
+        db.topic("command.nobody").to_pandas()
+    assert mesh_here(root, "coverage", "XRPUSDT").stderr.endswith(f"known are {', '.join(there)}\n")

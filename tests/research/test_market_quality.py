@@ -16,6 +16,7 @@ from tickmesh.research.plot.shading import CoverageSpan
 from tickmesh.research.plot.two_markets import MarketWindow, chosen, windows
 from tickmesh.research.weighted_counts import WeightedCounts
 from tickmesh.storage.query.times import ReadError
+from tickmesh.tools.market_report import as_json, show
 
 SUBJECT = "binance.BTCUSDT"
 SECOND = 1_000_000_000
@@ -157,3 +158,17 @@ def test_an_efficient_window_is_lively_and_the_worst_is_without_a_market():
     assert chosen([quiet, lively, wide, gone]) == (lively, gone)
     assert chosen([quiet, lively, wide]) == (lively, wide)
     assert chosen([gone]) is None and chosen([lively]) is None
+
+
+def test_a_delay_below_zero_is_explained(root, monkeypatch, capsys):
+    result = as_json(market_quality(tm.open(root), "BTCUSDT"))
+    for least, explained in ((-17.9, 1), (0.0, 0), (None, 0)):
+        for one in result["latency_ms"]:
+            one["least"] = least if one["of"] == "here → log" else 1.0
+        show(result)
+        shown = " ".join(capsys.readouterr().out.split())
+        assert shown.count("here → log below 0: the log's time was behind this machine's clock") == explained
+        assert "venue → here below 0" not in shown
+    result["latency_ms"][0] |= {"of": "venue → here, by both clocks", "least": -3.0}
+    show(result)
+    assert "venue → here below 0: the venue's clock was ahead" in " ".join(capsys.readouterr().out.split())

@@ -52,6 +52,24 @@ def test_shows_every_interval_and_says_that_something_is_missing(root):
     assert mesh(root, "--missing", "--kind", "quote").returncode == 0
 
 
+def test_ids_of_several_eras_are_not_shown_as_one_run_of_them(root):
+    """What an era had after its last id is not known: one is counted as missing, and that there may be more is said."""
+    made = Scene().trades(1, 2, 3, 4)
+    for last, first in ((4, 1), (2, 1)):
+        made.lost(Kind.trade, last + 1, last + 1, GapState.unrecoverable, Reason.reset).trades(first, reset=True).trades(2)
+    store(root, made)
+    done = mesh(root, "--kind", "trade")
+    assert re.search(r"ids 1 to 5, then anew 1 to 3, then anew 1 to 2, .*: at most 80 % of ids", done.stdout), done.stdout
+    assert re.search(r"missing +5 +5 +1 or more .*reset", done.stdout), done.stdout
+    assert done.stdout.splitlines()[-1] == "MISSING: at least 2 ids in 2 intervals."
+    (stream,) = json.loads(mesh(root, "--kind", "trade", "--json").stdout)["streams"]
+    assert [(one["begins"], one["ends"]) for one in stream["eras"]] == [(1, 5), (1, 3), (1, 2)] and stream["missing_at_least"]
+    assert (
+        command._spans([{"begins": n, "ends": n} for n in range(5)])
+        == "ids … (2 eras), 2 to 2, then anew 3 to 3, then anew 4 to 4"
+    )
+
+
 def test_says_clearly_that_nothing_is_missing(root):
     assert mesh(root).stdout == "Nothing is stored yet (source sim).\n"
     store(root, ledger_of())

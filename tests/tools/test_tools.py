@@ -44,6 +44,7 @@ def test_wrong_calls(make_root):
     assert "binance.BTCUSDT" in refused(root, 2, "trade.kraken.XBTUSD", program="tap")
     assert "there is no topic 'health.nobody'" in refused(root, 2, "health.nobody", program="tap")
     assert "Near to it: BTCUSDT." in refused(root, 2, "btcusdt", program="tap")
+    assert "Near to it: update, intent" in refused(root, 2, "order", program="tap")
     assert "--form (did you mean --from?); see tap --help" in refused(root, 2, "trade", "--form", program="tap")
     assert "arguments: --xyzzy; see tap --help" in refused(root, 2, "trade", "--xyzzy", program="tap")
     assert "'-1' is no number of events" in refused(root, 2, "trade", "--count=-1", program="tap")

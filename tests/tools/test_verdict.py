@@ -9,7 +9,7 @@ from tickmesh.bus.settings import InstrumentSettings, Mesh
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.tools.episodes import episodes
 from tickmesh.tools.log_window import LogWindow
-from tickmesh.tools.status import silent_instruments
+from tickmesh.tools.status import replay_progress, silent_instruments
 from tickmesh.tools.status_shown import show
 from tickmesh.tools.verdict import Seen, judge
 
@@ -17,8 +17,8 @@ CAUSE = "its name cannot be resolved (Name or service not known): there is no ne
 LINES = ("feed-binance-1", "feed-kraken-1")
 
 
-def beat(subject: str) -> Event:
-    raw = encode(Kind.health, subject, {"pid": 7})
+def beat(subject: str, **counts: object) -> Event:
+    raw = encode(Kind.health, subject, {"pid": 7, **counts})
     stamp_sent(raw, b"x".ljust(32, b"\0"), 1, 9, 9 * SECOND)
     stamp_sequenced(raw, 9, 0, 9 * SECOND)
     return decode(raw)
@@ -99,3 +99,16 @@ def test_what_a_process_gave_up_for_is_its_one_reason_with_file_and_line(tmp_pat
             else:
                 assert len(reasons) == 1 and alone in reasons[0].why
                 assert state == "EXITED" or reasons[0].do == "see run/logs/sequencer.log", "there its log is"
+
+
+def test_what_the_capture_does_not_have_is_not_missing(tmp_path):
+    config = Config(Mesh(source="x", models=(), instruments=(InstrumentSettings("A", "binance"),)), tmp_path)
+    silent = ["depth.binance.A", "quote.binance.A"]
+    replay = {"replay_position": 1, "replay_lines": 2, "replay_ended": 0}
+    for absent, why in (([], ["depth, quote"]), (silent[:1], ["quote"]), (silent, [])):
+        window = LogWindow()
+        window.add(beat("feed-1", never_heard=silent))
+        window.add(beat("exchange", not_in_capture=absent, **replay))
+        found = [one["why"] for one in silent_instruments(config, window, ("feed-1",))]
+        assert found == [f"never heard since the feed began: {one}" for one in why]
+        assert replay_progress(window)["not_in_capture"] == absent

@@ -1,7 +1,7 @@
 """A capture read whole before any of it is served: what it holds, what can be served of it, and why the rest cannot. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import gcd
 
 import msgspec
@@ -86,8 +86,21 @@ class Survey(msgspec.Struct):
 
     def kinds(self) -> set[str]:
         """The kinds of event that the log gets from the capture: trade, quote, depth."""
+        return {kind for kind, _ in self._topics()}
+
+    def lacking(self, subjects: Iterable[str]) -> list[str]:
+        """The topics of these instruments (`binance.BTCUSDT`) that the log gets nothing of from the capture, sorted."""
+        there = set(self._topics())
+        return sorted(f"{kind}.{one}" for one in subjects for kind in ("depth", "quote", "trade") if (kind, one) not in there)
+
+    def _topics(self) -> Iterator[tuple[str, str]]:
+        """(kind, instrument) of each recorded stream."""
         names = {"trade": "trade", "bookTicker": "quote"}
-        return {names.get(kind, "depth") for name in self.streams if (kind := name.partition("@")[2]) in RECORDED}
+        for name in self.streams:
+            market, _, kind = name.partition("@")
+            if kind in RECORDED:
+                venue, symbol = venue_and_symbol(market)
+                yield names.get(kind, "depth"), f"{venue}.{symbol.upper()}"
 
     def refusal(self) -> str:
         """Why nothing of the capture can be replayed, in a sentence; "" if something can."""

@@ -143,3 +143,15 @@ def test_receive_times_that_jump_neither_stall_nor_hurry_a_replay():
     assert paced(0, 1, -900, -899, -898) == [0, 0, 0, 1, 2], "another file begins"
     assert paced(0, 1, 10**6, 10**6 + 1) == [0, 1, 1, 2]
     assert paced(0, 10**9)[-1] <= SILENCE_NS_MAX / SECOND
+
+
+def test_what_a_capture_lacks_is_known_by_topic():
+    survey = surveyed(*[line(one) for one in FEW if "depth" not in one.get("stream", "depth")])
+    assert survey.kinds() == {"trade", "quote"}
+    other = [f"{kind}.binance.ETHUSDT" for kind in ("depth", "quote", "trade")]
+    assert survey.lacking(["binance.BTCUSDT", "binance.ETHUSDT"]) == ["depth.binance.BTCUSDT", *other]
+    assert surveyed(*[line(one) for one in FEW]).lacking(["binance.BTCUSDT"]) == []
+    assert Survey(streams={"binance_usdm.BTCUSDT@trade": 1}).lacking(["binance_usdm.BTCUSDT", "binance.BTCUSDT"]) == [
+        "depth.binance.BTCUSDT", "depth.binance_usdm.BTCUSDT", "quote.binance.BTCUSDT", "quote.binance_usdm.BTCUSDT",
+        "trade.binance.BTCUSDT",
+    ]  # fmt: skip

@@ -7,7 +7,7 @@ from tests.support.executor_tape import ASK, BID, LOT, SUBJECT, Tape, intents, m
 from tickmesh.bus.schema import INTENT, SHADOW, Action, Kind, OrderType, Status
 from tickmesh.bus.settings_trading import StrategySettings
 from tickmesh.bus.wire import decode, encode
-from tickmesh.nodes.orders.commands import SwitchStrategy
+from tickmesh.nodes.orders.commands import Flatten, SwitchStrategy
 
 FAST = StrategySettings(name="fast", models=("fast*",), styles=("limit",))
 SLOW = StrategySettings(name="slow", models=("slow",), order_quantity="0.002", styles=("market",))
@@ -76,6 +76,8 @@ def test_a_fill_of_an_order_that_only_the_log_knows_is_its_strategy_s():
     step.step([tape.fill(b"t0-old", 1, LOT, side=-1)])
     assert strategy(step, "gone")["positions"][SUBJECT]["position"] == pytest.approx(-0.001)
     assert strategy(step, "gone")["why"] == "mesh.toml does not have it any more"
+    (closing,) = tape.answer(step, tape.command(Flatten("operator", strategy="gone")), tape.quote())
+    assert (closing["side"], closing["quantity_lots"], closing["strategy"]) == (1, LOT, b"gone"), "a person can close it"
 
 
 def test_what_belongs_to_no_strategy_counts_in_the_limit_of_each():
