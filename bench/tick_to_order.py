@@ -1,9 +1,10 @@
 """Tick to order, wire to wire: the exchange sends a quote → the exchange has the order that it caused.
 
 The local exchange runs in this process and notes both moments (watched_exchange.py). The mesh runs as real processes: separate
-ones, with hosted steps, and with a hosted line as well. Beside it, against the same exchange, programs that do the same in one
-process (wire_clients.py): a bare script, the floor, and ccxt.pro, what people use. All of them take turns, `rounds()` times;
-printed are medians over the rounds, of the ratios too: each is to the bare script, or to ccxt.pro, of its own round.
+ones, with hosted steps, with a hosted line as well, and with rehearsed orders (`[hosting] warm_ms`) besides. Beside it, against
+the same exchange, programs that do the same in one process (wire_clients.py): a bare script, the floor, and ccxt.pro, what
+people use. All take turns, `rounds()` times; printed are medians over the rounds, of the ratios too: each is to the bare script,
+or to ccxt.pro, of its own round.
 """
 
 import asyncio
@@ -29,7 +30,13 @@ SEPARATE = (
 )  # fmt: skip
 HOSTED = (("sequencer", "model", "imbalance", "executor", "session"), ("feed", "1"))
 FEED_TOO = (("sequencer", "feed", "1", "model", "imbalance", "executor", "session"),)
-MESHES = {"separate processes": SEPARATE, "hosted steps": HOSTED, "hosted, feed too": FEED_TOO}
+WARM_MS = 4
+MESHES = {
+    "separate processes": (SEPARATE, 0),
+    "hosted steps": (HOSTED, 0),
+    "hosted, feed too": (FEED_TOO, 0),
+    "rehearsed too": (FEED_TOO, WARM_MS),
+}  # the processes, and `warm_ms`
 BARE, CCXT = "bare script (websockets, aiohttp)", "ccxt.pro"
 Samples = tuple[list[int], list[tuple[int, ...]]]  # ns per order; of the mesh also per hop
 
@@ -48,10 +55,10 @@ async def _measured(exchange: WatchedExchange, what: str, children: list[subproc
     await asyncio.sleep(SECONDS)
 
 
-async def through_the_mesh(quotes: float, processes: tuple) -> Samples:
-    """Orders of a mesh of these processes."""
+async def through_the_mesh(quotes: float, processes: tuple, warm_ms: int) -> Samples:
+    """Orders of a mesh of these processes, rehearsed every `warm_ms`; 0: never."""
     children: list[subprocess.Popen] = []
-    with throw_away_root(quotes) as config:
+    with throw_away_root(quotes, warm_ms) as config:
         try:
             async with WatchedExchange(config) as exchange:
                 for words in processes:
@@ -90,8 +97,8 @@ def _contestants() -> dict[str, Callable]:
         print(f"{CCXT} is left out: ccxt is not installed (the extra dev has it)")
     else:
         found[CCXT] = lambda quotes: through_a_client(quotes, "ccxt")
-    for name, processes in MESHES.items():
-        found[name] = lambda quotes, processes=processes: through_the_mesh(quotes, processes)
+    for name, mesh in MESHES.items():
+        found[name] = lambda quotes, mesh=mesh: through_the_mesh(quotes, *mesh)
     return found
 
 

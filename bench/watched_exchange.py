@@ -41,6 +41,8 @@ orders_per_s = 200
 position_max = "1000"
 signal_threshold = 0.1
 styles = ["market"]
+[hosting]
+warm_ms = {warm_ms}
 """
 CLIENT_ID = re.compile(r'"newClientOrderId":\s*"([^"]+)"')
 
@@ -93,10 +95,10 @@ class WatchedExchange:
 
 
 @contextlib.contextmanager
-def throw_away_root(quotes: float) -> Iterator[Config]:
-    """A mesh's folder for one run; nothing of it is left, neither on disk nor in RAM."""
+def throw_away_root(quotes: float, warm_ms: int = 0) -> Iterator[Config]:
+    """A mesh's folder for one run, with so many quotes a second; nothing of it is left, neither on disk nor in RAM."""
     root = Path(tempfile.mkdtemp(prefix="tickmesh-bench-"))
-    (root / "mesh.toml").write_text(SETTINGS.format(quotes=quotes))
+    (root / "mesh.toml").write_text(SETTINGS.format(quotes=quotes, warm_ms=warm_ms))
     config = load(root)
     try:
         yield config
