@@ -3,7 +3,7 @@
 The local exchange runs in this process and notes both moments (watched_exchange.py). The mesh runs as real processes: separate
 ones, with hosted steps, with a hosted line as well, and with rehearsed orders (`[hosting] warm_ms`) besides. Beside it, against
 the same exchange, programs that do the same in one process (wire_clients.py): a bare script, the floor, and ccxt.pro, what
-people use. All take turns, `rounds()` times; printed are medians over the rounds, of the ratios too: each is to the bare script,
+people use. All take turns, `rounds()` times; printed are medians over the rounds, of the ratios too: each is to the script,
 or to ccxt.pro, of its own round.
 """
 
