@@ -86,6 +86,7 @@ class LineWatch:
         count["depth_left_out"] = line.reception.depth_left_out
         count["raw_left_out"] = line.reception.raw_frames.left_out
         count["hops"] = line.addresses.hops
+        count["waiting"] = line.addresses.waits.waiting
         count["given_up"] = dict(line.given_up.why)
         undecided = [one.subject for one in line.instruments if one.subject not in line.reception.instruments]
         count["undecided"] = undecided

@@ -66,6 +66,7 @@ class Waits:
         self._venue = f"{venue} (all servers)" if venue else ""
         self._known: dict[Path, tuple[int, Wait | None]] = {}  # file → its mtime when it was read, and what it said
         self._memory: dict[str, Wait] = {}
+        self.waiting = 0  # how many of this process are in `until_free`, and may not ask yet
 
     def current(self, url: str, local_addr: str = "") -> Wait | None:
         """The wish of a server or its venue, asked from `local_addr`, that is to be obeyed now; None where there is none."""
@@ -90,8 +91,12 @@ class Waits:
 
     async def until_free(self, url: str, local_addr: str = "") -> None:
         """Returns when the server may be asked."""
-        while (left_s := self.left_s(url, local_addr)) > 0:
-            await asyncio.sleep(min(left_s, LOOK_S))
+        self.waiting += 1
+        try:
+            while (left_s := self.left_s(url, local_addr)) > 0:
+                await asyncio.sleep(min(left_s, LOOK_S))
+        finally:
+            self.waiting -= 1
 
     def take(self, url: str, local_addr: str, wait_s: float, why: str, banned: bool = False) -> None:
         """Takes a server's wish to be left alone for `wait_s`, for all processes; says so. A longer one that stands goes on.

@@ -106,6 +106,8 @@ class Vitals:
         self._lag(life, int(beat.get("lag", 0)), event.seq, at)
         if is_feed(name):
             self._brought(name, life, int(beat.get("events", -1)), sum(int(beat.get(name, 0)) for name in BEGINNINGS), at)
+            if beat.get("waiting"):  # its venue told it to: what others bring meanwhile says nothing of it
+                life.overtaken_ns = 0
         elif name == SEQUENCER:
             self._durable(int(beat.get("durable_seq", 0)), at)
         elif name == RECORDER:

@@ -42,6 +42,7 @@ def test_two_lines_ask_a_server_once_that_refuses_them_with_a_time_and_go_on_whe
                 await until(lambda: waits.all_waits(config), what="the venue's word")
                 await asyncio.sleep(1.0)
                 assert 1 <= await refusals(rest) <= 2, "lines may meet at the door; nobody comes again"
+                await until(lambda: first.counters["waiting"] and second.counters["waiting"], what="health to say that they wait")
                 told = [*alerts(first), *alerts(second)]
                 assert 1 <= len(told) <= 2 and all("429" in one["why"] for one in told)
                 (wait,) = waits.all_waits(config)
@@ -57,6 +58,7 @@ def test_two_lines_ask_a_server_once_that_refuses_them_with_a_time_and_go_on_whe
                     lambda: first.counters["connections"] > counts[0] and second.counters["connections"] > counts[1], 10,
                     what="both lines to come back",
                 )  # fmt: skip
+                await until(lambda: not (first.counters["waiting"] or second.counters["waiting"]), what="health to follow")
 
     try:
         asyncio.run(scene())
