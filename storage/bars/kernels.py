@@ -10,10 +10,21 @@ from numba import njit
 from tickmesh.bus.kernel_cache import go_on_without_room
 from tickmesh.storage.hdf5.kernels import fletcher32, join2, join4, join8
 
-__all__ = ["fletcher32", "join2", "join4", "join8", "reduce_trades"]  # what who decodes and reduces is given as one
+# What who decodes and reduces is given as one:
+__all__ = ["fletcher32", "join2", "join4", "join8", "never_falls", "reduce_trades"]
 
 go_on_without_room()
 U8 = np.uint64
+
+
+@njit(nogil=True, cache=True)
+def never_falls(values: np.ndarray) -> bool:
+    """Whether no value is below the one before it. values: (n,), n ≥ 1, any integers."""
+    before, after = values[:-1], values[1:]
+    falls = 0
+    for i in range(len(after)):
+        falls += after[i] < before[i]
+    return falls == 0
 
 
 @njit(nogil=True, cache=True)

@@ -4,7 +4,6 @@ It is computed from the file's own columns and may be made anew at any time; no 
 """
 
 from collections.abc import Iterator
-from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +95,7 @@ def has_pyramid(file: Any) -> bool:
     return GROUP in file and file[GROUP].attrs.get("version") in (FIRST, VERSION)
 
 
-def seen_in(file: Any, window: Window, pool: Executor | None = None, kernels: Any = None) -> BarPart:
+def seen_in(file: Any, window: Window, kernels: Any = None) -> BarPart:
     """Computes the bars of a window from the file's pyramid; ticks are read for the fractions of a second at its edges only."""
     group = file[GROUP]
     parts = []
@@ -104,7 +103,7 @@ def seen_in(file: Any, window: Window, pool: Executor | None = None, kernels: An
         if level_s:
             parts.append(read(group, level_s, start_ns, end_ns))
         else:
-            parts.append(bars_of(stored(file, kernels), Window(window.every_ns, start_ns, end_ns), pool).bars)
+            parts.append(bars_of(stored(file, kernels), Window(window.every_ns, start_ns, end_ns)).bars)
     bars = coarsen(np.concatenate([none(), *parts]), window.every_ns)
     return BarPart(bars, _edges(group), int(group.attrs["timeless"]))
 

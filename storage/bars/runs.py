@@ -39,12 +39,16 @@ class Runs(NamedTuple):
     timeless: int
 
 
-def runs_of(times: Packed, ids: Packed, window: Window) -> Runs | None:
-    """Finds where the buckets of a chunk begin; None where nothing of it is in the window."""
+def runs_of(times: Packed, ids: Packed, window: Window, kernels: Any = None) -> Runs | None:
+    """Finds where the buckets of a chunk begin; None where nothing of it is in the window.
+
+    `kernels`: tickmesh.storage.bars.kernels, or None for numpy alone.
+    """
     at = times.stored
     if not len(at):
         return None
-    if (at[1:] < at[:-1]).any() or (ids.stored[1:] < ids.stored[:-1]).any() or times.at(np.array([0]))[0] <= 0:
+    in_order = kernels.never_falls if kernels else _never_falls
+    if not (in_order(at) and in_order(ids.stored)) or times.at(np.array([0]))[0] <= 0:
         return sorted_runs(times.values(), ids.values(), window)
     first, last = _place(times, window.start_ns, 0), _place(times, window.end_ns, len(at))
     if first >= last:
@@ -60,6 +64,10 @@ def runs_of(times: Packed, ids: Packed, window: Window) -> Runs | None:
         bucket = times.take(slice(first, last)).values() // every
         starts = np.concatenate([np.zeros(1, "i8"), np.flatnonzero(bucket[1:] != bucket[:-1]) + 1])
     return Runs(slice(first, last), starts, floor(times.at(starts + first), every), 0)
+
+
+def _never_falls(values: np.ndarray) -> bool:
+    return not (values[1:] < values[:-1]).any()
 
 
 def _place(times: Packed, bound_ns: int | None, otherwise: int) -> int:

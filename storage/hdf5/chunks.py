@@ -1,7 +1,7 @@
-"""Whole chunks of an archive's columns, packed as they lie there, on as many threads as there are.
+"""Whole chunks of an archive's columns, packed as they lie there.
 
-HDF5 decodes one chunk at a time under one lock. Here only the compressed bytes are read under it; checksum, zstd and
-unshuffling are done outside, and what can be computed from packed integers never unpacks them. A column that is stored in
+HDF5 has a pipeline of filters under one lock. Here only the compressed bytes are read under it; checksum, zstd and unshuffling
+are done outside, and what can be computed from packed integers never unpacks them. A column that is stored in
 another way (small, old, a chunk that kept a filter out) is read by h5py.
 """
 
@@ -41,11 +41,11 @@ class Packed(NamedTuple):
 
     def at(self, rows: np.ndarray) -> np.ndarray:
         """The values of some rows, int64."""
-        return self._replace(stored=self.stored[rows]).values()
+        return Packed(self.stored[rows], self.scale, self.offset).values()
 
     def take(self, rows: np.ndarray | slice) -> "Packed":
         """Some rows, packed as they are."""
-        return self._replace(stored=self.stored[rows])
+        return Packed(self.stored[rows], self.scale, self.offset)
 
     def narrowed(self) -> "Packed":
         """A copy of equal values with `stored` unsigned, and no wider than it must be."""
@@ -103,6 +103,12 @@ class Chunked:
         if stored is None:
             stored = self.dataset[start:stop]
         return Packed(stored[: stop - start], self.scale, self.offset)
+
+    def has_any(self, bit: int) -> bool:
+        """Whether this bit is set in any value. Of a column that is absent, 0 in every row, nothing is made up."""
+        if self.dataset is None:
+            return False
+        return any((self.piece(number).values() & bit).any() for number in range(-(-self.rows // CHUNK_ROWS)))
 
     def values(self) -> np.ndarray:
         """Reads all values, int64."""

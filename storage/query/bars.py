@@ -3,11 +3,9 @@
 Time is the venue's. A trade is in the bar of its own time whenever it came: days are looked through for what was repaired late.
 """
 
-import os
 import re
 import warnings
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -40,7 +38,6 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 ROWS_BATCH = 50_000  # events of the log that are turned into rows at once
 COMPILED_TICKS = 2_000_000  # of one file: loading numba takes half a second, or two when there is nothing in its cache
 FILLED_MAX = 20_000_000  # bars: 4 GB
-THREADS = min(4, os.cpu_count() or 1)
 
 
 def seconds(every: Every) -> int:
@@ -127,17 +124,16 @@ def seen(
         if source == "pyramid":
             raise ReadError("no pyramid has trades off the book; leave the source out, or take ticks")
         source = "ticks"
-    with ThreadPoolExecutor(THREADS, "bars") as pool:
-        archived, before, parts = _archived(config, subject, window, source, progress, pool, off_book)
-        if source != "pyramid":
-            parts += _logged(config, subject, window, archived, before, off_book)
+    archived, before, parts = _archived(config, subject, window, source, progress, off_book)
+    if source != "pyramid":
+        parts += _logged(config, subject, window, archived, before, off_book)
     joined = join(parts, window)
     first = None if window.start_ns is None else window.start_ns // window.every_ns * window.every_ns
     return joined._replace(bars=between(joined.bars, first, window.end_ns))
 
 
 def _archived(
-    config: Config, subject: str, window: Window, source: Source, progress: Progress, pool: Executor, off_book: bool
+    config: Config, subject: str, window: Window, source: Source, progress: Progress, off_book: bool
 ) -> tuple[int, Before, list[BarPart]]:
     """(seq up to which it is, eras after it, what it says) of the archive; again when files were sealed away meanwhile."""
     archive = ArchiveReader(config.archive_dir)
@@ -147,7 +143,7 @@ def _archived(
             parts = []
             for number, file in enumerate(files):
                 progress(number, len(files))
-                if (part := _of_file(file, window, source, pool, archive, off_book)) is not None:
+                if (part := _of_file(file, window, source, archive, off_book)) is not None:
                     parts.append(part)
             progress(len(files), len(files))
             before = {kind: archive.era_after(kind, subject) for kind in (Kind.trade, Kind.quote)}
@@ -187,9 +183,7 @@ def kernels_for(file: Any) -> Any:
     return bar_kernels
 
 
-def _of_file(
-    file: File, window: Window, source: Source, pool: Executor, archive: ArchiveReader, off_book: bool
-) -> BarPart | None:
+def _of_file(file: File, window: Window, source: Source, archive: ArchiveReader, off_book: bool) -> BarPart | None:
     eras = None
     if file.part == OVERLAY:  # whole events: those with trades of two days lie in the overlays of both
         eras = {kind: archive.eras(file, kind) for kind in (Kind.trade, Kind.quote)}
@@ -203,10 +197,10 @@ def _of_file(
                 _warn_pruned(file, window)
             kernels = None if from_pyramid else kernels_for(segment.file)
             if has_pyramid:
-                return pyramid.seen_in(segment.file, window, pool, kernels)
+                return pyramid.seen_in(segment.file, window, kernels)
             if source == "pyramid" and file.part != OVERLAY:  # which belongs to a sealed day, and has none
                 return None
-            return bars_of(stored(segment.file, kernels, eras, off_book), window, pool)
+            return bars_of(stored(segment.file, kernels, eras, off_book), window)
         except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
             raise ArchiveError(f"{file.path} is damaged: {error}; restore it from a copy or rebuild it") from None
 

@@ -1,7 +1,5 @@
 """Bars of ticks are what a plain loop over the ticks says, on any path: packed or not, in order or not, whole or in parts."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import h5py
 import numpy as np
 import pytest
@@ -134,8 +132,7 @@ def test_chunks_of_a_long_stretch_are_one(rows):
     trades["price_ticks"] = 10**15 + rng.integers(0, 10**14, rows)
     trades["quantity_lots"] = rng.integers(1, 1 << 57, rows)
     trades["side"] = rng.choice([-1, 1], rows)
-    with ThreadPoolExecutor(2) as pool:
-        got = bars_of(held({Kind.trade: Table(headers(rows), trades)}), Window(86_400 * SECOND_NS), pool).bars
+    got = bars_of(held({Kind.trade: Table(headers(rows), trades)}), Window(86_400 * SECOND_NS)).bars
     assert got["count"].sum() == rows
     prices, lots = trades["price_ticks"].astype(object), trades["quantity_lots"].astype(object)
     assert whole(got, "volume_lots").sum() == lots.sum()

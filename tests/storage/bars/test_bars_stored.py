@@ -4,7 +4,6 @@ import gzip
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -350,7 +349,5 @@ def test_a_damaged_day_is_a_sentence(nexo, tmp_path):
     raw[place] ^= 1
     wrong = tmp_path / file.path.name
     wrong.write_bytes(raw)
-    with ThreadPoolExecutor(1) as pool, pytest.raises(ArchiveError, match="is damaged: .*; restore it from a copy"):
-        resample._of_file(
-            file._replace(path=wrong), resample.Window(MINUTE), "ticks", pool, ArchiveReader(config.archive_dir), False
-        )
+    with pytest.raises(ArchiveError, match="is damaged: .*; restore it from a copy"):
+        resample._of_file(file._replace(path=wrong), resample.Window(MINUTE), "ticks", ArchiveReader(config.archive_dir), False)
