@@ -25,10 +25,11 @@ DAYS = 8
 EVENTS = 400_000  # of a day
 ALLOWED = 1.25  # times the peak of one day
 SUBJECT = stored_days.SUBJECT
-# A threshold that no signal reaches: what is measured is reading, not a table of signals.
+# A flow that is steady at its bound, and steps that next to none reaches: what is measured is reading, not a table of signals.
+QUIET = {"threshold": 1.0, "step": 2.0}
 SETTINGS = {
     "instruments": [{"symbol": SUBJECT.partition(".")[2]}],
-    "models": [{"name": "flow", "kernel": "trade_flow", "parameters": {"threshold": 1.0}}],
+    "models": [{"name": "flow", "kernel": "trade_flow", "parameters": QUIET}],
     "strategies": [{"name": "quiet", "models": ["flow"], "styles": ["market"]}],
 }
 
@@ -56,7 +57,7 @@ def features(config: Config) -> None:
 def run_model(config: Config) -> None:
     from tickmesh.tools.run_model import run_model as run
 
-    run("trade_flow", {"threshold": 1.0}, config=config)
+    run("trade_flow", QUIET, config=config)
 
 
 def backtest(config: Config) -> None:
