@@ -24,6 +24,7 @@ from tickmesh.research.sources import MeshSource
 DAYS = 8
 EVENTS = 400_000  # of a day
 ALLOWED = 1.25  # times the peak of one day
+CHUNK_ROWS = 20_000  # a day has several: what is compared is a day's worth of them with eight days'
 SUBJECT = stored_days.SUBJECT
 # A flow that is steady at its bound, and steps that next to none reaches: what is measured is reading, not a table of signals.
 QUIET = {"threshold": 1.0, "step": 2.0}
@@ -35,7 +36,7 @@ SETTINGS = {
 
 
 def trades(config: Config) -> None:
-    deque(Database(MeshSource(config)).trades(SUBJECT, gaps="ignore").chunks(), maxlen=0)
+    deque(Database(MeshSource(config)).trades(SUBJECT, gaps="ignore").chunks(CHUNK_ROWS), maxlen=0)
 
 
 def bars(config: Config) -> None:
