@@ -285,8 +285,9 @@ class Ordering:
     def flatten(self, instrument: InstrumentState, event: Event, closing: Mapping[str, Closing] | None = None) -> list[str]:
         """Closes positions on an instrument with market orders, each once none of its strategy's orders is open there.
 
-        `closing`: of these strategies, and it is written there why one is not closed yet; None: of all. Gives those that are
-        closed, as far as the venue takes an order, or has anything to close.
+        `closing`: of these strategies, and it is written there why one is not closed yet; None: all that executors' orders have
+        brought, as `closable_of_ours` says. Gives the strategies whose positions are closed, as far as the venue takes an order,
+        or has anything to close.
         """
         rules, subject = instrument.rules, event.subject
         if rules is None or not self._state.log_id or event.seq_ns < instrument.flatten_ns:
@@ -294,8 +295,11 @@ class Ordering:
         quote, closed = Quote(*instrument.quote), []
         market = MarketView(quote, instrument.quote_ns, event.seq_ns, self.stale_ns, rules)
         ours = [order for order in instrument.orders.values() if self.is_ours(order)]
-        for name in sorted(instrument.books if closing is None else closing):
-            lots = closable(subject, instrument.book(name), rules)
+        held = (
+            closable_of_ours(subject, instrument, rules) if closing is None
+            else {name: closable(subject, instrument.book(name), rules) for name in sorted(closing)}
+        )  # fmt: skip
+        for name, lots in held.items():
             side, wanted = -1 if lots > 0 else 1, rules.whole(abs(lots))
             in_way = [o for o in ours if closing is None or o.strategy == name or (wanted and o.side != side and o.resting)]
             if in_way:
@@ -337,10 +341,34 @@ class Ordering:
         instrument.book(strategy).intents += 1
 
 
-def closable(subject: str, book: Book, rules: InstrumentRules) -> int:
-    """The position that can be closed, signed: what fees in the base currency have taken of it is not there."""
-    symbol = subject.partition(".")[2]
+def closable(subject: str, book: Book, rules: InstrumentRules, but_for: int = 0) -> int:
+    """The position that can be closed, signed: what fees in the base currency have taken of it is not there.
+
+    `but_for`: lots of it that are to stay.
+    """
+    symbol, held = subject.partition(".")[2], book.position.lots - but_for
     taken = sum(fee for asset, fee in book.position.fees.items() if symbol.startswith(asset))
     exponent = -8 - rules.quantity_exponent
     lots = taken * 10**exponent if exponent >= 0 else -(-taken // 10**-exponent)
-    return max(book.position.lots - int(lots), 0) if book.position.lots > 0 else book.position.lots
+    return max(held - int(lots), 0) if held > 0 else held
+
+
+def closable_of_ours(subject: str, instrument: InstrumentState, rules: InstrumentRules) -> dict[str, int]:
+    """What can be closed of each strategy's position, and of nobody's, without what somebody else's orders have brought.
+
+    That is theirs to close. Where it is on the other side it has closed as much of ours at the venue, which is left as it is:
+    closing that again would open a position.
+    """
+    nobodys = instrument.books[""].position.lots if "" in instrument.books else 0
+    by_executors = nobodys - instrument.others_lots
+    others = nobodys - (min(by_executors, nobodys, key=abs) if by_executors * nobodys > 0 else 0)
+    held = {
+        name: closable(subject, book, rules, 0 if name else others) for name, book in sorted(instrument.books.items())
+    }  # fmt: skip
+    ours = sum(held.values())
+    closed = min(ours, -others, key=abs) if ours * others < 0 else 0
+    for name, lots in held.items():
+        if lots * closed > 0:
+            part = min(lots, closed, key=abs)
+            held[name], closed = lots - part, closed - part
+    return held
