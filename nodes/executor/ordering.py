@@ -286,8 +286,8 @@ class Ordering:
         """Closes positions on an instrument with market orders, each once none of its strategy's orders is open there.
 
         `closing`: of these strategies, and it is written there why one is not closed yet; None: all that executors' orders have
-        brought, as `closable_of_ours` says. Gives the strategies whose positions are closed, as far as the venue takes an order,
-        or has anything to close.
+        brought, as `closable_of_ours` says. Gives the strategies whose positions are closed, as far as the
+        venue takes an order, or has anything to close.
         """
         rules, subject = instrument.rules, event.subject
         if rules is None or not self._state.log_id or event.seq_ns < instrument.flatten_ns:

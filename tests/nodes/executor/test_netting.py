@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support.executor_tape import LOT, SUBJECT, Tape, make
+from tests.support.executor_tape import ASK, BID, LOT, SUBJECT, Tape, make
+from tests.support.limits_venue import LimitsVenue
 from tickmesh.bus.schema import Action, Status
 from tickmesh.bus.settings_trading import ExecutionSettings, StrategySettings
 
@@ -168,3 +169,56 @@ def test_what_is_cancelled_whole_for_a_part_is_ordered_again_without_that_part()
     tape.now_ns += 1_000_000_000
     (again,) = tape.answer(step, tape.update(order["client_order_id"], Status.Canceled, lots=3 * LOT), tape.quote())
     assert (again["action"], again["side"], again["quantity_lots"]) == (Action.NEW, 1, 2 * LOT)
+
+
+@pytest.mark.parametrize("sells", [1, 3, 4])  # a part of the order makes way, or all of it
+@pytest.mark.parametrize("cancels", ["done", "late", "refused", "filled"])
+@pytest.mark.parametrize("styles", [("limit", "market"), ("post_only", "limit"), ("post_only", "post_only")])
+def test_targets_are_netted_and_held_whatever_becomes_of_the_cancel(styles, cancels, sells):
+    """long rests to buy 4 when short wishes to sell. Whatever the venue does, no more is bought or sold at any instant than both
+    have for a target, and in the end the account has what they have together."""
+    targets = {"long": 4, "short": -sells}
+    both = [
+        StrategySettings(name=name, models=(name,), target_quantity=f"{abs(lots) / 1000}", styles=(style,), position_max="0.004")
+        for (name, lots), style in zip(targets.items(), styles)
+    ]  # fmt: skip
+    step, tape = make(strategies=both, orders_per_s=100.0), Tape()
+    tape.opened(step)
+    venue = LimitsVenue(tape)
+    venue.quotes[SUBJECT] = BID, ASK
+
+    def give(event):
+        for raw in step.step([event]):
+            own = tape.log(raw, "executor")
+            assert step.step([own]) == []
+            venue.take(SUBJECT, own.records[0])
+        for name, lowest, most in (("long", 0, 4), ("short", -sells, 0), (None, -sells, 4)):
+            shortest, longest = (lots // LOT for lots in reversed(venue.exposure(SUBJECT, name)))
+            assert lowest <= shortest and longest <= most, name
+
+    def report():
+        for order in venue.working.values():
+            venue.accept(order)
+        while venue.unlogged:
+            give(venue.log())
+
+    give(tape.signal(1.0, model="long"))
+    report()
+    venue.answer_cancels(cancels)
+    give(tape.signal(-1.0, model="short"))
+    assert cancels == "filled" or len(venue.messages) > 1, "it makes way"
+    for turn in range(12):
+        if turn == 4:
+            venue.answer_cancels("done")
+        for _ in range(7):
+            give(tape.clock(600))
+            give(tape.quote())
+        report()
+        for model, value in (("long", 1.0), ("short", -1.0)):
+            give(tape.signal(value, model=model))
+            report()
+        for name in tuple(venue.working) if turn > 3 else ():
+            if name in venue.working:
+                venue.fill(name, 1.0)
+        report()
+    assert sum(venue.positions.values()) == step.state.instruments[SUBJECT].position.lots == (4 - sells) * LOT
