@@ -85,7 +85,7 @@ class Ordering:
             if order.amendable and market.rules.takes(lots - order.filled_lots, order.price_ticks):
                 part = order.quantity_lots - lots
                 place = self._answers.place(event, subject, self._state.log_id, order.strategy, 0, order.parent_seq)
-                self._ask(instrument, order, build_amend(order, lots, place), place.client_order_id, event.seq_ns)
+                self._ask(instrument, order, build_amend(order, lots, place), event.seq_ns)
                 order.amend_lots = lots
                 self._state.amends += 1
             else:
@@ -261,7 +261,7 @@ class Ordering:
                     order.cancels += 1
                     order.cancel_ns = now_ns + pause_ns
                     place = self._answers.place(event, subject, state.log_id, order.strategy, 0, order.parent_seq)
-                    self._ask(instrument, order, build_cancel(order, place), place.client_order_id, now_ns)
+                    self._ask(instrument, order, build_cancel(order, place), now_ns)
                     state.cancels += 1
                 if order.cancel_ns > now_ns:
                     state.schedule(subject, order.cancel_ns)
@@ -328,12 +328,11 @@ class Ordering:
         self._send(instrument, answer, place, event, event.seq_ns + self.ttl_ns)
         return "an order that closes it is under way"
 
-    def _ask(self, instrument: InstrumentState, order: Order, intent: bytearray, request_id: str, now_ns: int) -> None:
-        """Publishes a cancel or an amendment of an order."""
+    def _ask(self, instrument: InstrumentState, order: Order, intent: bytearray, now_ns: int) -> None:
+        """Publishes a cancel or an amendment of an order. Whose it is is remembered when it is read in the log."""
         self._publish(instrument, order.strategy, intent)
         if self._messages is not None:
             self._messages.take(now_ns)
-        self._state.remember_request(request_id, order)
 
     def _publish(self, instrument: InstrumentState, strategy: str, intent: bytearray) -> None:
         self._answers.add(intent)

@@ -8,10 +8,12 @@ from tests.support.executor_tape import ASK, BID, LOT, SUBJECT, Tape, make
 from tickmesh.bus.schema import Action, Kind, OrderType, Status
 from tickmesh.bus.settings_trading import Limits, StrategySettings
 from tickmesh.bus.wire import decode
-from tickmesh.nodes.executor.ordering import closable_of_ours
+from tickmesh.nodes.executor.exposure import Exposures
+from tickmesh.nodes.executor.ordering import closable, closable_of_ours
+from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.rules import InstrumentRules
-from tickmesh.nodes.executor.state import InstrumentState
-from tickmesh.nodes.executor.traders import limit_error, tightened
+from tickmesh.nodes.executor.state import ExecutorState, InstrumentState
+from tickmesh.nodes.executor.traders import Bounds, limit_error, tightened
 from tickmesh.nodes.orders.commands import Flatten, KillSwitch, SetLimit, read_command
 
 ETH = "binance.ETHUSDT"
@@ -286,6 +288,42 @@ def test_whatever_is_held_by_whom_a_kill_switch_opens_nothing_and_has_all_closed
         for name, lots in closes.items():
             state.books[name].position.lots -= lots
         assert not any(closable_of_ours(SUBJECT, state, rules).values())
+
+
+@pytest.mark.parametrize(("lots", "asset", "fee", "exponent", "left"), [
+    (9000, "BTC", 25, -8, 8975), (9000, "BTC", 25, -5, 8999), (9000, "BTC", 1000, -5, 8999), (9000, "BTC", 1001, -5, 8998),
+    (9000, "BTC", 25, -10, 6500), (9000, "USDT", 25, -8, 9000), (-9000, "BTC", 25, -8, -9000), (9000, "BTC", 9001, -8, 0),
+    (0, "BTC", 25, -8, 0),
+])  # fmt: skip
+def test_what_fees_in_the_base_currency_have_taken_cannot_be_sold(lots, asset, fee, exponent, left):
+    """Fees are at 10^-8 of their asset; of a lot that is not whole any more nothing can be sold."""
+    book = InstrumentState().book("one")
+    book.position.lots, book.position.fees = lots, {asset: fee}
+    assert closable(SUBJECT, book, InstrumentRules(-8, exponent, 1, 1, 1, 0)) == left
+
+
+def test_whose_what_is_counts_in_a_strategy_s_limits_and_what_is_nobody_s_in_all():
+    """two is another strategy; gone is none any more. On the second instrument they have the same, ten times as much."""
+    exposures = Exposures(state := ExecutorState(), frozenset(("one", "two")))
+    for subject, times in ((SUBJECT, 1), (ETH, 10)):
+        instrument = state.instrument(subject)
+        instrument.rules, instrument.quote = InstrumentRules(-2, -2, 1, 1, 1, 0), (9, 1, 11, 1)
+        for name, lots in (("one", 1), ("two", 20), ("", 300), ("gone", 4000)):
+            instrument.book(name).position.lots = lots * times
+            state.add_order(subject, Order(f"{subject}{name}", 1, 1, 1, 10, 5 * lots * times, 0, strategy=name))
+        instrument.position.lots = 4321 * times
+    state.instrument("binance.XRPUSDT").rules = state.instruments[ETH].rules  # nothing is held or ordered there
+    mine = state.instruments[SUBJECT]
+    assert exposures.own_lots(mine, "one") == 4301 and exposures.own_lots(mine, "two") == 4320
+    assert [order.strategy for order in exposures.own_orders(mine, "two")] == ["two", "", "gone"]
+    bounds = Bounds(Limits(notional_max="1", open_orders_max=9), mine.rules)
+    scope = exposures.of_strategy(SUBJECT, mine, "one", bounds, 7)
+    assert scope[1:7] == (4301, 5 * 4301, 0, 6, 6 * 43010 * 10, 7), "of both instruments open orders, of the other one worth"
+    scope = exposures.of_account(SUBJECT, mine, bounds, 10)
+    assert scope[1:6] == (4321, 5 * 4321, 0, 8, 6 * 43210 * 10)
+    for order in state.instruments[ETH].orders.values():
+        order.side = -1
+    assert exposures.of_account(SUBJECT, mine, bounds, 10).elsewhere == 4 * 43210 * 10, "short, if all of it is sold"
 
 
 def test_coins_bought_by_hand_are_not_sold_or_bought_for_the_fees_that_they_have_paid():

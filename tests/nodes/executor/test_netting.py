@@ -175,11 +175,13 @@ def test_what_is_cancelled_whole_for_a_part_is_ordered_again_without_that_part()
 @pytest.mark.parametrize("cancels", ["done", "late", "refused", "filled"])
 @pytest.mark.parametrize("styles", [("limit", "market"), ("post_only", "limit"), ("post_only", "post_only")])
 def test_targets_are_netted_and_held_whatever_becomes_of_the_cancel(styles, cancels, sells):
-    """long rests to buy 4 when short wishes to sell. Whatever the venue does, no more is bought or sold at any instant than both
-    have for a target, and in the end the account has what they have together."""
+    """long rests to buy 4 when short wishes to sell. Whatever the venue does, no more is bought or sold at any instant than
+    both have for a target, and in the end the account has what they have together."""
     targets = {"long": 4, "short": -sells}
     both = [
-        StrategySettings(name=name, models=(name,), target_quantity=f"{abs(lots) / 1000}", styles=(style,), position_max="0.004")
+        StrategySettings(
+            name=name, models=(name,), target_quantity=f"{abs(lots) / 1000}", styles=(style,), position_max="0.004"
+        )
         for (name, lots), style in zip(targets.items(), styles)
     ]  # fmt: skip
     step, tape = make(strategies=both, orders_per_s=100.0), Tape()

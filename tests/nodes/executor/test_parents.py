@@ -126,6 +126,25 @@ def test_a_signal_of_the_other_side_ends_it_first():
     assert (sold["side"], sold["action"]) == (-1, Action.NEW)
 
 
+def test_a_signal_about_the_past_ends_nothing():
+    scene = Scene("post_only", lifetime_ms=60_000)
+    scene.accept(scene.signal()[0])
+    for _ in range(30):
+        scene.see(scene.tape.clock(100), scene.tape.quote())
+    assert scene.see(scene.tape.signal(-1.0, cause=3)) == [] and scene.refused == {"stale_signal": 1}
+    assert [one["state"] for one in scene.parents] == [ParentState.begun]
+
+
+def test_what_is_left_and_less_than_the_venue_takes_ends_it_at_once():
+    scene = Scene("post_only", lots=2 * LOT, lifetime_ms=60_000)
+    scene.see(scene.tape.instrument(min_quantity=LOT))
+    (order,) = scene.signal()
+    scene.fill(order, 3 * LOT // 2)
+    assert [one["state"] for one in scene.parents] == [ParentState.begun], "its order rests"
+    scene.over(order, filled=3 * LOT // 2)
+    assert scene.ended()["why"] == b"remainder" and scene.ended()["filled_lots"] == 3 * LOT // 2
+
+
 def test_with_a_target_what_is_left_follows_it():
     scene = Scene("post_only", target="0.008")
     (order,) = scene.signal(0.5)

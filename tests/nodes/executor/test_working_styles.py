@@ -272,6 +272,7 @@ def test_pov_does_its_share_of_what_is_traded():
     assert scene.see(scene.tape.trade(LOT, flags=2), scene.tape.trade(LOT, flags=16)) == [], "repaired, and off the book"
     (order,) = scene.see(scene.tape.trade(1))
     assert terms(order)[3] == LOT // 2, "a sixth"
+    assert order["expires_ns"] == scene.tape.now_ns + 2_000_000_000, "stale_ms, which is less than intent_ttl_ms"
     scene.fill(order, price=ASK)
     (order,) = scene.see(scene.tape.trade(20 * LOT))
     assert terms(order)[3] == 2 * LOT
