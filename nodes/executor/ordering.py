@@ -94,7 +94,7 @@ class Ordering:
             if (other := instrument.book(order.strategy).parents.get(order.parent_seq)) is not None:
                 other.net(part)
         parent.net(netted)
-        left = market.rules.whole(max(asked - netted, 0))
+        left = market.rules.whole(asked - netted)
         return draft._replace(quantity_lots=left) if market.rules.takes(left, market.quote.bid_ticks) else None
 
     def order(

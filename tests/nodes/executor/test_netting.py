@@ -85,6 +85,51 @@ def test_the_oldest_makes_way_first_and_no_more_than_is_asked_for():
     assert meet(step, tape)[0] == [(Action.AMEND, first, 2 * LOT)]
 
 
+def test_of_several_each_makes_way_for_what_the_ones_before_it_have_left():
+    step, tape, first = resting()
+    (second,) = tape.answer(step, tape.signal(0.9, model="rests"))
+    step.step([tape.update(second["client_order_id"], Status.New, lots=3 * LOT)])
+    four = StrategySettings(name="four", models=("four",), order_quantity="0.004", styles=("market",), position_max="9")
+    step, tape, seen = make(strategies=(RESTS, four)), tape, tape.events
+    for event in seen:
+        step.step([event])
+    assert meet(step, tape, "four")[0] == [(Action.AMEND, second["client_order_id"], 2 * LOT), (Action.CANCEL, first, 0)]
+    assert step.counters()["strategies"]["four"]["refused"] == {"netted": 1}
+
+
+def test_an_order_of_which_too_little_would_be_left_unfilled_is_cancelled():
+    step, tape, order = resting(Status.PartiallyFilled, 3 * LOT // 2, min_quantity=LOT)
+    assert meet(step, tape)[0] == [(Action.CANCEL, order, 0)], "half of one would be left"
+
+
+def test_what_takes_at_once_and_what_is_nobody_s_is_not_netted():
+    """A market order that is on its way is filled all the same; what was placed by hand is not ours to cancel."""
+    step, tape = make(strategies=(TAKES, MOST)), Tape()
+    tape.opened(step)
+    tape.answer(step, tape.signal(0.9, model="takes"))
+    answer = tape.answer(step, tape.signal(-0.9, model="most"))
+    assert [(one["action"], one["quantity_lots"]) for one in answer] == [(Action.NEW, 5 * LOT // 2)]
+    sells = StrategySettings(name="sells", models=("sells",), order_quantity="0.001", styles=("limit",), position_max="9")
+    step, tape = make(strategies=(sells,)), Tape()
+    tape.opened(step)
+    step.step([tape.update(b"web_4711", Status.New, lots=3 * LOT, price=BID)])
+    answer = tape.answer(step, tape.signal(-0.9, model="sells"))
+    assert [(one["action"], one["quantity_lots"]) for one in answer] == [(Action.NEW, LOT)]
+
+
+def test_for_what_is_only_tried_nothing_makes_way():
+    tried = StrategySettings(name="tried", models=("tried",), state="shadow", styles=("limit",), order_quantity="0.001")
+    step, tape = make(strategies=(RESTS, tried)), Tape()
+    tape.opened(step)
+    (order,) = tape.answer(step, tape.signal(0.9, model="rests"))
+    step.step([tape.update(order["client_order_id"], Status.New, lots=3 * LOT)])
+    for value in (0.9, -0.9):
+        sent = tape.answer(step, tape.signal(value, model="tried"))
+        assert not [one for one in sent if "action" in one.dtype.names]
+    assert step.counters()["strategies"]["tried"]["refused"] == {"own_order": 1}
+    assert tape.answer(step, tape.quote()) == []
+
+
 def test_an_order_is_amended_again_after_a_restart_from_the_log_alone():
     """Each prefix of the log leads to the same intents, whatever was said before."""
     step, tape, order = resting()
