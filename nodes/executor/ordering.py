@@ -365,7 +365,7 @@ def closable_of_ours(subject: str, instrument: InstrumentState, rules: Instrumen
         name: closable(subject, book, rules, 0 if name else others) for name, book in sorted(instrument.books.items())
     }  # fmt: skip
     ours = sum(held.values())
-    closed = min(ours, -others, key=abs) if ours * others < 0 else 0
+    closed = -others if ours * others < 0 else 0
     for name, lots in held.items():
         if lots * closed > 0:
             part = min(lots, closed, key=abs)

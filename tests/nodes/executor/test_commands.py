@@ -102,6 +102,19 @@ def test_flatten_of_one_strategy_leaves_the_other_one_its_position(scene):
     tape.answer(step, tape.command(Flatten("operator", strategy="slow")))
     closing = tape.answer(step, tape.quote())
     assert [bytes(one["strategy"]) for one in closing if one["action"] == Action.NEW] == [b"slow"]
+    assert step.state.instruments[BTC].closing.keys() == {"slow"}
+
+
+def test_an_order_of_another_strategy_on_the_same_side_stays(scene):
+    """Both are long; fast has an order that sells resting when slow's position is sold."""
+    step, tape, orders = scene
+    fill_all(step, tape, orders, "fast", "slow")
+    (rests,) = tape.answer(step, tape.signal(-1.0, model="fast"))
+    tape.answer(
+        step, tape.update(rests["client_order_id"], Status.New, side=-1), tape.command(Flatten("operator", BTC, "slow"))
+    )
+    closing = tape.answer(step, tape.quote())
+    assert [(one["action"], bytes(one["strategy"]), one["side"]) for one in closing] == [(Action.NEW, b"slow", -1)]
 
 
 def test_an_order_of_another_strategy_that_it_would_meet_makes_way(scene):
@@ -183,6 +196,19 @@ def test_what_a_person_has_cancelled_its_style_does_not_order_again(working, of,
         sent = tape.answer(step, tape.clock(500), tape.quote())
         assert not [one for one in sent if one["strategy"].decode() in ended], sent
     assert books["tried"].worked() is not None
+
+
+@pytest.mark.parametrize("scope", [{}, {"strategy": "timed"}, {"instrument": BTC}])
+def test_a_cancel_ends_what_waits_for_its_next_part(scope):
+    """Nothing of it rests, so there is no order to be named."""
+    timed = ExecutionSettings(horizon_ms=60_000, slices=6, slice_style="market")
+    step, tape = make(strategies=(StrategySettings(name="timed", styles=("twap",), execution=timed),)), Tape()
+    tape.opened(step)
+    (first,) = tape.answer(step, tape.signal(1.0))
+    name, lots = first["client_order_id"], int(first["quantity_lots"])
+    tape.answer(step, tape.fill(name, 1, lots), tape.update(name, Status.Filled, lots, lots=lots))
+    assert tape.answer(step, tape.command(CancelOrders("operator", **scope))) == []
+    assert [one for _ in range(70) for one in tape.answer(step, tape.clock(1000), tape.quote())] == []
 
 
 @pytest.mark.parametrize(("ttl_ms", "pause_ms"), [(2000, 1000), (300, 300)])

@@ -267,12 +267,23 @@ def test_a_kill_switch_closes_what_executors_have_brought_and_what_was_placed_by
     assert step.state.instruments[SUBJECT].position.lots == 0, "which a person has closed, whosever it is"
 
 
-def trade(step, tape, name, lots):
+def trade(step, tape, name, lots, subject=SUBJECT):
     """An order of this client id is filled in whole: so many lots bought, below 0 sold."""
     side, lots = (1 if lots > 0 else -1), abs(lots) * LOT
-    step.step(
-        [tape.fill(name, len(tape.events), lots, side=side), tape.update(name, Status.Filled, lots, side=side, lots=lots)]
-    )
+    fill = tape.fill(name, len(tape.events), lots, side=side, subject=subject)
+    step.step([fill, tape.update(name, Status.Filled, lots, side=side, lots=lots, subject=subject)])
+
+
+def test_a_kill_switch_closes_beside_orders_placed_by_hand_and_passes_over_what_is_not_defined():
+    step, tape = ready(one(), limits={"on_kill": "flatten"}, symbols=("BTCUSDT",))
+    bought(step, tape)
+    step.step([tape.update(BY_HAND, Status.New, side=-1, lots=LOT, price=ASK + 10_000_000)])
+    trade(step, tape, LOST, 2, ETH)
+    tape.answer(step, tape.command(KillSwitch(True, "operator")))
+    assert tape.answer(step, tape.quote(subject=ETH)) == []
+    (closing,) = tape.answer(step, tape.quote())
+    assert (closing["action"], closing["side"], closing["quantity_lots"]) == (Action.NEW, -1, LOT)
+    assert tape.answer(step, tape.clock(1000)) == [], "nor does its profit count"
 
 
 def test_whatever_is_held_by_whom_a_kill_switch_opens_nothing_and_has_all_closed_at_once():
@@ -307,23 +318,27 @@ def test_whose_what_is_counts_in_a_strategy_s_limits_and_what_is_nobody_s_in_all
     exposures = Exposures(state := ExecutorState(), frozenset(("one", "two")))
     for subject, times in ((SUBJECT, 1), (ETH, 10)):
         instrument = state.instrument(subject)
-        instrument.rules, instrument.quote = InstrumentRules(-2, -2, 1, 1, 1, 0), (9, 1, 11, 1)
+        instrument.rules, instrument.quote = InstrumentRules(-2, -2, 1, 1, 1, 0), (11, 1, 13, 1)
         for name, lots in (("one", 1), ("two", 20), ("", 300), ("gone", 4000)):
             instrument.book(name).position.lots = lots * times
             state.add_order(subject, Order(f"{subject}{name}", 1, 1, 1, 10, 5 * lots * times, 0, strategy=name))
         instrument.position.lots = 4321 * times
     state.instrument("binance.XRPUSDT").rules = state.instruments[ETH].rules  # nothing is held or ordered there
+    state.add_order("binance.DOGEUSDT", Order("d", 1, 1, 1, 10, 9, 0, strategy="one"))  # nor is it known what is worth what
     mine = state.instruments[SUBJECT]
     assert exposures.own_lots(mine, "one") == 4301 and exposures.own_lots(mine, "two") == 4320
     assert [order.strategy for order in exposures.own_orders(mine, "two")] == ["two", "", "gone"]
     bounds = Bounds(Limits(notional_max="1", open_orders_max=9), mine.rules)
     scope = exposures.of_strategy(SUBJECT, mine, "one", bounds, 7)
-    assert scope[1:7] == (4301, 5 * 4301, 0, 6, 6 * 43010 * 10, 7), "of both instruments open orders, of the other one worth"
+    assert scope[1:7] == (4301, 5 * 4301, 0, 6, 6 * 43010 * 12, 7), "of both instruments open orders, of the other one worth"
     scope = exposures.of_account(SUBJECT, mine, bounds, 10)
-    assert scope[1:6] == (4321, 5 * 4321, 0, 8, 6 * 43210 * 10)
+    assert scope[1:6] == (4321, 5 * 4321, 0, 8, 6 * 43210 * 12)
     for order in state.instruments[ETH].orders.values():
         order.side = -1
-    assert exposures.of_account(SUBJECT, mine, bounds, 10).elsewhere == 4 * 43210 * 10, "short, if all of it is sold"
+    assert exposures.of_account(SUBJECT, mine, bounds, 10).elsewhere == 4 * 43210 * 12, "short, if all of it is sold"
+    eth = state.instruments[ETH]
+    eth.quote, eth.position.lots, eth.position.cost = (0, 0, 0, 0), -7, -100
+    assert exposures.of_account(SUBJECT, mine, bounds, 10).elsewhere == (5 * 43210 + 7) * 15, "unquoted: at what it has cost"
 
 
 def test_coins_bought_by_hand_are_not_sold_or_bought_for_the_fees_that_they_have_paid():
