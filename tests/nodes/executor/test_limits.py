@@ -339,6 +339,8 @@ def test_whose_what_is_counts_in_a_strategy_s_limits_and_what_is_nobody_s_in_all
     eth = state.instruments[ETH]
     eth.quote, eth.position.lots, eth.position.cost = (0, 0, 0, 0), -7, -100
     assert exposures.of_account(SUBJECT, mine, bounds, 10).elsewhere == (5 * 43210 + 7) * 15, "unquoted: at what it has cost"
+    eth.position.fills, eth.position.realised, eth.position.fee_cost, eth.position.funding = 1, 50, 7, -3
+    assert exposures.profit(None) == 40 * 10**32, "without a price what is held is neither gained nor lost"
 
 
 def test_coins_bought_by_hand_are_not_sold_or_bought_for_the_fees_that_they_have_paid():
