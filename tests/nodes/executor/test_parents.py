@@ -316,6 +316,21 @@ def test_the_kill_switch_stops_nothing_that_is_only_tried():
     assert scene.ended()["why"] == b"filled"
 
 
+@pytest.mark.parametrize("style", ["market", "limit"])
+def test_a_target_that_is_tried_is_reached_once_by_simulated_orders_whatever_is_stopped(style):
+    """What it holds are its simulated fills, and what is under way its simulated orders; neither ends with a kill switch."""
+    scene = Scene(style, target="0.004", state="shadow")
+    scene.see(scene.tape.command(KillSwitch(True, "operator")))
+
+    def sent() -> list[int]:
+        return [int(one["side"] * one["quantity_lots"]) // LOT for one in scene.shadows]
+
+    assert [scene.signal(1.0), scene.signal(1.0), scene.intents] == [[], [], []] and sent() == [4]
+    if style == "market":
+        scene.signal(0.5)
+        assert sent() == [4, -2]
+
+
 def test_a_parent_survives_a_checkpoint():
     scene = Scene("post_only", lots=4 * LOT)
     (order,) = scene.signal()
