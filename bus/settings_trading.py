@@ -58,7 +58,7 @@ class Limits(Section, frozen=True):
 class RiskSettings(Limits, frozen=True):
     """Limits of the account, and what a kill switch does."""
 
-    on_kill: Literal["cancel", "flatten"] = "cancel"  # all orders are cancelled; "flatten": and all positions closed
+    on_kill: Literal["cancel", "flatten"] = "cancel"  # all orders are cancelled; "flatten": and what they brought is closed
     messages_per_s: ZeroOrMore = 0.0  # orders and cancels together; beyond it no new orders, cancels go all the same. 0: none
     # How far this machine's clock may be from the venue's for an order; 0: however far
     clock_skew_max_ms: ZeroOrMore = 1000.0

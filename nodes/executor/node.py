@@ -202,7 +202,7 @@ class Step:
                 self._working.notice(event.subject)
         if self._flattens and self.state.kill.on and instrument.involved:
             self._ordering.flatten(instrument, event)
-        elif instrument.closing:
+        if instrument.closing:
             self._control.close(instrument, event)
 
     def _on_trade(self, instrument: InstrumentState, event: Event) -> None:

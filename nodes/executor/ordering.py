@@ -85,7 +85,7 @@ class Ordering:
             if order.amendable and market.rules.takes(lots - order.filled_lots, order.price_ticks):
                 part = order.quantity_lots - lots
                 place = self._answers.place(event, subject, self._state.log_id, order.strategy, 0, order.parent_seq)
-                self._ask(instrument, order, build_amend(order, lots, place), place.client_order_id, event.seq_ns)
+                self._ask(instrument, order, build_amend(order, lots, place), event.seq_ns)
                 order.amend_lots = lots
                 self._state.amends += 1
             else:
@@ -94,7 +94,7 @@ class Ordering:
             if (other := instrument.book(order.strategy).parents.get(order.parent_seq)) is not None:
                 other.net(part)
         parent.net(netted)
-        left = market.rules.whole(max(asked - netted, 0))
+        left = market.rules.whole(asked - netted)
         return draft._replace(quantity_lots=left) if market.rules.takes(left, market.quote.bid_ticks) else None
 
     def order(
@@ -261,7 +261,7 @@ class Ordering:
                     order.cancels += 1
                     order.cancel_ns = now_ns + pause_ns
                     place = self._answers.place(event, subject, state.log_id, order.strategy, 0, order.parent_seq)
-                    self._ask(instrument, order, build_cancel(order, place), place.client_order_id, now_ns)
+                    self._ask(instrument, order, build_cancel(order, place), now_ns)
                     state.cancels += 1
                 if order.cancel_ns > now_ns:
                     state.schedule(subject, order.cancel_ns)
@@ -285,8 +285,9 @@ class Ordering:
     def flatten(self, instrument: InstrumentState, event: Event, closing: Mapping[str, Closing] | None = None) -> list[str]:
         """Closes positions on an instrument with market orders, each once none of its strategy's orders is open there.
 
-        `closing`: of these strategies, and it is written there why one is not closed yet; None: of all. Gives those that are
-        closed, as far as the venue takes an order, or has anything to close.
+        `closing`: of these strategies, and it is written there why one is not closed yet; None: all that executors' orders have
+        brought, as `closable_of_ours` says. Gives the strategies whose positions are closed, as far as the
+        venue takes an order, or has anything to close.
         """
         rules, subject = instrument.rules, event.subject
         if rules is None or not self._state.log_id or event.seq_ns < instrument.flatten_ns:
@@ -294,8 +295,11 @@ class Ordering:
         quote, closed = Quote(*instrument.quote), []
         market = MarketView(quote, instrument.quote_ns, event.seq_ns, self.stale_ns, rules)
         ours = [order for order in instrument.orders.values() if self.is_ours(order)]
-        for name in sorted(instrument.books if closing is None else closing):
-            lots = closable(subject, instrument.book(name), rules)
+        held = (
+            closable_of_ours(subject, instrument, rules) if closing is None
+            else {name: closable(subject, instrument.book(name), rules) for name in sorted(closing)}
+        )  # fmt: skip
+        for name, lots in held.items():
             side, wanted = -1 if lots > 0 else 1, rules.whole(abs(lots))
             in_way = [o for o in ours if closing is None or o.strategy == name or (wanted and o.side != side and o.resting)]
             if in_way:
@@ -324,12 +328,11 @@ class Ordering:
         self._send(instrument, answer, place, event, event.seq_ns + self.ttl_ns)
         return "an order that closes it is under way"
 
-    def _ask(self, instrument: InstrumentState, order: Order, intent: bytearray, request_id: str, now_ns: int) -> None:
-        """Publishes a cancel or an amendment of an order."""
+    def _ask(self, instrument: InstrumentState, order: Order, intent: bytearray, now_ns: int) -> None:
+        """Publishes a cancel or an amendment of an order. Whose it is is remembered when it is read in the log."""
         self._publish(instrument, order.strategy, intent)
         if self._messages is not None:
             self._messages.take(now_ns)
-        self._state.remember_request(request_id, order)
 
     def _publish(self, instrument: InstrumentState, strategy: str, intent: bytearray) -> None:
         self._answers.add(intent)
@@ -337,10 +340,34 @@ class Ordering:
         instrument.book(strategy).intents += 1
 
 
-def closable(subject: str, book: Book, rules: InstrumentRules) -> int:
-    """The position that can be closed, signed: what fees in the base currency have taken of it is not there."""
-    symbol = subject.partition(".")[2]
+def closable(subject: str, book: Book, rules: InstrumentRules, but_for: int = 0) -> int:
+    """The position that can be closed, signed: what fees in the base currency have taken of it is not there.
+
+    `but_for`: lots of it that are to stay.
+    """
+    symbol, held = subject.partition(".")[2], book.position.lots - but_for
     taken = sum(fee for asset, fee in book.position.fees.items() if symbol.startswith(asset))
     exponent = -8 - rules.quantity_exponent
     lots = taken * 10**exponent if exponent >= 0 else -(-taken // 10**-exponent)
-    return max(book.position.lots - int(lots), 0) if book.position.lots > 0 else book.position.lots
+    return max(held - int(lots), 0) if held > 0 else held
+
+
+def closable_of_ours(subject: str, instrument: InstrumentState, rules: InstrumentRules) -> dict[str, int]:
+    """What can be closed of each strategy's position, and of nobody's, without what somebody else's orders have brought.
+
+    That is theirs to close. Where it is on the other side it has closed as much of ours at the venue, which is left as it is:
+    closing that again would open a position.
+    """
+    nobodys = instrument.books[""].position.lots if "" in instrument.books else 0
+    by_executors = nobodys - instrument.others_lots
+    others = nobodys - (min(by_executors, nobodys, key=abs) if by_executors * nobodys > 0 else 0)
+    held = {
+        name: closable(subject, book, rules, 0 if name else others) for name, book in sorted(instrument.books.items())
+    }  # fmt: skip
+    ours = sum(held.values())
+    closed = -others if ours * others < 0 else 0
+    for name, lots in held.items():
+        if lots * closed > 0:
+            part = min(lots, closed, key=abs)
+            held[name], closed = lots - part, closed - part
+    return held

@@ -54,7 +54,7 @@ class Sizes:
         if self._order_lots is not None:
             return self._order_lots if self._order_lots <= LOTS_MAX else 0
         notional = self._notional if self._share is None else self._equity_notional(profit)
-        if price_ticks <= 0 or notional <= 0:
+        if price_ticks <= 0:
             return 0
         rules = self._rules
         lot = max(rules.lot_size, 1)

@@ -8,6 +8,7 @@ import msgspec
 from tickmesh.nodes.executor import positions
 from tickmesh.nodes.executor.drafts import is_tradable
 from tickmesh.nodes.executor.guards import MarketState
+from tickmesh.nodes.executor.intents import is_own_id
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.parents import Parent
 from tickmesh.nodes.executor.positions import Position
@@ -65,6 +66,7 @@ class InstrumentState(msgspec.Struct):
     orders: dict[str, Order] = {}  # what may still change the position, by client order id, oldest first
     shadow_orders: dict[str, Order] = {}  # that would rest in the book now, of strategies that are tried
     position: Position = msgspec.field(default_factory=Position)  # of all strategies, and of nobody's
+    others_lots: int = 0  # of `position`: what orders that no executor has made have brought (placed by hand), signed
     books: dict[str, Book] = {}  # by strategy
     due_ns: int = 0  # when the next cancel is due; 0: none
     flatten_ns: int = 0  # before then its positions are not closed again
@@ -194,6 +196,8 @@ class ExecutorState(msgspec.Struct):
         for position in (instrument.position, book.position):
             positions.apply_fill(position, side, price_ticks, lots, fee, asset, cost)
         instrument.involved = True
+        if not is_own_id(client_order_id):
+            instrument.others_lots += side * lots
         if order is not None:
             order.counted_lots += lots
             states.apply_fill(order, order.counted_lots)

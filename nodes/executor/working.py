@@ -105,7 +105,7 @@ class Working:
         decision = self._decide(parent, view)
         draft = decision.place
         if draft is not None:
-            terms = self._terms(event.subject, trader, parent, self._ordering.signal_expiry_ns(event), now_ns)
+            terms = ChildTerms(event.subject, self._ordering.signal_expiry_ns(event), deadline_ns)
             first, *beyond = self._parts(trader, instrument, draft, parent)
             parent.paused = self._ordering.order(trader, instrument, event, first, parent, terms)
             if parent.paused and not (parent.paused == NETTED and parent.working and _takes(instrument, parent)):
@@ -190,7 +190,7 @@ class Working:
             self._cancel(subject, instrument, decision.cancel, event)
             return self._work(subject, instrument, trader, parent, event)  # of its other orders nothing has been said
         if decision.place is not None:
-            terms = self._terms(subject, trader, parent, self._ordering.expiry_ns(event), now_ns)
+            terms = ChildTerms(subject, self._ordering.expiry_ns(event), parent.deadline_ns)
             first, *_ = self._parts(trader, instrument, decision.place, parent)  # what is beyond it is missing when asked again
             parent.paused = self._ordering.order(trader, instrument, event, first, parent, terms)
             self.pending.add(subject)  # a parent of another strategy may have been netted
@@ -297,10 +297,6 @@ class Working:
         assert instrument.rules is not None, "a parent is of a defined instrument"
         quote = Quote(*instrument.quote)
         return View(quote, now_ns, instrument.rules, trader.execution, children, instrument.market.traded_lots)
-
-    def _terms(self, subject: str, trader: Trader, parent: Parent, expires_ns: int, now_ns: int) -> ChildTerms:
-        cancel_ns = now_ns + trader.ttl_ns if parent.style in ONCE else parent.deadline_ns
-        return ChildTerms(subject, expires_ns, cancel_ns)
 
 
 def _only_waits(instrument: InstrumentState, parent: Parent) -> bool:

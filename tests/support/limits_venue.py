@@ -3,6 +3,8 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from tests.support.executor_tape import BID, LOT, Tape
 from tickmesh.bus.schema import Action, OrderType, Status, TimeInForce
 from tickmesh.bus.wire import Event
@@ -26,7 +28,9 @@ class Working:
 class LimitsVenue:
     """Takes intents that are in the log, fills and cancels as a test says, and keeps what the log has not been given yet.
 
-    Positions are of what it has filled. `sent`: (time, strategy) of each order, `messages`: times of all requests.
+    Positions are of what it has filled. `sent`: (time, strategy) of each order, `messages`: times of all requests. `cancels`:
+    what becomes of a cancel or an amendment: it is "done", it is "late" (done as soon as that is changed), it is "refused" and
+    the order stands, or it comes when the order has been "filled".
     """
 
     tape: Tape
@@ -37,15 +41,14 @@ class LimitsVenue:
     messages: list[int] = field(default_factory=list)
     quotes: dict[str, tuple[int, int]] = field(default_factory=dict)
     trade_id: int = 0
+    cancels: str = "done"
+    late: list[tuple[str, np.void]] = field(default_factory=list)
 
     def take(self, subject: str, record) -> Working | None:
         """Takes an intent; gives the order where it is a new one."""
         self.messages.append(self.tape.now_ns)
-        if record["action"] == Action.CANCEL:
-            self.end(bytes(record["target_id"]), Status.Canceled)
-            return None
-        if record["action"] == Action.AMEND:
-            self.amend(bytes(record["target_id"]), int(record["quantity_lots"]))
+        if record["action"] != Action.NEW:
+            self.reduce(subject, record)
             return None
         assert record["action"] == Action.NEW
         lots, price = int(record["quantity_lots"]), int(record["price_ticks"])
@@ -57,6 +60,27 @@ class LimitsVenue:
         self.working[order.name] = order
         self.sent.append((self.tape.now_ns, order.strategy))
         return order
+
+    def reduce(self, subject: str, record) -> None:
+        """Takes a cancel or an amendment, as `cancels` says."""
+        name = bytes(record["target_id"])
+        if self.cancels == "late":
+            self.late.append((subject, record))
+            return
+        if self.cancels == "filled" and name in self.working:
+            self.fill(name, 1.0)
+        if self.cancels != "done" or name not in self.working:
+            self.unlogged.append(("refused", subject, bytes(record["client_order_id"])))
+        elif record["action"] == Action.CANCEL:
+            self.end(name, Status.Canceled)
+        else:
+            self.amend(name, int(record["quantity_lots"]))
+
+    def answer_cancels(self, how: str) -> None:
+        """From now on it answers them so; those that are late have come."""
+        self.cancels, late, self.late = how, self.late, []
+        for subject, record in late:
+            self.reduce(subject, record)
 
     def amend(self, name: bytes, lots: int) -> None:
         """Reduces an order to so many lots, filled ones included, if it is there and that is less."""
@@ -94,6 +118,9 @@ class LimitsVenue:
     def log(self) -> Event:
         """Gives the log the oldest report that it has not."""
         what, order, *values = self.unlogged.popleft()
+        if what == "refused":  # the request, by its own id: unknown order, or not now
+            (name,) = values
+            return self.tape.update(name, Status.Rejected, lots=0, subject=order)
         terms = {"side": order.side, "subject": order.subject}
         if what == "fill":
             trade_id, lots, price = values

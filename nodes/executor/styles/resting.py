@@ -15,7 +15,7 @@ def post_only(parent: Parent, view: View) -> Advice:
     """Rests at the best price of its own side, or better by improve_ticks; follows when others are better, if it may."""
     wait = Trigger()
     # What may still be filled by its oldest orders; by those first that nobody can call back
-    room = max(parent.due_lots - parent.filled_lots, 0) - sum(one.staying_lots for one in view.children if not one.resting)
+    room = parent.due_lots - parent.filled_lots - sum(one.staying_lots for one in view.children if not one.resting)
     for child in view.children:
         room -= child.staying_lots if child.resting else 0
         said = _follow(parent, view, child, room)

@@ -28,6 +28,8 @@ def test_weak_signals_and_other_instruments_change_nothing(threshold, weak):
     tape.opened(step)
     assert step.step([tape.signal(weak), tape.signal(0.9, subject="binance.ETHUSDT")]) == []
     assert step.counters()["signals"] == 0
+    assert step.step([tape.signal(threshold or 1e-9)]) != [], "from the threshold on it is one"
+    assert step.counters()["signals"] == 1
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1.0001, -1e300])
@@ -172,6 +174,7 @@ def test_filled_before_its_fills_still_counts():
     order_id = intents(step.step([tape.signal(1.0)]))[0]["client_order_id"]
     step.step([tape.update(order_id, Status.Filled, LOT)])
     assert step.counters()["positions"][SUBJECT]["position"] == 0 and step.step([tape.signal(1.0)]) == []
+    assert step.step([tape.clock(10_000), tape.quote()]) == [], "what is over is not cancelled"
     step.step([tape.fill(order_id, 9, LOT), tape.fill(order_id, 9, LOT)])
     assert step.counters()["positions"][SUBJECT]["position"] == pytest.approx(0.001) and step.counters()["fills"] == 1
 
@@ -201,6 +204,33 @@ def test_a_resting_order_is_cancelled_after_its_time_and_again_ever_more_rarely(
     assert [i["target_id"] for i in published] == [order_id, order_id], "after 5 s and after 10 s more"
     step.step([tape.update(order_id, Status.Canceled)])
     assert step.step([tape.clock(600_000)]) == []
+
+
+def test_an_order_that_the_log_has_after_its_time_is_cancelled():
+    step, tape = make(styles=("limit",)), Tape()
+    tape.opened(step)
+    (raw,) = step.step([tape.signal(1.0)])
+    assert step.step([tape.clock(2500)]) == [], "nobody can have sent it"
+    intent = tape.log(raw, "executor")
+    name = intent.records["client_order_id"][0]
+    assert tape.answer(step, intent, tape.update(name, Status.New, price=BID)) == []
+    (cancel,) = tape.answer(step, tape.clock(2000))
+    assert (cancel["action"], cancel["target_id"]) == (Action.CANCEL, name)
+
+
+@pytest.mark.parametrize(("ttl_ms", "first_s"), [(2000, 5), (8000, 8)])  # the longer of ttl and intent_ttl_ms
+def test_the_pause_between_two_cancels_doubles_five_times_and_no_more(ttl_ms, first_s):
+    """Whatever the venue answers, an order beyond its time is asked about every few minutes."""
+    step, tape = make(styles=("limit",), order_ttl_ms=ttl_ms), Tape()
+    tape.opened(step)
+    (order,) = tape.answer(step, tape.signal(1.0))
+    asked_ns = []
+    while len(asked_ns) < 9:
+        for cancel in tape.answer(step, tape.clock(1000)):
+            assert cancel["target_id"] == order["client_order_id"]
+            asked_ns.append(tape.now_ns)
+    pauses = [(later - before) // 1_000_000_000 for before, later in zip(asked_ns, asked_ns[1:])]
+    assert pauses == [first_s << number for number in (0, 1, 2, 3, 4, 5, 5, 5)]
 
 
 def test_a_turned_signal_cancels_what_rests_on_the_other_side_first():

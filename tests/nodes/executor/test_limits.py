@@ -1,13 +1,20 @@
 """Limits by strategy and of the account, tightened at run time; losses; the kill switch."""
 
+import itertools
+
 import pytest
 
 from tests.support.executor_tape import ASK, BID, LOT, SUBJECT, Tape, make
 from tickmesh.bus.schema import Action, Kind, OrderType, Status
 from tickmesh.bus.settings_trading import Limits, StrategySettings
 from tickmesh.bus.wire import decode
-from tickmesh.nodes.executor.traders import limit_error, tightened
-from tickmesh.nodes.orders.commands import KillSwitch, SetLimit, read_command
+from tickmesh.nodes.executor.exposure import Exposures
+from tickmesh.nodes.executor.ordering import closable, closable_of_ours
+from tickmesh.nodes.executor.orders import Order
+from tickmesh.nodes.executor.rules import InstrumentRules
+from tickmesh.nodes.executor.state import ExecutorState, InstrumentState
+from tickmesh.nodes.executor.traders import Bounds, limit_error, tightened
+from tickmesh.nodes.orders.commands import Flatten, KillSwitch, SetLimit, read_command
 
 ETH = "binance.ETHUSDT"
 HOUR_MS = 3_600_000
@@ -219,6 +226,130 @@ def test_a_kill_switch_that_flattens_closes_each_strategy_s_position_when_no_ord
         (b"one", -1, LOT, OrderType.MARKET), (b"two", 1, 2 * LOT, OrderType.MARKET),
     ]  # fmt: skip
     assert tape.answer(step, tape.quote()) == [], "once"
+
+
+BY_HAND, LOST = b"web_4711", b"t0badc0de0badc0de-1-0"  # placed at the venue's site; by an executor of a log that is gone
+
+
+@pytest.mark.parametrize(("held", "by_hand", "lost", "closing"), [
+    ((0, 0), 3, 0, {}), ((0, 0), 0, 3, {"": -3}), ((0, 0), 3, 2, {"": -2}), ((0, 0), -1, 2, {"": -1}), ((0, 0), -3, 2, {}),
+    ((3, 0), 2, 0, {"one": -3}), ((3, 0), -1, 0, {"one": -2}), ((3, 0), -5, 0, {}), ((-3, 0), 1, 0, {"one": 2}),
+    ((3, -2), 0, 0, {"one": -3, "two": 2}), ((3, -2), -1, 0, {"one": -2, "two": 2}), ((2, 0), -3, 2, {"one": -1}),
+])  # fmt: skip
+def test_a_kill_switch_closes_what_executors_have_brought_and_what_was_placed_by_hand_only_a_person(
+    held, by_hand, lost, closing
+):
+    """What a person has closed by hand it does not close again: that would open a position."""
+    sized = {"order_quantity": "0.001", "position_max": "1"}
+    pair = [StrategySettings(name=name, models=(name,), styles=("market",), **sized) for name in ("one", "two")]
+    step, tape = ready(*pair, limits={"on_kill": "flatten"}, symbols=("BTCUSDT",))
+    for name, lots in zip(("one", "two"), held):
+        for _ in range(abs(lots)):
+            tape.now_ns += 1_000_000_000
+            (order,) = tape.answer(step, tape.quote(), tape.signal(lots / abs(lots), model=name))
+            trade(step, tape, order["client_order_id"], lots // abs(lots))
+    for order, lots in ((BY_HAND, by_hand), (LOST, lost)):
+        if lots:
+            trade(step, tape, order, lots)
+    before = step.state.instruments[SUBJECT].position.lots // LOT
+    tape.answer(step, tape.command(KillSwitch(True, "operator")))
+    sent = tape.answer(step, tape.quote())
+    assert {o["strategy"].decode(): int(o["side"] * o["quantity_lots"]) // LOT for o in sent} == closing
+    for order in sent:
+        trade(step, tape, order["client_order_id"], int(order["side"] * order["quantity_lots"]) // LOT)
+    tape.now_ns += 1_000_000_000
+    assert tape.answer(step, tape.quote()) == [], "once"
+    after = step.state.instruments[SUBJECT].position.lots // LOT
+    assert min(before, 0) <= after <= max(before, 0), "it opens nothing"
+    tape.answer(step, tape.command(Flatten("operator")))
+    for order in tape.answer(step, tape.quote()):
+        trade(step, tape, order["client_order_id"], int(order["side"] * order["quantity_lots"]) // LOT)
+    assert step.state.instruments[SUBJECT].position.lots == 0, "which a person has closed, whosever it is"
+
+
+def trade(step, tape, name, lots, subject=SUBJECT):
+    """An order of this client id is filled in whole: so many lots bought, below 0 sold."""
+    side, lots = (1 if lots > 0 else -1), abs(lots) * LOT
+    fill = tape.fill(name, len(tape.events), lots, side=side, subject=subject)
+    step.step([fill, tape.update(name, Status.Filled, lots, side=side, lots=lots, subject=subject)])
+
+
+def test_a_kill_switch_closes_beside_orders_placed_by_hand_and_passes_over_what_is_not_defined():
+    step, tape = ready(one(), limits={"on_kill": "flatten"}, symbols=("BTCUSDT",))
+    bought(step, tape)
+    step.step([tape.update(BY_HAND, Status.New, side=-1, lots=LOT, price=ASK + 10_000_000)])
+    trade(step, tape, LOST, 2, ETH)
+    tape.answer(step, tape.command(KillSwitch(True, "operator")))
+    assert tape.answer(step, tape.quote(subject=ETH)) == []
+    (closing,) = tape.answer(step, tape.quote())
+    assert (closing["action"], closing["side"], closing["quantity_lots"]) == (Action.NEW, -1, LOT)
+    assert tape.answer(step, tape.clock(1000)) == [], "nor does its profit count"
+
+
+def test_whatever_is_held_by_whom_a_kill_switch_opens_nothing_and_has_all_closed_at_once():
+    rules = InstrumentRules(-8, -8, 1, 1, 1, 0)
+    for one, two, lost, by_hand in itertools.product(range(-3, 4), repeat=4):
+        state = InstrumentState(others_lots=by_hand)
+        for name, lots in (("one", one), ("two", two), ("", lost + by_hand)):
+            state.book(name).position.lots = lots
+        account, closes = one + two + lost + by_hand, closable_of_ours(SUBJECT, state, rules)
+        after = account - sum(closes.values())
+        assert min(account, 0) <= after <= max(account, 0) and (by_hand or not after)
+        assert all(abs(lots) <= abs(state.books[name].position.lots) for name, lots in closes.items())
+        for name, lots in closes.items():
+            state.books[name].position.lots -= lots
+        assert not any(closable_of_ours(SUBJECT, state, rules).values())
+
+
+@pytest.mark.parametrize(("lots", "asset", "fee", "exponent", "left"), [
+    (9000, "BTC", 25, -8, 8975), (9000, "BTC", 25, -5, 8999), (9000, "BTC", 1000, -5, 8999), (9000, "BTC", 1001, -5, 8998),
+    (9000, "BTC", 25, -10, 6500), (9000, "USDT", 25, -8, 9000), (-9000, "BTC", 25, -8, -9000), (9000, "BTC", 9001, -8, 0),
+    (0, "BTC", 25, -8, 0),
+])  # fmt: skip
+def test_what_fees_in_the_base_currency_have_taken_cannot_be_sold(lots, asset, fee, exponent, left):
+    """Fees are at 10^-8 of their asset; of a lot that is not whole any more nothing can be sold."""
+    book = InstrumentState().book("one")
+    book.position.lots, book.position.fees = lots, {asset: fee}
+    assert closable(SUBJECT, book, InstrumentRules(-8, exponent, 1, 1, 1, 0)) == left
+
+
+def test_whose_what_is_counts_in_a_strategy_s_limits_and_what_is_nobody_s_in_all():
+    """two is another strategy; gone is none any more. On the second instrument they have the same, ten times as much."""
+    exposures = Exposures(state := ExecutorState(), frozenset(("one", "two")))
+    for subject, times in ((SUBJECT, 1), (ETH, 10)):
+        instrument = state.instrument(subject)
+        instrument.rules, instrument.quote = InstrumentRules(-2, -2, 1, 1, 1, 0), (11, 1, 13, 1)
+        for name, lots in (("one", 1), ("two", 20), ("", 300), ("gone", 4000)):
+            instrument.book(name).position.lots = lots * times
+            state.add_order(subject, Order(f"{subject}{name}", 1, 1, 1, 10, 5 * lots * times, 0, strategy=name))
+        instrument.position.lots = 4321 * times
+    state.instrument("binance.XRPUSDT").rules = state.instruments[ETH].rules  # nothing is held or ordered there
+    state.add_order("binance.DOGEUSDT", Order("d", 1, 1, 1, 10, 9, 0, strategy="one"))  # nor is it known what is worth what
+    mine = state.instruments[SUBJECT]
+    assert exposures.own_lots(mine, "one") == 4301 and exposures.own_lots(mine, "two") == 4320
+    assert [order.strategy for order in exposures.own_orders(mine, "two")] == ["two", "", "gone"]
+    bounds = Bounds(Limits(notional_max="1", open_orders_max=9), mine.rules)
+    scope = exposures.of_strategy(SUBJECT, mine, "one", bounds, 7)
+    assert scope[1:7] == (4301, 5 * 4301, 0, 6, 6 * 43010 * 12, 7), "of both instruments open orders, of the other one worth"
+    scope = exposures.of_account(SUBJECT, mine, bounds, 10)
+    assert scope[1:6] == (4321, 5 * 4321, 0, 8, 6 * 43210 * 12)
+    for order in state.instruments[ETH].orders.values():
+        order.side = -1
+    assert exposures.of_account(SUBJECT, mine, bounds, 10).elsewhere == 4 * 43210 * 12, "short, if all of it is sold"
+    eth = state.instruments[ETH]
+    eth.quote, eth.position.lots, eth.position.cost = (0, 0, 0, 0), -7, -100
+    assert exposures.of_account(SUBJECT, mine, bounds, 10).elsewhere == (5 * 43210 + 7) * 15, "unquoted: at what it has cost"
+    eth.position.fills, eth.position.realised, eth.position.fee_cost, eth.position.funding = 1, 50, 7, -3
+    assert exposures.profit(None) == 40 * 10**32, "without a price what is held is neither gained nor lost"
+
+
+def test_coins_bought_by_hand_are_not_sold_or_bought_for_the_fees_that_they_have_paid():
+    state, rules = InstrumentState(others_lots=10 * LOT), InstrumentRules(-8, -8, 1, 1, 1, 0)
+    position = state.book("").position
+    position.lots, position.fees = 10 * LOT, {"BTC": LOT // 100}
+    assert closable_of_ours(SUBJECT, state, rules) == {"": 0}
+    position.lots += 2 * LOT
+    assert closable_of_ours(SUBJECT, state, rules) == {"": 2 * LOT - LOT // 100}
 
 
 def test_a_limit_that_is_new_is_held_against_the_present_not_against_a_past_without_it():

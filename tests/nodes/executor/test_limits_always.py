@@ -1,4 +1,5 @@
-"""No limit is exceeded at any instant of the venue's ledger: random signals, prices, fills, late reports, commands."""
+"""No limit is exceeded at any instant of the venue's ledger: random signals, prices, fills, late reports, commands, and cancels
+that come late, are refused, or find the order filled."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,6 +36,8 @@ LIMITS = {
     "messages_per_s": MESSAGES_PER_S, "price_collar": COLLAR, "notional_max": "400",
 }  # fmt: skip
 
+CANCELS = ("done", "late", "refused", "filled")  # what becomes of one at the venue
+
 DEEDS = st.one_of(
     st.tuples(st.just("signal"), st.sampled_from("ab"), st.sampled_from(SUBJECTS), st.sampled_from([-1.0, -0.7, 0.7, 1.0])),
     st.tuples(st.just("signal"), st.sampled_from("ab"), st.sampled_from(SUBJECTS), st.sampled_from([-1.0, 1.0])),
@@ -48,6 +51,7 @@ DEEDS = st.one_of(
         st.just("tighten"), st.sampled_from(["one", "two", "account"]), st.sampled_from(["", "0.001", "0.002"]), st.just(0)
     ),
     st.tuples(st.just("kill"), st.booleans(), st.just(0), st.just(0)),
+    st.tuples(st.just("cancels"), st.sampled_from(CANCELS), st.just(0), st.just(0)),
 )
 
 
@@ -93,6 +97,9 @@ class World:
             self.give(self.tape.command(SetLimit(a, "position_max", b, "operator")))
             limit = {"": 99 * LOT, "0.001": LOT, "0.002": 2 * LOT}[b]
             self.bounds[None if a == "account" else a] = min(limit, ACCOUNT_MAX if a == "account" else STRATEGY_MAX)
+        elif what == "cancels":
+            self.venue.answer_cancels(a)
+            self.judge()
         elif what == "kill":
             self.killed = a
             self.give(self.tape.command(KillSwitch(a, "operator")))
@@ -174,12 +181,15 @@ def test_the_world_of_the_test_above_trades_and_meets_its_limits():
 
     chance, world = random.Random(5), World()
     for _ in range(3000):
-        what = chance.choice(["signal", "signal", "signal", "quote", "fill", "cancel", "accept", "log", "log", "pass"])
+        what = chance.choice(
+            ["signal", "signal", "signal", "quote", "fill", "cancel", "accept", "log", "log", "pass", "cancels"]
+        )
         world.do({
             "signal": ("signal", chance.choice("ab"), chance.choice(SUBJECTS), chance.choice([-1.0, 1.0])),
             "quote": ("quote", chance.choice(SUBJECTS), chance.randrange(-40, 40), 0),
             "log": ("log", chance.randrange(1, 5), 0, 0),
             "pass": ("pass", chance.choice([1, 40, 300]), 0, 0),
+            "cancels": ("cancels", chance.choice(CANCELS), 0, 0),
         }.get(what, (what, chance.randrange(9), 1.0, 0)))  # fmt: skip
         world.tape.now_ns += MS
     world.judge_rates()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support.executor_tape import LOT, SUBJECT, Tape, make
+from tests.support.executor_tape import ASK, BID, LOT, SUBJECT, Tape, make
+from tests.support.limits_venue import LimitsVenue
 from tickmesh.bus.schema import Action, Status
 from tickmesh.bus.settings_trading import ExecutionSettings, StrategySettings
 
@@ -82,6 +83,51 @@ def test_the_oldest_makes_way_first_and_no_more_than_is_asked_for():
     (second,) = tape.answer(step, tape.signal(0.9, model="rests"))
     step.step([tape.update(second["client_order_id"], Status.New, lots=3 * LOT)])
     assert meet(step, tape)[0] == [(Action.AMEND, first, 2 * LOT)]
+
+
+def test_of_several_each_makes_way_for_what_the_ones_before_it_have_left():
+    step, tape, first = resting()
+    (second,) = tape.answer(step, tape.signal(0.9, model="rests"))
+    step.step([tape.update(second["client_order_id"], Status.New, lots=3 * LOT)])
+    four = StrategySettings(name="four", models=("four",), order_quantity="0.004", styles=("market",), position_max="9")
+    step, tape, seen = make(strategies=(RESTS, four)), tape, tape.events
+    for event in seen:
+        step.step([event])
+    assert meet(step, tape, "four")[0] == [(Action.AMEND, second["client_order_id"], 2 * LOT), (Action.CANCEL, first, 0)]
+    assert step.counters()["strategies"]["four"]["refused"] == {"netted": 1}
+
+
+def test_an_order_of_which_too_little_would_be_left_unfilled_is_cancelled():
+    step, tape, order = resting(Status.PartiallyFilled, 3 * LOT // 2, min_quantity=LOT)
+    assert meet(step, tape)[0] == [(Action.CANCEL, order, 0)], "half of one would be left"
+
+
+def test_what_takes_at_once_and_what_is_nobody_s_is_not_netted():
+    """A market order that is on its way is filled all the same; what was placed by hand is not ours to cancel."""
+    step, tape = make(strategies=(TAKES, MOST)), Tape()
+    tape.opened(step)
+    tape.answer(step, tape.signal(0.9, model="takes"))
+    answer = tape.answer(step, tape.signal(-0.9, model="most"))
+    assert [(one["action"], one["quantity_lots"]) for one in answer] == [(Action.NEW, 5 * LOT // 2)]
+    sells = StrategySettings(name="sells", models=("sells",), order_quantity="0.001", styles=("limit",), position_max="9")
+    step, tape = make(strategies=(sells,)), Tape()
+    tape.opened(step)
+    step.step([tape.update(b"web_4711", Status.New, lots=3 * LOT, price=BID)])
+    answer = tape.answer(step, tape.signal(-0.9, model="sells"))
+    assert [(one["action"], one["quantity_lots"]) for one in answer] == [(Action.NEW, LOT)]
+
+
+def test_for_what_is_only_tried_nothing_makes_way():
+    tried = StrategySettings(name="tried", models=("tried",), state="shadow", styles=("limit",), order_quantity="0.001")
+    step, tape = make(strategies=(RESTS, tried)), Tape()
+    tape.opened(step)
+    (order,) = tape.answer(step, tape.signal(0.9, model="rests"))
+    step.step([tape.update(order["client_order_id"], Status.New, lots=3 * LOT)])
+    for value in (0.9, -0.9):
+        sent = tape.answer(step, tape.signal(value, model="tried"))
+        assert not [one for one in sent if "action" in one.dtype.names]
+    assert step.counters()["strategies"]["tried"]["refused"] == {"own_order": 1}
+    assert tape.answer(step, tape.quote()) == []
 
 
 def test_an_order_is_amended_again_after_a_restart_from_the_log_alone():
@@ -168,3 +214,58 @@ def test_what_is_cancelled_whole_for_a_part_is_ordered_again_without_that_part()
     tape.now_ns += 1_000_000_000
     (again,) = tape.answer(step, tape.update(order["client_order_id"], Status.Canceled, lots=3 * LOT), tape.quote())
     assert (again["action"], again["side"], again["quantity_lots"]) == (Action.NEW, 1, 2 * LOT)
+
+
+@pytest.mark.parametrize("sells", [1, 3, 4])  # a part of the order makes way, or all of it
+@pytest.mark.parametrize("cancels", ["done", "late", "refused", "filled"])
+@pytest.mark.parametrize("styles", [("limit", "market"), ("post_only", "limit"), ("post_only", "post_only")])
+def test_targets_are_netted_and_held_whatever_becomes_of_the_cancel(styles, cancels, sells):
+    """long rests to buy 4 when short wishes to sell. Whatever the venue does, no more is bought or sold at any instant than
+    both have for a target, and in the end the account has what they have together."""
+    targets = {"long": 4, "short": -sells}
+    both = [
+        StrategySettings(
+            name=name, models=(name,), target_quantity=f"{abs(lots) / 1000}", styles=(style,), position_max="0.004"
+        )
+        for (name, lots), style in zip(targets.items(), styles)
+    ]  # fmt: skip
+    step, tape = make(strategies=both, orders_per_s=100.0), Tape()
+    tape.opened(step)
+    venue = LimitsVenue(tape)
+    venue.quotes[SUBJECT] = BID, ASK
+
+    def give(event):
+        for raw in step.step([event]):
+            own = tape.log(raw, "executor")
+            assert step.step([own]) == []
+            venue.take(SUBJECT, own.records[0])
+        for name, lowest, most in (("long", 0, 4), ("short", -sells, 0), (None, -sells, 4)):
+            shortest, longest = (lots // LOT for lots in reversed(venue.exposure(SUBJECT, name)))
+            assert lowest <= shortest and longest <= most, name
+
+    def report():
+        for order in venue.working.values():
+            venue.accept(order)
+        while venue.unlogged:
+            give(venue.log())
+
+    give(tape.signal(1.0, model="long"))
+    report()
+    venue.answer_cancels(cancels)
+    give(tape.signal(-1.0, model="short"))
+    assert cancels == "filled" or len(venue.messages) > 1, "it makes way"
+    for turn in range(12):
+        if turn == 4:
+            venue.answer_cancels("done")
+        for _ in range(7):
+            give(tape.clock(600))
+            give(tape.quote())
+        report()
+        for model, value in (("long", 1.0), ("short", -1.0)):
+            give(tape.signal(value, model=model))
+            report()
+        for name in tuple(venue.working) if turn > 3 else ():
+            if name in venue.working:
+                venue.fill(name, 1.0)
+        report()
+    assert sum(venue.positions.values()) == step.state.instruments[SUBJECT].position.lots == (4 - sells) * LOT

@@ -126,6 +126,25 @@ def test_a_signal_of_the_other_side_ends_it_first():
     assert (sold["side"], sold["action"]) == (-1, Action.NEW)
 
 
+def test_a_signal_about_the_past_ends_nothing():
+    scene = Scene("post_only", lifetime_ms=60_000)
+    scene.accept(scene.signal()[0])
+    for _ in range(30):
+        scene.see(scene.tape.clock(100), scene.tape.quote())
+    assert scene.see(scene.tape.signal(-1.0, cause=3)) == [] and scene.refused == {"stale_signal": 1}
+    assert [one["state"] for one in scene.parents] == [ParentState.begun]
+
+
+def test_what_is_left_and_less_than_the_venue_takes_ends_it_at_once():
+    scene = Scene("post_only", lots=2 * LOT, lifetime_ms=60_000)
+    scene.see(scene.tape.instrument(min_quantity=LOT))
+    (order,) = scene.signal()
+    scene.fill(order, 3 * LOT // 2)
+    assert [one["state"] for one in scene.parents] == [ParentState.begun], "its order rests"
+    scene.over(order, filled=3 * LOT // 2)
+    assert scene.ended()["why"] == b"remainder" and scene.ended()["filled_lots"] == 3 * LOT // 2
+
+
 def test_with_a_target_what_is_left_follows_it():
     scene = Scene("post_only", target="0.008")
     (order,) = scene.signal(0.5)
@@ -295,6 +314,21 @@ def test_the_kill_switch_stops_nothing_that_is_only_tried():
     assert [one["status"] for one in scene.shadows] == [Status.New]
     scene.see(scene.tape.quote(bid=BID - TICK, ask=BID))
     assert scene.ended()["why"] == b"filled"
+
+
+@pytest.mark.parametrize("style", ["market", "limit"])
+def test_a_target_that_is_tried_is_reached_once_by_simulated_orders_whatever_is_stopped(style):
+    """What it holds are its simulated fills, and what is under way its simulated orders; neither ends with a kill switch."""
+    scene = Scene(style, target="0.004", state="shadow")
+    scene.see(scene.tape.command(KillSwitch(True, "operator")))
+
+    def sent() -> list[int]:
+        return [int(one["side"] * one["quantity_lots"]) // LOT for one in scene.shadows]
+
+    assert [scene.signal(1.0), scene.signal(1.0), scene.intents] == [[], [], []] and sent() == [4]
+    if style == "market":
+        scene.signal(0.5)
+        assert sent() == [4, -2]
 
 
 def test_a_parent_survives_a_checkpoint():

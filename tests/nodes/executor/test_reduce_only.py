@@ -128,6 +128,10 @@ def test_what_is_under_way_to_close_comes_first(side, order_rests, draft_rests, 
     assert exposures.marked(instrument, "s", draft).reduce_only is (lots == [2])
     parts = exposures.parts(instrument, "s", draft, InstrumentRules(0, 0, 1, 1, 1, 0))
     assert [part.quantity_lots for part in parts] == lots
+    at_once = draft._replace(price_ticks=100, time_in_force=int(TimeInForce.IOC))
+    assert exposures.marked(instrument, "s", at_once).reduce_only is (order_rests or side > 0 or lots == [2])
+    instrument.book("s").position.lots = 0
+    assert not exposures.marked(instrument, "s", draft).reduce_only, "what another strategy holds is not its to close"
 
 
 def closing(step, tape):

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.support.executor_tape import Tape, make
-from tickmesh.bus.schema import Action, Kind
-from tickmesh.bus.settings_trading import StrategySettings
+from tickmesh.bus.schema import Action, Kind, Status
+from tickmesh.bus.settings_trading import ExecutionSettings, StrategySettings
 from tickmesh.bus.wire import encode
 
 TRIED = StrategySettings(name="tried", state="shadow", styles=("limit",))
@@ -43,6 +43,21 @@ def test_a_session_that_is_not_heard_of_pauses_orders_until_it_beats_again():
     beat(step, tape)
     step.step([tape.clock(1)])
     assert order(step, tape) == [Action.NEW]
+
+
+def test_a_style_that_works_orders_nothing_while_paused():
+    timed = ExecutionSettings(horizon_ms=60_000, slices=2, slice_style="market")
+    step = make(strategies=(StrategySettings(name="real", styles=("twap",), execution=timed),), stale_ms=60_000)
+    tape = Tape().opened(step)
+    beat(step, tape)
+    (first,) = tape.answer(step, tape.signal(1.0))
+    done = first["client_order_id"], int(first["quantity_lots"])
+    tape.answer(step, tape.fill(done[0], 1, done[1]), tape.update(done[0], Status.Filled, done[1], lots=done[1]))
+    assert tape.answer(step, tape.clock(31_000), tape.quote(), tape.clock(2000), tape.quote()) == []
+    assert refused(step) == {"paused": 2}, "asked again a second later"
+    beat(step, tape)
+    (second,) = tape.answer(step, tape.clock(1000))
+    assert second["action"] == Action.NEW and second["expires_ns"] == tape.now_ns + 5_000_000_000, "intent_ttl_ms"
 
 
 def test_an_order_beyond_its_time_is_cancelled_while_paused():

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tickmesh.bus.settings_trading import ExecutorSettings, StrategySettings, resolved
@@ -30,7 +30,9 @@ def sizes_of(rules: InstrumentRules, **settings) -> Sizes:
         (6_000_000_000_000, 180_000, 0, 0, 180_000),  # nor less than a lot
         (6_000_000_000_000, 3000, 160_000, 0, 162_000),  # nor less than its least quantity, in whole lots
         (6_000_000_000_000, 10**7, 10**7, 0, 0),  # 6,000 is not what was asked for
-        (6_000_000_000_000, 1000, 1000, 121 * 10**8, 0),  # nor is more than twice as much
+        (6_000_000_000_000, 1, 0, 100 * 10**8, 166_667),  # to the lot above
+        (6_000_000_000_000, 1000, 1000, 120 * 10**8, 200_000),  # at most twice as much
+        (6_000_000_000_000, 1000, 1000, 121 * 10**8, 0),  # beyond it is not what was asked for
         (10_000_000_000, 0, 0, 0, 60_000_000),  # without rules
         (0, 1000, 1000, 0, 0),
     ],
@@ -84,17 +86,24 @@ def test_an_order_of_so_much_money_is_of_the_nearest_lots_that_the_venue_takes_o
         assert least * price > 2 * int(notional), "the least is far more than was asked for"
 
 
-@given(st.integers(1, 10**13), st.integers(-(10**9), 10**9), st.integers(1, 100))
-def test_a_share_of_the_equity_is_worth_that_share_of_capital_and_profit(price, profit_cents, hundredths):
-    rules, capital = InstrumentRules(-8, -8, 1, 1, 0, 0), 10**6
+@given(st.integers(1, 10**13), st.integers(-(10**9), 10**9), st.integers(1, 100), EXPONENTS, EXPONENTS)
+def test_a_share_of_the_equity_is_worth_that_share_of_capital_and_profit(price, profit_cents, hundredths, ticks, quantity):
+    rules, capital = InstrumentRules(ticks, quantity, 1, 1, 0, 0), 10**6
     settings = {"order_equity": hundredths / 100, "capital": str(capital)}
     profit = profit_cents * 10 ** (-2 - MONEY_EXPONENT)
     sizes = Sizes(resolved(StrategySettings(**settings), ExecutorSettings()), rules)
-    worth = Fraction(hundredths / 100) * (capital + Fraction(profit_cents, 100)) * 10**16
+    worth = Fraction(hundredths / 100) * (capital + Fraction(profit_cents, 100)) * 10 ** -(ticks + quantity)
     lots = sizes.order_lots(price, profit)
-    assert lots == 0 if worth <= 0 else lots == LOTS_MAX or abs(lots * price - worth) * 2 <= price + 2
+    if lots == 0:
+        assert 2 * worth < price + 2, "half a lot is rounded to one"
+    else:
+        assert abs(lots * price - worth) * 2 <= price + 2 or (lots == LOTS_MAX and worth > lots * price)
 
 
+@example(value=0.0, price=0, lot=1, by_worth=True).via("closes, and needs no price for that")
+@example(value=1.0, price=0, lot=1, by_worth=True).via("no price")
+@example(value=1.0, price=1, lot=1, by_worth=True).via("the cheapest, more than an intent holds")
+@example(value=0.1, price=1, lot=1, by_worth=True)
 @given(st.floats(-3, 3), st.integers(-5, 10**13), st.integers(1, 900), st.booleans())
 def test_a_target_is_the_signal_s_share_of_it_in_whole_lots_towards_zero(value, price, lot, by_worth):
     rules = InstrumentRules(-8, -8, 1, lot, 0, 0)
@@ -105,7 +114,8 @@ def test_a_target_is_the_signal_s_share_of_it_in_whole_lots_towards_zero(value, 
         return
     full = 600 * 10**16 // max(price, 1) if by_worth else 50_000_000
     assert lots is not None and lots % lot == 0 and lots * value >= 0
-    assert abs(lots) <= abs(Fraction(value)) * full < abs(lots) + lot or abs(lots) > LOTS_MAX - lot
+    asked = abs(Fraction(value)) * full
+    assert abs(lots) <= min(asked, LOTS_MAX) < abs(lots) + lot
 
 
 @pytest.mark.parametrize(("settings", "tight", "lots"), [
@@ -120,4 +130,4 @@ def test_a_position_may_go_as_far_as_the_tighter_of_what_is_set_and_tightened_sa
     sizes = Sizes(one, InstrumentRules(0, 0, 1, 1, 0, 0), lambda price: tight)
     assert sizes.position_lots(10) == lots
     if "position_notional" in settings:
-        assert sizes.position_lots(0) == 0, "without a price it goes nowhere"
+        assert (sizes.position_lots(0), sizes.position_lots(1)) == (0, 29), "without a price it goes nowhere"

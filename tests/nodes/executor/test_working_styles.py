@@ -11,7 +11,7 @@ from tickmesh.bus.settings_trading import ExecutionSettings
 from tickmesh.nodes.executor.drafts import Quote
 from tickmesh.nodes.executor.parents import Parent
 from tickmesh.nodes.executor.rules import InstrumentRules
-from tickmesh.nodes.executor.styles.interface import View, worst_price
+from tickmesh.nodes.executor.styles.interface import Trigger, View, worst_price
 from tickmesh.nodes.executor.styles.schedules import pov
 
 TICK = 1_000_000
@@ -264,11 +264,15 @@ def test_all_orders_of_a_parent_that_the_book_has_left_follow_at_once():
 def test_pov_does_its_share_of_what_is_traded():
     scene = Scene("pov", lots=3 * LOT, participation=0.1, slice_style="market", slices=6)
     scene.see(scene.tape.instrument(min_quantity=LOT // 4), scene.tape.trade(1000 * LOT))
+    scene.see(scene.tape.quote(bid=0, bid_lots=0))
+    assert scene.signal() == [] and scene.refused == {"quote": 1}, "without a price no part has a size"
+    scene.see(scene.tape.quote())
     assert scene.signal() == [] and len(scene.parents) == 1, "what was traded before it says nothing"
     assert scene.see(scene.tape.trade(5 * LOT - 1)) == []
     assert scene.see(scene.tape.trade(LOT, flags=2), scene.tape.trade(LOT, flags=16)) == [], "repaired, and off the book"
     (order,) = scene.see(scene.tape.trade(1))
     assert terms(order)[3] == LOT // 2, "a sixth"
+    assert order["expires_ns"] == scene.tape.now_ns + 2_000_000_000, "stale_ms, which is less than intent_ttl_ms"
     scene.fill(order, price=ASK)
     (order,) = scene.see(scene.tape.trade(20 * LOT))
     assert terms(order)[3] == 2 * LOT
@@ -278,27 +282,30 @@ def test_pov_does_its_share_of_what_is_traded():
 
 
 @given(
-    st.integers(1, 60), st.integers(1, 40), st.integers(1, 9), st.integers(1, 9), st.integers(1, 1000),
-    st.lists(st.integers(1, 90), min_size=1, max_size=40),
+    st.integers(1, 60), st.integers(1, 40), st.integers(1, 9), st.integers(1, 9), st.sampled_from([1e-9, 1e-6, 0.02, 0.7, 1.0])
+    | st.floats(0.001, 1), st.integers(0, 900),
 )  # fmt: skip
-def test_pov_is_never_ahead_of_its_share_and_makes_no_more_parts_than_slices(wanted, slices, lot, least, permille, trades):
-    """Whatever is wanted and traded: its parts are orders that the venue takes, and nothing that it would take is left over."""
-    rules = InstrumentRules(-8, -8, 1, lot, least, 0)
-    settings = ExecutionSettings(participation=permille / 1000, slices=slices)
+def test_pov_is_never_ahead_of_its_share_and_makes_no_more_parts_than_slices(wanted, slices, lot, least, share, before):
+    """Asked when its triggers fire, and just before: its parts are orders that the venue takes, and nothing is left over."""
+    rules, ppm = InstrumentRules(-8, -8, 1, lot, least, 0), max(round(share * 1_000_000), 1)
+    settings = ExecutionSettings(participation=share, slices=slices)
     wanted *= lot
     parent = Parent(1, "pov", 1, wanted, wanted, 0, 100, 101, 0, 1)
-    least, due, parts, traded, wakes = rules.whole_up(least), 0, 0, 0, 0
-    for lots in (0, *trades, 2 * 1000 * wanted):
-        traded += lots
-        before = due
-        due, wait = pov(parent, View(Quote(100, 1, 101, 1), 1, rules, settings, (), traded))
-        assert due == wanted or (0 <= due * 1000 <= traded * permille and due % lot == 0)
-        assert (due != before) <= (traded >= wakes), "it is asked when its share changes"
-        if due > before:
-            parts += 1
-            assert due - before >= min(least, wanted) and (wanted - due >= least or due == wanted)
-        wakes = wait.volume_lots
-    assert due == wanted and parts <= slices
+    parent.traded_lots, least = before, rules.whole_up(least)
+
+    def ask(traded: int) -> tuple[int, Trigger]:
+        return pov(parent, View(Quote(100, 1, 101, 1), 1, rules, settings, (), traded))
+
+    (due, wait), parts = ask(before), 0
+    assert due == 0
+    while due < wanted:
+        traded = wait.volume_lots
+        assert wait == Trigger(volume_lots=traded) and ask(traded - 1) == (due, wait), "nothing is due before"
+        last, (due, wait) = due, ask(traded)
+        parts += 1
+        assert due * 1_000_000 <= (traded - before) * ppm and due % lot == 0
+        assert due - last >= min(least, wanted) and (wanted - due >= least or due == wanted)
+    assert (due, wait) == (wanted, Trigger()) and parts <= slices
 
 
 def test_orders_that_the_venue_refuses_end_the_parent_and_not_in_a_storm():
