@@ -28,11 +28,12 @@ from tickmesh.research.backtest.terms import (
     order_limits_of,
     usdm_fees_of,
 )
+from tickmesh.research.names import several
 from tickmesh.research.opening import settings_of
 from tickmesh.research.sources import MeshSource
 from tickmesh.storage.query.coverage import described, lacking
 from tickmesh.storage.query.gaps import touched
-from tickmesh.storage.query.times import ReadError, Time, to_ns
+from tickmesh.storage.query.times import ReadError, Time, span_words, to_ns
 
 COVERED_KINDS = (Kind.trade, Kind.quote, Kind.depth)
 DAY_NS = 86_400 * 10**9
@@ -44,7 +45,7 @@ Shown = Callable[[int, int, int], object]  # (start, how far it is, end), ns of 
 
 
 def backtest(
-    place: "str | PathLike[str] | Config | None" = None, start: Time = None, end: Time = None, strategies: Iterable[str] = (),
+    place: "str | PathLike[str] | Config | None" = None, start: Time = None, end: Time = None, strategies: str | Iterable[str] = (),
     latency: str = "", queue: str = "", fees: str = "", through: str = "shown", impact: bool = True, seed: int = 1,
     shown: Shown | None = None, balances: str = "", leverage: int = LEVERAGE_DEFAULT, order_limits: str = "",
     warm_up: str = "", quotes: bool = False,
@@ -73,7 +74,8 @@ def backtest(
 
     `tickmesh.backtest(start="2024-08-09", end="2024-08-10", latency="5,3", queue="probability_power").fills`
     """
-    config = _with_strategies(settings_of(place, "a backtest"), tuple(strategies))
+    config = _with_strategies(settings_of(place, "a backtest"), several(strategies, "strategies"))
+    latency, fees, warm_up = (str(given) for given in (latency, fees, warm_up))  # 5 for "5"
     span_ns = to_ns(start), to_ns(end)
     begin_ns, end_ns = (0 if span_ns[0] is None else span_ns[0]), (NEVER_NS if span_ns[1] is None else span_ns[1])
     if begin_ns >= end_ns:
@@ -102,7 +104,7 @@ def backtest(
         lambda ns: shown(course.first_ns or ns, ns, last_ns) if shown else None,
     )
     if not course.first_ns:
-        raise ReadError(f"{', '.join(subjects)}: nothing is recorded from {start} to {end} that could be traded")
+        raise ReadError(f"{', '.join(subjects)}: nothing is recorded {span_words(start, end)} that could be traded")
     fills = course.session.fills()
     last_fill_ns = int(fills["time_ns"][-1]) if len(fills) else 0  # an order may arrive after the last thing that was recorded
     return BacktestResult(
