@@ -129,7 +129,14 @@ class Database(Topics):
         from tickmesh.research.feature_frames import feature_frame
 
         return feature_frame(
-            self._config("features"), self._one(instrument, "features are"), several(names, "features"), start, end, every, parameters, warm
+            self._config("features"),
+            self._one(instrument, "features are"),
+            several(names, "features"),
+            start,
+            end,
+            every,
+            parameters,
+            warm,
         )
 
     def _one(self, instrument: str, what: str) -> str:

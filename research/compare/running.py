@@ -74,7 +74,9 @@ def compare(
     subjects = tuple(sorted(one.subject for one in config.instruments))
     live = _within(read_live_orders(config, subjects), begin_ns, end_ns)
     if not live.orders:
-        raise ReadError(f"no order on {', '.join(subjects)} was recorded {span_words(start, end)}, so there is nothing to compare")
+        raise ReadError(
+            f"no order on {', '.join(subjects)} was recorded {span_words(start, end)}, so there is nothing to compare"
+        )
     ordered = tuple(subject for subject in subjects if any(one.subject == subject for one in live.orders))
     terms = VenueTerms(queue or config.exchange.queue, through, impact, fees_of(fees, config.exchange), quotes=bool(quotes))
     terms.checked()

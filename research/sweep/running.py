@@ -61,7 +61,7 @@ def sweep(
     """Backtests every combination of parameters on every period and instrument, in parallel; nothing twice (docs/scale.md).
 
     place        a mesh's folder, the present one, or a URL of fsspec ("s3://bucket/mesh"), of which each machine keeps a copy
-    vary         name → values: words of `tickmesh.backtest` (latency, queue, fees, through, impact, seed),
+    vary         name → values: words of `tickmesh.backtest` (latency, queue, fees, through, impact, seed, warm_up),
                  `models.NAME.PARAMETER`, `strategies.NAME.KEY`, `executor.KEY`, `risk.KEY`; `fixed`: words of all parts
     start, end   of all; every: how long a part is, "1d", "6h"; None: one part
     instruments  those that are traded, each by itself, or one of those named; together: all at once in one part

@@ -13,7 +13,7 @@ from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.settings_trading import StrategySettings
 from tickmesh.storage.query.times import ReadError
 
-OF_BACKTEST = ("latency", "queue", "fees", "through", "impact", "seed")  # words of tickmesh.backtest
+OF_BACKTEST = ("latency", "queue", "fees", "through", "impact", "seed", "warm_up")  # words of tickmesh.backtest
 TABLES = ("models", "strategies")  # lists of mesh.toml, whose entries have names
 SECTIONS = ("executor", "risk", "exchange")
 COMBINATIONS_MAX = 100_000
@@ -71,7 +71,7 @@ def varied(root: Path, parameters: Mapping[str, Any]) -> tuple[Config, dict[str,
             words[name] = _literal(words[name])
             if type(words[name]) is not wanted:
                 raise ReadError(f"{name} = {words[name]!r} is impossible; allowed: {wanted.__name__}")
-    for name in ("latency", "queue", "fees", "through"):
+    for name in ("latency", "queue", "fees", "through", "warm_up"):
         if name in words:
             words[name] = str(words[name])  # "5,3", and 5
     keys = {name: value for name, value in parameters.items() if name not in OF_BACKTEST}

@@ -1,4 +1,4 @@
-"""What can go wrong with what is asked, read or run, at the functions of `tickmesh`: one sentence, whose error is a ReadError."""
+"""What can go wrong with what is asked, read or run, at the functions of `tickmesh`: one sentence, a ReadError."""
 
 import os
 import re
@@ -119,7 +119,10 @@ def test_a_file_that_cannot_be_read_is_named_with_what_to_do(damaged, fault):
     [
         (lambda db: db.bars(SUBJECT, None).to_pandas(), "None is no length of a bar"),
         (lambda db: db.trades([5]), "instruments: 5 is no name"),
-        (lambda db: db.features(SUBJECT, ["ofi"], parameters={"x": 1}), "the feature library has no parameter 'x'; it has bar_ms"),
+        (
+            lambda db: db.features(SUBJECT, ["ofi"], parameters={"x": 1}),
+            "the feature library has no parameter 'x'; it has bar_ms",
+        ),
         (lambda db: db.features(SUBJECT, "mod"), "'mod' is no feature; there are mid"),
         (lambda db: db.exponents("*"), "are 3 instruments; exponents are of one"),
         (lambda db: db.sql(""), "'' asks for nothing"),

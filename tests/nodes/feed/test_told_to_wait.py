@@ -42,7 +42,9 @@ def test_two_lines_ask_a_server_once_that_refuses_them_with_a_time_and_go_on_whe
                 await until(lambda: waits.all_waits(config), what="the venue's word")
                 await asyncio.sleep(1.0)
                 assert 1 <= await refusals(rest) <= 2, "lines may meet at the door; nobody comes again"
-                await until(lambda: first.counters["waiting"] and second.counters["waiting"], what="health to say that they wait")
+                await until(
+                    lambda: first.counters["waiting"] and second.counters["waiting"], what="health to say that they wait"
+                )
                 told = [*alerts(first), *alerts(second)]
                 assert 1 <= len(told) <= 2 and all("429" in one["why"] for one in told)
                 (wait,) = waits.all_waits(config)
