@@ -28,7 +28,7 @@ def in_force(config: Config, after: int, traded: Collection[str], others: Iterab
     archive = ArchiveReader(config.archive_dir)
     while True:
         try:
-            wanted = {subject: (Kind.instrument, Kind.quote) for subject in traded}
+            wanted: dict[str, tuple[Kind, ...]] = {subject: (Kind.instrument, Kind.quote) for subject in traded}
             wanted |= {subject: (Kind.instrument,) for subject in others if subject not in wanted}
             subjects = [_newest(archive, subject, kinds, after) for subject, kinds in sorted(wanted.items())]
             return ColumnSpan(1, after, [one for one in subjects if len(one.rows)], [])
