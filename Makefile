@@ -73,13 +73,13 @@ test: $(DEV_STAMP)
 fast: $(DEV_STAMP)
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not mesh and not data" $(FAST)
 
-# Python 3.13 has all of them; with an older one cryptofeed is skipped.
+# Python 3.13 has all of them; with an older one cryptofeed is skipped, with 3.11 nautilus_trader too.
 peers:
 	@test -x run/peers/bin/python || $(PYTHON) -m venv run/peers
 	@run/peers/bin/python -m pip install -q --disable-pip-version-check -e '.[dev,bench]'
 	@run/peers/bin/python -m pytest -rs tests/nodes/exchange/test_queue_hftbacktest.py tests/nodes/exchange/test_exchange_peers.py \
 		tests/research/backtest/test_hftbacktest.py \
-		tests/tools/exporting/test_event_arrays.py
+		tests/tools/exporting/test_event_arrays.py tests/tools/exporting/test_nautilus_tables.py
 
 # Development first: a client that tests use pins packages (ccxt: cffi) that what runs needs as well, and both lie in one environment.
 COMPILE := -q --upgrade --strip-extras --generate-hashes --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links

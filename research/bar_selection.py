@@ -8,7 +8,7 @@ from tickmesh.bus.config import Config
 from tickmesh.research.libraries import library
 from tickmesh.storage.query import bars as resample
 from tickmesh.storage.query.gaps import Gaps
-from tickmesh.storage.query.times import ReadError, Time, to_ns
+from tickmesh.storage.query.times import ReadError, Time, span_ns
 
 if TYPE_CHECKING:
     import pandas
@@ -33,7 +33,8 @@ class BarSelection:
 
     def __init__(self, config: Config, subjects: list[str], terms: BarTerms):
         self._config, self._subjects = config, subjects
-        self._terms = terms._replace(start=to_ns(terms.start), end=to_ns(terms.end), every=resample.seconds(terms.every))
+        start_ns, end_ns = span_ns(terms.start, terms.end)
+        self._terms = terms._replace(start=start_ns, end=end_ns, every=resample.seconds(terms.every))
 
     def __repr__(self) -> str:
         return f"bars of {self._terms.every} s of {', '.join(self._subjects)}; .to_pandas(), .to_polars() … compute them"

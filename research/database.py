@@ -9,13 +9,13 @@ import numpy as np
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
 from tickmesh.research.bar_selection import BarSelection, BarTerms
-from tickmesh.research.names import Instruments, resolve
+from tickmesh.research.names import Instruments, resolve, several
 from tickmesh.research.sources import DataSource, MeshSource, TopicStock
 from tickmesh.research.topics import TABLES, Topics
 from tickmesh.storage.query import bars as resample
 from tickmesh.storage.query.coverage import COVERED, described
 from tickmesh.storage.query.gaps import Gaps
-from tickmesh.storage.query.times import ReadError, Time, to_ns
+from tickmesh.storage.query.times import ReadError, Time, span_ns
 
 if TYPE_CHECKING:
     import duckdb
@@ -117,7 +117,7 @@ class Database(Topics):
         return sampled_books(config, subject, every, start, end, levels)
 
     def features(
-        self, instrument: str, names: Sequence[str], start: Time = None, end: Time = None, every: "Every | None" = "1s",
+        self, instrument: str, names: str | Sequence[str], start: Time = None, end: Time = None, every: "Every | None" = "1s",
         parameters: Mapping[str, float] | None = None, warm: "Every | None" = None,
     ) -> "pandas.DataFrame":  # fmt: skip
         """Features of docs/features.md: `db.features("BTCUSDT", ["ofi", "microprice"], "2024-08-09", "2024-08-10", every="1s")`
@@ -129,7 +129,14 @@ class Database(Topics):
         from tickmesh.research.feature_frames import feature_frame
 
         return feature_frame(
-            self._config("features"), self._one(instrument, "features are"), list(names), start, end, every, parameters, warm
+            self._config("features"),
+            self._one(instrument, "features are"),
+            several(names, "features"),
+            start,
+            end,
+            every,
+            parameters,
+            warm,
         )
 
     def _one(self, instrument: str, what: str) -> str:
@@ -149,7 +156,7 @@ class Database(Topics):
         )
 
     def coverage(
-        self, instruments: Instruments = None, kinds: Iterable[str] = (), start: Time = None, end: Time = None
+        self, instruments: Instruments = None, kinds: str | Iterable[str] = (), start: Time = None, end: Time = None
     ) -> "pandas.DataFrame":
         """What is known of each stored interval: complete, repaired, missing or unproven, and why. `db.coverage("BTCUSDT")`
 
@@ -157,13 +164,14 @@ class Database(Topics):
         """
         import pandas
 
+        kinds = several(kinds, "kinds")
         wanted = [Kind[one] for one in kinds if one in Kind.__members__] if kinds else list(COVERED)
         if not wanted or not set(wanted) <= set(COVERED):
             raise ReadError(f"{', '.join(kinds)}: coverage is of {', '.join(one.name for one in COVERED)}")
-        rows = []
+        rows, span = [], span_ns(start, end)
         for subject in resolve(self.instruments, instruments, self.place):
             for kind in wanted:
-                ledger = self.source.ledger(kind, subject, to_ns(start), to_ns(end))
+                ledger = self.source.ledger(kind, subject, *span)
                 rows += [{"instrument": subject, **one} for one in described(ledger)]
         names = ["instrument", "kind", "state", "first_id", "last_id", "begin", "end", "evidence", "reason", "era"]
         frame = pandas.DataFrame(rows, columns=names)
@@ -184,7 +192,7 @@ class Database(Topics):
 
     def exponents(self, instrument: str) -> list[tuple[int, int, int]]:
         """(from this seq on, price exponent, quantity exponent) of an instrument's definitions. `db.exponents("BTCUSDT")`"""
-        (subject,) = resolve(self.instruments, instrument, self.place)
+        subject = self._one(instrument, "exponents are")
         if isinstance(self.source, MeshSource):
             from tickmesh.storage.query.reader import definitions
 

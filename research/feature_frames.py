@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tickmesh.bus.config import Config
+from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.schema import DTYPES, Flag, GapState, Kind
 from tickmesh.nodes.model import selecting
 from tickmesh.storage.archive.catalog import day_of
@@ -17,7 +17,7 @@ from tickmesh.storage.columns.span import ROW, SubjectColumns
 from tickmesh.storage.query import reader
 from tickmesh.storage.query.durations import Every, nanoseconds
 from tickmesh.storage.query.known import check_known
-from tickmesh.storage.query.times import ReadError, Time, to_ns
+from tickmesh.storage.query.times import ReadError, Time, span_ns
 
 if TYPE_CHECKING:
     import pandas
@@ -59,7 +59,11 @@ class FeatureRun:
         self.kinds = (*table.kinds_of(names), Kind.gap, Kind.instrument)
         in_table = [name for name in table.NAMES if name in names]
         self._order = [in_table.index(name) for name in names]
-        self._wanted, self._parameters = wanted, loading.chosen(table.PARAMETERS, parameters, "the features")
+        try:
+            self._parameters = loading.chosen(table.PARAMETERS, parameters, "the feature library")
+        except ConfigError as error:
+            raise ReadError(str(error)) from None
+        self._wanted = wanted
         # with room for a book whatever is asked for: one type of state is one compilation
         self._state, self.units = np.zeros(1, table.state_dtype(table.NAMES)), np.full(2, np.nan)
         self._pace = np.zeros(1, sampling.PACE)
@@ -115,9 +119,10 @@ def feature_chunks(
 
     Raises ReadError for names, parameters or times that cannot be, and for an instrument of which nothing is known.
     """
-    begin_ns, end_ns = to_ns(start), FOREVER_NS if end is None else to_ns(end)
+    begin_ns, until_ns = span_ns(start, end)
+    end_ns = FOREVER_NS if until_ns is None else until_ns
     every_ns = 0 if every is None else nanoseconds(every)
-    run = FeatureRun(config, names, parameters or {}, every_ns, begin_ns or 0, end_ns or 0)
+    run = FeatureRun(config, names, parameters or {}, every_ns, begin_ns or 0, end_ns)
     after = 0
     if warm is not None:
         if begin_ns is None:
@@ -131,7 +136,7 @@ def feature_chunks(
             if columns.subject == subject and len(columns.rows):
                 found = True
                 yield from run.take(columns)
-                if columns.rows["seq_ns"][-1] >= (end_ns or 0):
+                if columns.rows["seq_ns"][-1] >= end_ns:
                     yield run.rest()
                     return
     if not found:

@@ -41,6 +41,11 @@ class JoinedRows:
     """`left.join_asof(right)`: nothing is read until a form is asked for; both sides are held then."""
 
     def __init__(self, left: Tabular, right: Tabular, columns: Sequence[str], prefix: str, across: bool):
+        if not hasattr(right, "to_arrow") or not hasattr(right, "topics"):
+            raise ReadError(
+                f"{type(right).__name__} is no selection; a right side is one like db.quotes(…), and frames are joined by "
+                "tickmesh.asof"
+            )
         self._left, self._right, self._columns, self._across = left, right, columns, across
         self._prefix = prefix or f"{right.topics[0].partition('.')[0] if right.topics else 'right'}_"
 

@@ -10,7 +10,7 @@ from tickmesh.research.database import Database
 from tickmesh.research.names import resolve
 from tickmesh.research.sources import RowPart
 from tickmesh.research.weighted_counts import WeightedCounts
-from tickmesh.storage.query.times import ReadError, Time, to_ns
+from tickmesh.storage.query.times import ReadError, Time, span_ns
 
 SHARES = (0.5, 0.95, 0.99)
 SILENCES = 5  # the longest that are kept
@@ -94,7 +94,7 @@ def market_quality(
     found = resolve(db.instruments, instrument, db.place)
     if len(found) != 1:
         raise ReadError(f"{instrument} are {len(found)} instruments; a report is of one: {', '.join(found)}")
-    return _Measuring(db, found[0], (to_ns(start), to_ns(end)), shown).measure()
+    return _Measuring(db, found[0], span_ns(start, end), shown).measure()
 
 
 class StreamCounts:
@@ -158,7 +158,7 @@ class _Measuring:
         streams = [one for one in (quotes, trades) if one.rows]
         if not streams:
             raise ReadError(
-                f"{self._subject} has neither a quote nor a trade in there; `mesh info quote.{self._subject}` shows what is"
+                f"{self._subject} has neither a quote nor a trade in that time; `mesh info quote.{self._subject}` shows what is"
             )
         begin, end = self._span
         start_ns = min(one.first_ns for one in streams) if begin is None else begin

@@ -11,6 +11,15 @@ Instruments = str | Iterable[str] | None
 PATTERN = set("*?[")
 
 
+def several(given: str | Iterable[str], what: str) -> tuple[str, ...]:
+    """Several names, where one alone may be given as it is. Raises ReadError for what is neither; `what`: in words."""
+    names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (given,)
+    for name in names:
+        if not isinstance(name, str):
+            raise ReadError(f"{what}: {name!r} is no name; allowed is a text, or several in a list")
+    return names
+
+
 def resolve(known: list[str], wanted: Instruments, place: object) -> list[str]:
     """The subjects that `wanted` names, each once, in its order. `known`: those of `place` that there are.
 
@@ -19,7 +28,7 @@ def resolve(known: list[str], wanted: Instruments, place: object) -> list[str]:
     if wanted is None:
         return known
     found: list[str] = []
-    for name in [wanted] if isinstance(wanted, str) else wanted:
+    for name in several(wanted, "instruments"):
         found += _named(known, name, place)
     return list(dict.fromkeys(found))
 

@@ -40,11 +40,14 @@ def query(
         of_processes = name in ("health", "alerts", "runs", "commands", "refusals", "balances")
         topics.select(kind, None if of_processes else instruments, start, end).to_duckdb(connection, name)
     try:
-        relation: duckdb.DuckDBPyRelation = connection.sql(text)
-        relation.columns  # noqa: B018  binds it
-        return relation
+        relation: duckdb.DuckDBPyRelation | None = connection.sql(text)
+        if relation is not None:
+            relation.columns  # noqa: B018  binds it
     except engine.Error as error:
         raise ReadError(_sentence(error)) from None
+    if relation is None:
+        raise ReadError(_sentence(f"{text!r} asks for nothing. A query is a select, like: select count(*) from trades"))
+    return relation
 
 
 def _tables_named(connection: "duckdb.DuckDBPyConnection", text: str) -> set[str]:

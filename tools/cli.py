@@ -336,7 +336,8 @@ def export(
     start: Annotated[str | None, typer.Option(help="Days from here on (UTC), like 2024-08-09, or 7d ago.")] = None,
     end: Annotated[str | None, typer.Option(help="Days before this one, or so long ago.")] = None,
     format: Annotated[
-        Literal["parquet", "arrow", "hftbacktest"], typer.Option(help="Of the files; hftbacktest: its event arrays (.npz).")
+        Literal["parquet", "arrow", "hftbacktest", "nautilus"],
+        typer.Option(help="Of the files; hftbacktest: its event arrays (.npz); nautilus: its Parquet catalog."),
     ] = "parquet",
     decimals: Annotated[
         Literal["mantissa", "float", "exact"],
@@ -348,12 +349,13 @@ def export(
 ) -> None:
     """Write finished days as Parquet, Arrow or what other programs load. Interrupted, it goes on at the next call."""
     from tickmesh.tools import export as command
-    from tickmesh.tools import export_arrays
+    from tickmesh.tools import export_arrays, export_nautilus
 
-    if format == "hftbacktest" or str(to) == "hftbacktest":
-        result = export_arrays.export(topic or [], start, end, None if str(to) == "hftbacktest" else to, partial)
-        terminal.print_json(result) if json else export_arrays.show(result)
-        return
+    for name, other in (("hftbacktest", export_arrays), ("nautilus", export_nautilus)):
+        if name in (format, str(to)):
+            result = other.export(topic or [], start, end, None if str(to) == name else to, partial)
+            terminal.print_json(result) if json else other.show(result)
+            return
     result = command.export(topic or [], start, end, format, decimals, to, partial)
     terminal.print_json(result) if json else command.show(result)
     if result["gone"] or result["failed"]:

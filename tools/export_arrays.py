@@ -12,20 +12,17 @@ import numpy as np
 
 from tickmesh.bus.config import Config, load
 from tickmesh.bus.files import make_folders, sync_folder
-from tickmesh.bus.schema import DEPTH, Kind
+from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import refusal
 from tickmesh.nodes.venues.parsing.decimals import text
-from tickmesh.storage.archive.catalog import day_start_ns
-from tickmesh.storage.archive.file import SYSTEM, ArchiveFile, folder_of, place, subject_of
-from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader
-from tickmesh.storage.archive.rows import row_dtype
-from tickmesh.storage.query import reader
+from tickmesh.storage.archive.file import folder_of, place
+from tickmesh.storage.archive.reader import ArchiveReader
 from tickmesh.tools.arguments import moment
+from tickmesh.tools.exporting.archive_days import book_before, days_to_write, definition_of_day, read_manifest, rows_of_day
 from tickmesh.tools.exporting.event_arrays import EventArray, event_array
 from tickmesh.tools.progress import progress
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, out
-from tickmesh.tools.topics import chooser
 
 MANIFEST = "hftbacktest.json"
 KINDS = (Kind.depth, Kind.trade)
@@ -43,7 +40,7 @@ def export(topics: list[str], start: str | None, end: str | None, to: Path | Non
     span = moment("--start", start) if start else None, moment("--end", end) if end else None
     archive = ArchiveReader(config.archive_dir)
     try:
-        days = _days(archive, topics, span, partial)
+        days = days_to_write(archive, topics, span, partial, KINDS)
         made, skipped = [], 0
         with progress("writing event arrays") as shown:
             for number, (subject, day) in enumerate(days):
@@ -58,30 +55,10 @@ def export(topics: list[str], start: str | None, end: str | None, to: Path | Non
     return {"folder": str(folder), "files": made, "written": len(made), "skipped": skipped, "gone": [], "failed": []}
 
 
-def _days(
-    archive: ArchiveReader, topics: list[str], span: tuple[int | None, int | None], partial: bool
-) -> list[tuple[str, str]]:
-    """(instrument, day) of every day that is to be written; the last one of the archive is not over."""
-    last = max((file.day for file in archive.files), default="")
-    found = {(subject_of(file.folder), file.day) for file in archive.files if file.folder != SYSTEM}
-    names = {f"{kind.name}.{subject}" for kind in KINDS for subject, _ in found if subject.count(".")}
-    chosen = chooser(topics, names)
-    wanted = {name.partition(".")[2] for name in names if not topics or chosen(name)}
-    start_ns, end_ns = span
-    return sorted(
-        (subject, day)
-        for subject, day in found
-        if subject in wanted
-        and (day < last or partial)
-        and (start_ns is None or day_start_ns(day) + DAY_NS > start_ns)
-        and (end_ns is None or day_start_ns(day) < end_ns)
-    )
-
-
 def _one(config: Config, archive: ArchiveReader, folder: Path, subject: str, day: str) -> JsonObject | None:
     """Writes one file and its entry; None where it is there already."""
     name = f"{folder_of(Kind.trade, subject)}/{day}.npz"
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder / MANIFEST)
     files = [file for file in archive.files if file.folder == folder_of(Kind.trade, subject) and file.day == day]
     made_of = [file.last for file in files][-1]
     known = manifest.get(name)
@@ -89,9 +66,9 @@ def _one(config: Config, archive: ArchiveReader, folder: Path, subject: str, day
         raise Failure(f"{folder / name} was made from log {known['log_id']}, here is {archive.log_id:016x}: take another --to")
     if known and known["last_seq"] == made_of and (folder / name).is_file():
         return None
-    depth, trades = (_rows(config, kind, subject, day) for kind in KINDS)
-    definition = _definition(config, subject, day)
-    array = event_array(_book_before(files[0].path), depth, trades, definition[:2])
+    depth, trades = (rows_of_day(config, kind, subject, day) for kind in KINDS)
+    definition = definition_of_day(config, subject, day)
+    array = event_array(book_before(files[0].path), depth, trades, definition[:2])
     _write(folder / name, array)
     entry = {
         "path": name, "rows": len(array.rows), "instrument": subject, "day": day, "log_id": f"{archive.log_id:016x}",
@@ -100,46 +77,6 @@ def _one(config: Config, archive: ArchiveReader, folder: Path, subject: str, day
     }  # fmt: skip
     place(folder / MANIFEST, json.dumps({**manifest, name: entry}, indent=1, sort_keys=True).encode() + b"\n", 0o644)
     return entry
-
-
-def _rows(config: Config, kind: Kind, subject: str, day: str) -> np.ndarray:
-    start_ns = day_start_ns(day)
-    try:
-        return reader.arrays(config, f"{kind.name}.{subject}", start_ns, start_ns + DAY_NS, gaps="ignore")
-    except reader.ReadError:
-        return np.zeros(0, row_dtype(kind))  # there is none of this kind
-
-
-def _definition(config: Config, subject: str, day: str) -> tuple[int, int, int, int]:
-    """(exponents of price and quantity, tick and lot size as mantissas, 0 for not known) in force on a day. Raises Failure."""
-    known = reader.definitions(config, subject, day_start_ns(day), day_start_ns(day) + DAY_NS)
-    if len({one[1:] for one in known}) > 1:
-        raise Failure(f"{subject} has exponents {known[0][1:]} and {known[1][1:]} on {day}: one array has room for one")
-    try:
-        rows = reader.arrays(config, f"instrument.{subject}", None, day_start_ns(day) + DAY_NS, gaps="ignore")
-    except reader.ReadError:
-        rows = np.zeros(0, row_dtype(Kind.instrument))  # it was never defined
-    price, quantity = known[0][1:]
-    return (price, quantity, int(rows["tick_size"][-1]), int(rows["lot_size"][-1])) if len(rows) else (price, quantity, 0, 0)
-
-
-def _book_before(path: Path) -> np.ndarray:
-    """The levels of the book before the first event of a file; none where no book is known there."""
-    with ArchiveFile(path) as file:
-        book = file.book()
-    levels: np.ndarray = book.levels() if book is not None and book.valid else np.zeros(0, DEPTH)
-    return levels
-
-
-def _manifest(folder: Path) -> dict[str, JsonObject]:
-    path = folder / MANIFEST
-    try:
-        found: dict[str, JsonObject] = json.loads(path.read_bytes())
-        return found
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise Failure(f"{path} cannot be read: {error}; remove it to begin anew, or export into another folder") from None
 
 
 def _write(path: Path, array: EventArray) -> None:

@@ -40,7 +40,7 @@ def sweep(
 ) -> None:
     """Backtest parameters × days × instruments in parallel; what was computed before is not computed again.
 
-    Parameters: latency, queue, fees, through, impact, seed; models.NAME.PARAMETER, strategies.NAME.KEY, executor.KEY, risk.KEY.
+    Parameters: latency, queue, fees, through, impact, seed, warm_up; models.NAME.KEY, strategies.NAME.KEY, executor.KEY …
     Ctrl-C costs the parts at work, no more: the same command goes on. docs/scale.md has what to use when.
 
     mesh sweep --vary "queue=risk_averse probability_log" --vary "latency=1 5 5,3" --start 2024-08-01 --end 2024-08-08

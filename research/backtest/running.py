@@ -15,6 +15,7 @@ from tickmesh.nodes.executor.node import Step as ExecutorStep
 from tickmesh.nodes.model.node import Step as ModelStep
 from tickmesh.research.backtest.blind import one_event_at_a_time
 from tickmesh.research.backtest.course import NEVER_NS, BacktestCourse, NamedModel
+from tickmesh.research.backtest.late_start import in_force, last_before
 from tickmesh.research.backtest.recorded_latency import recorded_latency
 from tickmesh.research.backtest.result import BacktestResult
 from tickmesh.research.backtest.tape import tapes
@@ -28,26 +29,28 @@ from tickmesh.research.backtest.terms import (
     order_limits_of,
     usdm_fees_of,
 )
+from tickmesh.research.names import several
 from tickmesh.research.opening import settings_of
 from tickmesh.research.sources import MeshSource
 from tickmesh.storage.query.coverage import described, lacking
 from tickmesh.storage.query.gaps import touched
-from tickmesh.storage.query.times import ReadError, Time, to_ns
+from tickmesh.storage.query.times import ReadError, Time, span_words, to_ns
 
 COVERED_KINDS = (Kind.trade, Kind.quote, Kind.depth)
 DAY_NS = 86_400 * 10**9
 WARM_UNITS = {"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": DAY_NS}
 WARM_MOST_NS = 3650 * DAY_NS
+LOOKBACKS = 2  # of what a model says that its state depends on, as when a live one is warmed up
 EXCHANGE = "as [exchange] of mesh.toml says"
 INTERVALS_SHOWN = 3  # of one stream
 Shown = Callable[[int, int, int], object]  # (start, how far it is, end), ns of the log
 
 
 def backtest(
-    place: "str | PathLike[str] | Config | None" = None, start: Time = None, end: Time = None, strategies: Iterable[str] = (),
-    latency: str = "", queue: str = "", fees: str = "", through: str = "shown", impact: bool = True, seed: int = 1,
-    shown: Shown | None = None, balances: str = "", leverage: int = LEVERAGE_DEFAULT, order_limits: str = "",
-    warm_up: str = "", quotes: bool = False,
+    place: "str | PathLike[str] | Config | None" = None, start: Time = None, end: Time = None,
+    strategies: str | Iterable[str] = (), latency: str = "", queue: str = "", fees: str = "", through: str = "shown",
+    impact: bool = True, seed: int = 1, shown: Shown | None = None, balances: str = "", leverage: int = LEVERAGE_DEFAULT,
+    order_limits: str = "", warm_up: str = "", quotes: bool = False,
 ) -> BacktestResult:  # fmt: skip
     """Trades what was recorded from start ≤ seq_ns < end as mesh.toml says, at a simulated venue (docs/backtest.md).
 
@@ -73,7 +76,8 @@ def backtest(
 
     `tickmesh.backtest(start="2024-08-09", end="2024-08-10", latency="5,3", queue="probability_power").fills`
     """
-    config = _with_strategies(settings_of(place, "a backtest"), tuple(strategies))
+    config = _with_strategies(settings_of(place, "a backtest"), several(strategies, "strategies"))
+    latency, fees, warm_up = (str(given) for given in (latency, fees, warm_up))  # 5 for "5"
     span_ns = to_ns(start), to_ns(end)
     begin_ns, end_ns = (0 if span_ns[0] is None else span_ns[0]), (NEVER_NS if span_ns[1] is None else span_ns[1])
     if begin_ns >= end_ns:
@@ -97,12 +101,16 @@ def backtest(
     kinds = {kind for model in models for kind in model.step.kinds}
     books_ns = None if span_ns[0] is None else span_ns[0] - (warm_ns or 0)
     lags = any(one.execution.venue_lag_max_ms for one in config.strategies_resolved)
+    needs_ns = _needs_ns(models, span_ns[0], warm_ns)
+    after = 0 if needs_ns is None else last_before(config, needs_ns)
+    others = {subject for model in models for subject in model.step.states.subjects}
+    opening = in_force(config, after, subjects, others) if after else None
     course.run(
-        tapes(config, subjects, kinds, executor.reads, books_ns, span_ns[1], lags),
+        tapes(config, subjects, kinds, executor.reads, books_ns, span_ns[1], lags, opening),
         lambda ns: shown(course.first_ns or ns, ns, last_ns) if shown else None,
     )
     if not course.first_ns:
-        raise ReadError(f"{', '.join(subjects)}: nothing is recorded from {start} to {end} that could be traded")
+        raise ReadError(f"{', '.join(subjects)}: nothing is recorded {span_words(start, end)} that could be traded")
     fills = course.session.fills()
     last_fill_ns = int(fills["time_ns"][-1]) if len(fills) else 0  # an order may arrive after the last thing that was recorded
     return BacktestResult(
@@ -145,6 +153,16 @@ def _warm_ns(text: str, start: Time) -> int | None:
             f"a warm-up of {text!r} is none; allowed are 30s, 5m, 1h, 2d and the like, up to {WARM_MOST_NS // DAY_NS}d"
         )
     return int(seconds * unit)
+
+
+def _needs_ns(models: tuple[NamedModel, ...], start_ns: int | None, warm_ns: int | None) -> int | None:
+    """From when on models and executor need the market, by what models declare of their past; None: from the beginning."""
+    if start_ns is None:
+        return None
+    if warm_ns is not None:
+        return start_ns - warm_ns
+    pasts = [model.step.lookback_ns for model in models]
+    return start_ns - LOOKBACKS * max(pasts) if all(pasts) else None
 
 
 def _unknown(course: BacktestCourse) -> Iterable[str]:

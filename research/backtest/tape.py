@@ -1,6 +1,7 @@
 """Columns of the log as one order of rows: of the market for the venue, and for the triggers of the executor."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -62,9 +63,9 @@ class BookCursor:
 class TimesCursor:
     """When quotes and trades of some instruments came, taken in order of `seq`: read event by event, since columns lack it."""
 
-    def __init__(self, config: Config, subjects: Sequence[str]):
+    def __init__(self, config: Config, subjects: Sequence[str], after: int):
         wanted = frozenset(subjects)
-        self._events = (one for one in reader.events(config, kinds=TIMED_KINDS) if one.subject in wanted)
+        self._events = (one for one in reader.events(config, after, kinds=TIMED_KINDS) if one.subject in wanted)
         self._next = next(self._events, None)
 
     def take(self, last: int) -> np.ndarray:
@@ -78,9 +79,11 @@ class TimesCursor:
 
 def tapes(
     config: Config, subjects: Sequence[str], kinds: Iterable[Kind], reads: frozenset[int], start_ns: int | None,
-    end_ns: int | None, counts_lag: bool = False,
+    end_ns: int | None, counts_lag: bool = False, opening: ColumnSpan | None = None,
 ) -> Iterator[MarketTape]:  # fmt: skip
     """Reads archive, then log, from the first event on, to the span that reaches `end_ns` (seq_ns).
+
+    `opening`: a span that stands for all up to its end, instead of them.
 
     Rows are of `subjects`, whose place is their slot; of books only what is needed to know them from `start_ns` on. The spans
     have `kinds` as well, of all instruments. `reads`: the kinds whose time counts for the executor. `counts_lag`: how late data
@@ -88,8 +91,10 @@ def tapes(
     """
     slots = {subject: slot for slot, subject in enumerate(subjects)}
     cursors = [BookCursor(book_events(config, subject, start_ns, None, end_ns)) for subject in subjects]
-    clock = TimesCursor(config, subjects) if counts_lag else None
-    for span in reading.spans(config, sorted({*MARKET_KINDS, *kinds})):
+    after = 0 if opening is None else opening.last
+    clock = TimesCursor(config, subjects, after) if counts_lag else None
+    spans = reading.spans(config, sorted({*MARKET_KINDS, *kinds}), after=after)
+    for span in spans if opening is None else chain((opening,), spans):
         times = clock.take(span.last) if clock is not None else None
         tape = tape_of(span, slots, [list(cursor.take(span.last)) for cursor in cursors], reads, times)
         yield tape

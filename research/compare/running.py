@@ -19,7 +19,7 @@ from tickmesh.research.opening import settings_of
 from tickmesh.storage.coverage.duration import ends_ns
 from tickmesh.storage.query.coverage import lacking
 from tickmesh.storage.query.gaps import touched
-from tickmesh.storage.query.times import ReadError, Time, to_ns
+from tickmesh.storage.query.times import ReadError, Time, span_words, to_ns
 
 NEVER_NS = (1 << 63) - 1
 Shown = Callable[[int, int], object]  # (how many runs are done, of how many)
@@ -74,7 +74,9 @@ def compare(
     subjects = tuple(sorted(one.subject for one in config.instruments))
     live = _within(read_live_orders(config, subjects), begin_ns, end_ns)
     if not live.orders:
-        raise ReadError(f"no order on {', '.join(subjects)} was recorded from {start} to {end}, so there is nothing to compare")
+        raise ReadError(
+            f"no order on {', '.join(subjects)} was recorded {span_words(start, end)}, so there is nothing to compare"
+        )
     ordered = tuple(subject for subject in subjects if any(one.subject == subject for one in live.orders))
     terms = VenueTerms(queue or config.exchange.queue, through, impact, fees_of(fees, config.exchange), quotes=bool(quotes))
     terms.checked()

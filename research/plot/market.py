@@ -14,7 +14,7 @@ from tickmesh.research.plot.book_map import BookMap, book_map
 from tickmesh.research.plot.series import GROUP, TimeSeries
 from tickmesh.research.plot.shading import CoverageSpan, IntervalPlaces, placed_by_time
 from tickmesh.research.sources import RowPart
-from tickmesh.storage.query.times import ReadError, Time, to_ns
+from tickmesh.storage.query.times import ReadError, Time, span_ns
 
 Shown = Callable[[int, int | None], object]  # (rows read, of how many)
 OWN_ORDER = np.dtype([("begin_ns", "<i8"), ("end_ns", "<i8"), ("price", "<f8"), ("side", "i1")])
@@ -65,7 +65,7 @@ def read_market(db: Database, terms: PlotTerms, shown: Shown = lambda done, of: 
     if len(found) != 1:
         raise ReadError(f"{terms.instrument} are {len(found)} instruments; a plot is of one: {', '.join(found)}")
     (subject,) = found
-    return _MarketReading(db, subject, to_ns(terms.start), to_ns(terms.end), shown).read(terms.book)
+    return _MarketReading(db, subject, *span_ns(terms.start, terms.end), shown).read(terms.book)
 
 
 class _MarketReading:
@@ -86,7 +86,7 @@ class _MarketReading:
         trades = self._kind(Kind.trade, self._trades)
         if not self._edges:
             raise ReadError(
-                f"{self._subject} has neither a quote nor a trade in there; `mesh info quote.{self._subject}` shows what is"
+                f"{self._subject} has neither a quote nor a trade in that time; `mesh info quote.{self._subject}` shows what is"
             )
         start_ns, end_ns = self._span
         view.start_ns = min(self._edges) if start_ns is None else start_ns

@@ -101,6 +101,7 @@ def _series(file: IO[str], name: str, series: TimeSeries, start_ns: int, whole: 
         "optional": [name in series.optional for name in series.names],
         "added": [series.names.index(name) for name in series.added],
         "count": series.rows,
+        "end": series.last_ns - start_ns,
         "rows": [_described(block, start_ns) for block in (series.blocks if whole else [])],
         "groups": [_described(block, start_ns) for block in groups],
     }

@@ -41,6 +41,8 @@ def file_to_write(to: "str | PathLike[str]") -> Path:
     if path.suffix.lower() not in (*PAGES, *PICTURES):
         allowed = ", ".join((*PAGES, *PICTURES))
         raise ReadError(f"{path} ends with {path.suffix or 'nothing'!r}; a plot is a file that ends with one of {allowed}")
+    if path.is_dir():
+        raise ReadError(f"{path} is a folder; a plot is a file: name one in it")
     if not path.resolve().parent.is_dir():
         raise ReadError(f"{path} cannot be written: there is no folder {path.resolve().parent}; make it first")
     return path

@@ -72,7 +72,7 @@ class Series {
     while (this.unpacked.size > BLOCKS_KEPT) this.unpacked.delete(this.unpacked.keys().next().value)
   }
 
-  // {time, low, high, last, total, from, to, rows: whether they are rows} of what lies in a span, and what is before it.
+  // {time, low, high, last, total, from, to, end: of the last row, rows: whether they are rows} of what lies in a span, and what is before it.
   parts(from, to) {
     const first = Math.max(above(this.starts, from) - 1, 0), last = above(this.starts, to)
     const wanted = []
@@ -98,7 +98,7 @@ class Series {
   }
 
   cut(time, low, high, last, total, from, to, rows) {
-    return {time, low, high, last, total, rows, from: Math.max(above(time, from) - 1, 0), to: above(time, to)}
+    return {time, low, high, last, total, rows, end: this.end, from: Math.max(above(time, from) - 1, 0), to: above(time, to)}
   }
 }
 
@@ -114,9 +114,12 @@ function folded(parts, column, width, carried) {
     const low = part.low[column], high = part.high[column], last = part.last[column], time = part.time
     for (let i = part.from; i < part.to; i++) {
       let x = Math.floor((time[i] - view.from) * scale)
-      if (x < 0 && !carried) continue
+      const next = part.rows ? time[i] : i + 1 < time.length ? time[i + 1] : part.end
+      if (x < 0 && !carried && next < view.from) continue
+      const entered = x < 0 && !part.rows // a group that began left of the view: its rows may be anywhere up to the next one
       x = Math.min(Math.max(x, 0), width - 1)
-      const until = part.rows || !carried || i + 1 >= part.to ? x : Math.min(Math.max(Math.floor((time[i + 1] - view.from) * scale), x), width - 1)
+      const spread = carried ? !part.rows && i + 1 < part.to : entered
+      const until = spread ? Math.min(Math.max(Math.floor((next - view.from) * scale), x), width - 1) : x
       for (let at = x; at <= until; at++) {
         if (!out.seen[at]) { out.seen[at] = 1; out.first[at] = part.rows ? last[i] : low[i] }
         if (!(out.low[at] <= low[i])) out.low[at] = isNaN(low[i]) ? out.low[at] : low[i]

@@ -82,6 +82,7 @@ class TimeSeries:
         self.names, self.optional, self.added = tuple(names), tuple(optional), tuple(added)
         self.blocks: list[PackedBlock] = []
         self.rows = 0
+        self.last_ns = 0  # of the last row
         self._waiting: list[tuple[np.ndarray, ...]] = []
         self._decimals: tuple[int, ...] = ()
         self._groups: list[Groups] = []
@@ -96,6 +97,7 @@ class TimeSeries:
             return
         self._waiting.append((time_ns.astype("i8"), *(columns[name].astype("i8") for name in self.names)))
         self.rows += len(time_ns)
+        self.last_ns = int(time_ns[-1])
         if sum(len(part[0]) for part in self._waiting) >= BLOCK_ROWS:
             whole = [np.concatenate(parts) for parts in zip(*self._waiting)]
             full = len(whole[0]) // BLOCK_ROWS * BLOCK_ROWS

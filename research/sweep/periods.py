@@ -1,5 +1,6 @@
 """Periods of a sweep: days, hours … of a span, aligned to the Unix epoch."""
 
+from tickmesh.storage.query.coverage import iso
 from tickmesh.storage.query.durations import Every, nanoseconds
 from tickmesh.storage.query.times import ReadError
 
@@ -12,7 +13,10 @@ def periods(start_ns: int, end_ns: int, every: Every | None) -> list[tuple[int, 
     Raises ReadError for an empty span and for more than PERIODS_MAX.
     """
     if start_ns >= end_ns:
-        raise ReadError("the sweep's end has to be after its start")
+        raise ReadError(
+            f"the sweep is to start at {iso(start_ns)} and to end at {iso(end_ns)}: the end has to be after the start, and is, "
+            "where none is given, that of what is recorded"
+        )
     if every is None:
         return [(start_ns, end_ns)]
     length = nanoseconds(every)

@@ -13,7 +13,7 @@ import msgspec
 from tickmesh.bus.config import Config, ConfigError, find_root
 from tickmesh.bus.schema import Kind
 from tickmesh.research.backtest.measures.activity import chosen_interval
-from tickmesh.research.names import Instruments, resolve
+from tickmesh.research.names import Instruments, resolve, several
 from tickmesh.research.opening import settings_of
 from tickmesh.research.sources import MeshSource
 from tickmesh.research.sweep.child import LIMIT_S, WorkerDied, WorkerProcess
@@ -54,14 +54,14 @@ class _Laid(NamedTuple):
 
 def sweep(
     place: "str | PathLike[str] | None" = None, vary: Values | None = None, start: Time = None, end: Time = None,
-    every: Every | None = "1d", instruments: Instruments = None, together: bool = False, strategies: Iterable[str] = (),
+    every: Every | None = "1d", instruments: Instruments = None, together: bool = False, strategies: str | Iterable[str] = (),
     store: "str | PathLike[str] | None" = None, workers: int | None = None, cluster: str = "", interval: Every | None = None,
     limit_s: float = LIMIT_S, shown: Shown | None = None, backend: Backend | None = None, **fixed: Any,
 ) -> SweepOutcome:  # fmt: skip
     """Backtests every combination of parameters on every period and instrument, in parallel; nothing twice (docs/scale.md).
 
     place        a mesh's folder, the present one, or a URL of fsspec ("s3://bucket/mesh"), of which each machine keeps a copy
-    vary         name → values: words of `tickmesh.backtest` (latency, queue, fees, through, impact, seed),
+    vary         name → values: words of `tickmesh.backtest` (latency, queue, fees, through, impact, seed, warm_up),
                  `models.NAME.PARAMETER`, `strategies.NAME.KEY`, `executor.KEY`, `risk.KEY`; `fixed`: words of all parts
     start, end   of all; every: how long a part is, "1d", "6h"; None: one part
     instruments  those that are traded, each by itself, or one of those named; together: all at once in one part
@@ -75,6 +75,7 @@ def sweep(
     `tickmesh.sweep(vary={"queue": "risk_averse probability_log", "models.flow.threshold": [0.3, 0.5]}, start="7d").trials[0]`
     """
     named, folder = _place(place)
+    named_strategies = several(strategies, "strategies")
     try:
         base = settings_of(folder, "a sweep")
     except ConfigError as error:
@@ -86,7 +87,7 @@ def sweep(
     trials = [{**fixed, **one} for one in combinations(vary or {})]
     spans = periods(*_span(base, start, end), every)
     interval_ns = chosen_interval(min(b - a for a, b in spans)) if interval is None else nanoseconds(interval)
-    subjects = _subjects(base, instruments, together, tuple(strategies))
+    subjects = _subjects(base, instruments, together, named_strategies)
     if (count := len(trials) * len(spans) * len(subjects)) > PARTS_MAX:
         raise ReadError(
             f"{count} parts; {PARTS_MAX} are allowed: fewer values or instruments, longer periods, or several sweeps"
@@ -95,7 +96,7 @@ def sweep(
     path = Path(store) if store is not None else _usual_store(named, base)
     with SweepStore(path) as kept:
         data = DataIdentity(base, kept.digest, lambda done, of: shown("data", done, of) if shown else None)
-        layer = _Layer(named, folder, tuple(strategies), interval_ns, data)
+        layer = _Layer(named, folder, named_strategies, interval_ns, data)
         laid = [one for trial in trials for one in layer.lay(trial, spans, subjects)]
         computed = _compute(kept, laid, backend, shown)
         made = max(kept.trials(family) for family in {one.family for one in laid})

@@ -13,7 +13,7 @@ from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.settings_trading import StrategySettings
 from tickmesh.storage.query.times import ReadError
 
-OF_BACKTEST = ("latency", "queue", "fees", "through", "impact", "seed")  # words of tickmesh.backtest
+OF_BACKTEST = ("latency", "queue", "fees", "through", "impact", "seed", "warm_up")  # words of tickmesh.backtest
 TABLES = ("models", "strategies")  # lists of mesh.toml, whose entries have names
 SECTIONS = ("executor", "risk", "exchange")
 COMBINATIONS_MAX = 100_000
@@ -21,6 +21,7 @@ ALLOWED = (
     f"{', '.join(OF_BACKTEST)}, models.NAME.PARAMETER, strategies.NAME.KEY, or a key of [executor], [risk] or [exchange] like "
     "executor.stale_ms"
 )
+EXAMPLE = '{"latency": "1 5,3", "seed": [1, 2]}'
 Values = Mapping[str, Iterable[Any] | str]
 
 
@@ -30,9 +31,13 @@ def combinations(vary: Values) -> list[dict[str, Any]]:
     A text is values with spaces between them: {"latency": "1 5 5,3"}. Raises ReadError for a name that means nothing, for no
     values, the same one twice, and for more than COMBINATIONS_MAX.
     """
+    if not isinstance(vary, Mapping):
+        raise ReadError(f"vary={vary!r} is impossible; allowed is a name with its values, like {EXAMPLE}")
     lists: dict[str, list[Any]] = {}
     for name, given in vary.items():
         check_name(name)
+        if not isinstance(given, Iterable):
+            raise ReadError(f"{name} = {given!r} is no list of values; allowed is a list, or a text, like {EXAMPLE}")
         values = given.split() if isinstance(given, str) else list(given)
         if not values:
             raise ReadError(f"{name} has no value; give one or more, like {name}=1")
@@ -66,7 +71,7 @@ def varied(root: Path, parameters: Mapping[str, Any]) -> tuple[Config, dict[str,
             words[name] = _literal(words[name])
             if type(words[name]) is not wanted:
                 raise ReadError(f"{name} = {words[name]!r} is impossible; allowed: {wanted.__name__}")
-    for name in ("latency", "queue", "fees", "through"):
+    for name in ("latency", "queue", "fees", "through", "warm_up"):
         if name in words:
             words[name] = str(words[name])  # "5,3", and 5
     keys = {name: value for name, value in parameters.items() if name not in OF_BACKTEST}

@@ -16,7 +16,7 @@ from tickmesh.storage.books.arrays import apply, apply_all, empty_book, grown, h
 from tickmesh.storage.books.events import book_events
 from tickmesh.storage.query.durations import Every, nanoseconds
 from tickmesh.storage.query.own_functions import FAILURES, failure
-from tickmesh.storage.query.times import ReadError, Time, to_ns
+from tickmesh.storage.query.times import ReadError, Time, span_ns, to_ns
 
 LEVELS_ALLOWED = 10_000  # of a sample, on each side
 SAMPLED_MAX = 2 << 30  # bytes of samples that one call gives
@@ -117,7 +117,7 @@ def snapshot_chunks(
     """Samples the book as `snapshots` does, in parts of bounded size. `most`: bytes of all, where there is a bound."""
     if not 1 <= levels <= LEVELS_ALLOWED:
         raise ReadError(f"levels = {levels}; allowed are 1 to {LEVELS_ALLOWED} on each side")
-    every_ns, start_ns, end_ns = nanoseconds(every), to_ns(start), to_ns(end)
+    every_ns, (start_ns, end_ns) = nanoseconds(every), span_ns(start, end)
     dtype = sample_dtype(levels)
     rows = max(1, min(OUT_ROWS, SAMPLED_CHUNK // dtype.itemsize))
     buffers = np.zeros((rows, 4), "i8"), np.zeros((rows, levels, 2), "i8"), np.zeros((rows, levels, 2), "i8")
@@ -163,7 +163,7 @@ def stream(
     from `n` on, at most 8; it gives the new n. It is called after gaps too: the book is not valid then.
     Raises ReadError for a kernel that does not compile, raises, or writes more.
     """
-    start_ns, end_ns = to_ns(start), to_ns(end)
+    start_ns, end_ns = span_ns(start, end)
     run, rows, book = compiled(kernel), np.zeros(OUT_ROWS, out), empty_book()
     for events, levels in book_events(config, subject, start_ns, None, end_ns):
         events = events if end_ns is None else events[: _upto(events, end_ns - 1)]

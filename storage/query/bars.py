@@ -47,7 +47,7 @@ def seconds(every: Every) -> int:
         length = every.total_seconds()
     elif isinstance(every, (int, np.integer)):
         length = int(every)
-    elif match := re.fullmatch(r"\s*(\d+)\s*([smhdw]?)\s*", every.lower()):
+    elif match := re.fullmatch(r"\s*(\d+)\s*([smhdw]?)\s*", str(every).lower()):
         length = int(match[1]) * UNITS_S[match[2] or "s"]
     if length < 1 or length != int(length):
         raise ReadError(f"{every!r} is no length of a bar; allowed are whole seconds, like 1s, 90s, 1m, 4h, 1d or 1w")

@@ -24,7 +24,7 @@ from tickmesh.storage.query.durations import Every, nanoseconds
 from tickmesh.storage.query.known import check_known
 from tickmesh.storage.query.own_functions import FAILURES, failure
 from tickmesh.storage.query.scales import scaled
-from tickmesh.storage.query.times import ReadError, Time, to_ns
+from tickmesh.storage.query.times import ReadError, Time, span_ns, to_ns
 
 if TYPE_CHECKING:
     import pandas
@@ -78,7 +78,8 @@ def resample_chunks(
 ) -> Iterator[np.ndarray]:  # fmt: skip
     """Reduces as `resample` does, in parts of bounded size: no more than a span of columns is in memory."""
     every, limits = _measure(config, subject, rule, size, start, end)
-    within = np.array([to_ns(start) or 0, FOREVER_NS if end is None else to_ns(end)], "i8")
+    start_ns, end_ns = span_ns(start, end)
+    within = np.array([start_ns or 0, FOREVER_NS if end_ns is None else end_ns], "i8")
     joined, run = row_dtype(dtype), compiled(reducer)
     bounds, bars, progress = np.zeros(ROWS_OUT + 2, BOUNDS), np.zeros(ROWS_OUT + 2, dtype), np.zeros(1, PROGRESS)
     n, known = 1, False

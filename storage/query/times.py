@@ -34,6 +34,20 @@ def to_ns(when: Time) -> int | None:
     return ns
 
 
+def span_ns(start: Time, end: Time) -> tuple[int | None, int | None]:
+    """Reads both ends of a span as `to_ns` does. Raises ReadError as it does, and where nothing lies between them."""
+    start_ns, end_ns = to_ns(start), to_ns(end)
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        raise ReadError(f"the start {start} is not before the end {end}: nothing lies between")
+    return start_ns, end_ns
+
+
+def span_words(start: Time, end: Time) -> str:
+    """The words of a span, for a sentence: "from 2024-08-09 to the end of what is recorded"."""
+    begin = "the beginning" if start is None else start
+    return f"from {begin} to {'the end of what is recorded' if end is None else end}"
+
+
 def ago_ns(text: str) -> int | None:
     """The time of `now`, or so long ago (`30s`, `1h`), ns; None for another text."""
     text = text.strip()

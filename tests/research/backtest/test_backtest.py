@@ -190,7 +190,7 @@ def test_a_model_that_fails_is_said_with_file_and_line(root):
         ({"latency": "nowhere.csv"}, "latency 'nowhere.csv' is none: allowed are ms like 5"),
         ({"latency": "recorded"}, "no order on binance.BTCUSDT, binance.ETHUSDT was recorded"),
         ({"start": "2024-08-10", "end": "2024-08-09"}, "the end has to be after the start"),
-        ({"start": "2030-01-01"}, "nothing is recorded from 2030-01-01 to None that could be traded"),
+        ({"start": "2030-01-01"}, "nothing is recorded from 2030-01-01 to the end of what is recorded that could be traded"),
         ({"start": "2024-08-09", "warm_up": "long"}, "a warm-up of 'long' is none; allowed are 30s"),
         ({"warm_up": "1h"}, "a warm-up of 1h lies before the start, and none is given; give one"),
     ],

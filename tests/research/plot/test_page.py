@@ -134,7 +134,15 @@ def seen(tmp_path_factory):
         "const s = new Set(); for (let i = 0; i < p.length; i += 4) s.add([...p.slice(i, i + 3)].join()); return [...s] })()"
     )
     groups = "market.series.quotes.grouped.map(c => [c.length, String(Math.min(...c.filter(v => !isNaN(v))))])"
-    return view, ask_page(folder / "page.html", folder / "profile", ready, [mode, first, groups, near, painted])
+    within = (  # from within the group 3 to the beginning of the group 5, and after the last row
+        "(() => { const s = market.series.bought, kept = [s.rows, s.starts, {...market.view}], t = s.grouped[0];"
+        "s.rows = s.starts = [];"
+        "const of = (from, to) => { Object.assign(market.view, {from, to});"
+        "const f = folded(s.parts(from, to), 0, 100, false); return [[...f.seen], [...f.low].map(String)] };"
+        "const out = [of(t[3] + 1, t[5]), of(s.end + 1, s.end + 2e9), [...t.slice(3, 6)]];"
+        "[s.rows, s.starts] = kept; Object.assign(market.view, kept[2]); return out })()"
+    )
+    return view, ask_page(folder / "page.html", folder / "profile", ready, [mode, first, groups, near, painted, within])
 
 
 @needs_browser
@@ -150,7 +158,17 @@ def test_a_browser_reads_the_rows_that_were_packed(seen):
 
 @needs_browser
 def test_a_browser_draws_groups_from_afar_and_rows_from_near(seen):
-    view, ((far, _, _, near, painted), _) = seen
+    view, ((far, _, _, near, painted, _), _) = seen
     assert (far, near) == ("groups", "rows") and view.quotes.rows > 6 * BLOCK_ROWS
     wanted = {",".join(str(int(LIGHT[name][place : place + 2], 16)) for place in (1, 3, 5)) for name in ("bid", "ask")}
     assert wanted <= set(painted), "bid and ask are drawn in their colours"
+
+
+@needs_browser
+def test_trades_of_a_group_that_begins_left_of_the_view_are_drawn(seen):
+    view, ((*_, ((there, low), after, times)), _) = seen
+    last = int((times[1] - times[0] - 1) * 100 / (times[2] - times[0] - 1))  # the column in which the next group begins
+    assert 0 < last < 99 and there == [1] * (last + 1) + [0] * (98 - last) + [1]
+    lows = view.bought.levels()[0].low[0]
+    assert {float(one) for one in low[:last]} == {lows[3]} and float(low[last]) == min(lows[3], lows[4])
+    assert not any(after[0]), "after the last row there is none"
