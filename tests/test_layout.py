@@ -17,7 +17,7 @@ IO = (
     "exchange/server/pace", "exchange/server/paper", "exchange/server/rest", "exchange/server/running",
     "exchange/server/sockets",
     "exchange/server/tls", "feed/connection", "feed/line", "feed/pacing", "feed/publishing", "feed/rest_requests",
-    "feed/upkeep", "feed/watching", "model/trial", "models/cache", "models/loading", "models/weights",
+    "feed/upkeep", "feed/watching", "model/refused", "model/trial", "models/cache", "models/loading", "models/weights",
     "net/budget", "net/endpoints",
     "net/exchange_address",
     "net/failures", "net/rest", "net/trust", "net/venue_clock", "net/waits", "net/websocket", "recorder/days",

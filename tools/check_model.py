@@ -6,7 +6,6 @@ changed: tried.json, beside the machine code (run/kernels).
 
 import ast
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -22,8 +21,9 @@ from typing import NamedTuple
 from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.files import process_stat, write_file
 from tickmesh.bus.settings import ModelSettings
+from tickmesh.nodes.model import refused
 from tickmesh.nodes.models import loading
-from tickmesh.nodes.models.cache import base_folder, sources_hash, versions
+from tickmesh.nodes.models.cache import base_folder, sources_hash
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
 
 TIMEOUT_S = 120.0  # of processor time for all of it, compilation too
@@ -47,7 +47,18 @@ def check_model(config: Config, kernel: str, given: Sequence[str], timeout_s: fl
     """Tries one kernel, by its name or file; gives what `--json` prints. `given`: parameters as NAME=VALUE."""
     found = [model for model in config.models if model.kernel == Path(kernel).stem]
     settings = parameters_of(given) or (found[0].parameters if found else {})
-    return tried(config, [KernelTrial(kernel, settings, found[0].features if found else ())], timeout_s)[0]
+    result = tried(config, [KernelTrial(kernel, settings, found[0].features if found else ())], timeout_s)[0]
+    if result["ok"]:
+        _remember_good(config, kernel, [model for model in found if model.parameters == settings])
+    return result
+
+
+def _remember_good(config: Config, kernel: str, models: Sequence[ModelSettings]) -> None:
+    """Takes notice that these models, of a kernel by its name or file, can run: what refused them does so no more."""
+    loading.use_folder(config)
+    with contextlib.suppress(ConfigError):
+        if not kernel.endswith(".py") or loading.file_of(Path(kernel).stem) == Path(kernel).resolve():
+            refused.keep(config, [refused.key_of(model) for model in models], {})
 
 
 def parameters_of(given: Sequence[str]) -> dict[str, float]:
@@ -137,14 +148,15 @@ def check_models(config: Config, announce: Callable[[str], None]) -> dict[str, s
 
 
 def faults_of(config: Config, models: Iterable[ModelSettings]) -> dict[str, str]:
-    """Tries those of these models that have not been tried as they are: name → why it cannot run."""
+    """Tries those of these models that have not been tried as they are: name → why it cannot run, and no process runs it."""
     loading.use_folder(config)
     memory = base_folder(config) / "tried.json"
     known = _read(memory)
     faults: dict[str, str] = {}
+    bad: dict[str, str] = {}
     good = []
     for model in models:
-        key = _key(model)
+        key = refused.key_of(model)
         if key and key in known:
             good.append(key)
             continue
@@ -153,6 +165,8 @@ def faults_of(config: Config, models: Iterable[ModelSettings]) -> dict[str, str]
             good += [key] if key else []
         else:
             faults[model.name] = result["fault"]
+            bad |= {key: result["fault"]} if key else {}
+    refused.keep(config, good, bad)
     memory.parent.mkdir(parents=True, exist_ok=True)
     write_file(memory, json.dumps(list(dict.fromkeys([*good, *known]))[: max(KEPT, len(good))]).encode())
     return faults
@@ -165,16 +179,6 @@ def sources_of(config: Config, kernel: str) -> str:
         return sources_hash(loading.file_of(kernel))
     except ConfigError:
         return ""
-
-
-def _key(model: ModelSettings) -> str:
-    """What a model's trial depends on, as a hash; "" where there is no such kernel."""
-    try:
-        made_of = sources_hash(loading.file_of(model.kernel))
-    except ConfigError:
-        return ""
-    given = f"{sorted(model.parameters.items())}{sorted(model.features) or ''}"
-    return hashlib.sha256(f"{made_of} {versions()} {given}".encode()).hexdigest()[:16]
 
 
 def _read(memory: Path) -> list[str]:

@@ -2,7 +2,8 @@
 
 An alert of level info about the same `what` and `target` ends a trouble, and so does one of ENDS. A sentinel's verdict on a
 process, and what a process said of itself when it gave up (GAVE_UP), is over when that process works again: with its first life
-after the alert; of a crash loop with the first that has lasted, or the one that works now. What only HAPPENED is over.
+after the alert; of a crash loop with the first that has lasted, or the one that works now; of the sequencer, while the log
+stands still, with one that has lasted. What only HAPPENED is over.
 
 A process that begins anew judges anew: what its earlier lives told of is over when all that told of it work again; a trouble
 that is still there is told of again. The kill switch outlives processes: what was told of it (KILL_SWITCH) is over when it is
@@ -35,6 +36,7 @@ HAPPENED = frozenset({
 })  # fmt: skip
 GAVE_UP = frozenset({"stopped", "model stopped", "hosted step stopped"})  # by the process that it is about
 CRASH_LOOP = "crash loop"
+SEQUENCER = "sequencer"  # who writes the log
 KILL_SWITCH = frozenset({("latched", "kill switch"), ("emergency cancel", "session")})  # (what, target)
 TOLD_TO_WAIT = "told_to_wait"
 LEVELS = ("info", "warning", "critical")
@@ -77,12 +79,13 @@ def episodes(
     ready_ns: Mapping[str, int],
     wanted: Collection[str] | None = None,
     waiting: Collection[str] | None = None,
+    still_since_ns: int = 0,
 ) -> list[Episode]:
     """The troubles that these alerts tell of, in the order in which each was last told of.
 
     `reports`: alerts, `run` events, which say when lives of processes began, and commands; `ready_ns`: since when each process
     works now, 0 of one that does not; `wanted`: the processes of mesh.toml, `waiting`: the servers that are left alone now;
-    None: not known.
+    None: not known. `still_since_ns`: since when nothing has come into the log, 0 while something comes.
     """
     open_ones: dict[tuple[str, str], Episode] = {}
     over: list[Episode] = []
@@ -123,6 +126,8 @@ def episodes(
             one.cleared_ns = one.newest.seq_ns
         elif _is_verdict(one):
             one.cleared_ns = _works_again_ns(one, begun[one.target], ready_ns.get(one.target, 0))
+            if one.target == SEQUENCER and still_since_ns - one.cleared_ns < LOOP_S * SECOND and still_since_ns:
+                one.cleared_ns = 0  # it began anew, and the log stood still again
         else:
             one.cleared_ns = _of_earlier_lives_ns(one, lives)
         if not one.cleared_ns:

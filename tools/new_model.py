@@ -68,7 +68,8 @@ def checked(wish: Wish) -> tuple[Path, str]:
     known = any(model.name == name for model in config.models)
     if other := next((model for model in config.models if model.name == name and model.kernel != name), None):
         whose = "a default model" if other in DEFAULT_MODELS else f"a model of {_settings(config)}"
-        raise Failure(f"{name!r} is the name of {whose}, of kernel {other.kernel}: choose another name; nothing was written")
+        raised = UsageFailure if other in DEFAULT_MODELS else Failure  # as for a shipped file's name
+        raise raised(f"{name!r} is the name of {whose}, of kernel {other.kernel}: choose another name; nothing was written")
     may_be_there = wish.replace or (wish.add and not known)
     if path.is_symlink() or (path.exists() and not (may_be_there and path.read_bytes() == _source(wish.template))):
         own = f" and is no model of the template {wish.template}, unchanged" if may_be_there else ""

@@ -89,27 +89,31 @@ def apply(
         reasons = dict.fromkeys(otherwise, "supervisor.conf changed")
         reasons |= dict.fromkeys(interrupted, "a reload before was interrupted")
         guests = {name_of(*one): one[0] for one in hosted(config)}
-        reasons |= changed_models.edited(config, guests, _pid(running, "sequencer"))
+        reasons |= changed_models.edited(config, guests, _pid(running, "sequencer"), bad_models)
         reasons |= {one["name"]: "it had stopped for a fault of its own" for one in running if has_stopped(one)}
         names = {entry.name for entry in wanted}
         down = _not_running(running, names) if starts_stopped else {}
         todo = plan(rows, wanted, guests.keys(), stopped - interrupted - down.keys(), reasons, down)
-        for line in describe(todo):
+        for name, why in bad_models.items():
+            announce(f"{name} cannot run: {why}. It is kept from running, and all else is done.")
+        for line in describe(todo, bad_models):
             announce(line)
-        failed: dict[str, str] = bad_models if dry_run else {}
+        failed: dict[str, str] = {}
         not_done: list[Change] = []
         if todo.changes and not dry_run:
             steps = [name for name, node in guests.items() if node in STEPS]
             failed, not_done = _carry_out(root, client, todo, steps, timeout_s)
+            failed = {name: why for name, why in failed.items() if name not in bad_models}  # it has ended, as it was to
         now = client.processes()
-        left = list(_not_running(now, names))
+        left = [name for name in _not_running(now, names) if name not in bad_models]
     sequencer = _pid(now, "sequencer")
     put_out = {name: one.why for name in guests if (one := read_put_out(config.run_dir, name, sequencer)) is not None}
     return {
         "running": True, "already": True, "mode": config.mode, "source": config.source, "dry_run": dry_run,
         "plan": [{"name": one.name, "action": one.action, "why": one.why} for one in todo.changes],
         "stay_stopped": [one.name for one in todo.asleep],
-        "failed": failed, "not_done": [one.name for one in not_done], "not_running": left, "models_stopped": put_out,
+        "failed": failed, "not_done": [one.name for one in not_done], "not_running": left,
+        "models_stopped": put_out | bad_models, "models_refused": list(bad_models),
         "seconds": round(time.monotonic() - begun, 1),
     }  # fmt: skip
 
@@ -170,9 +174,10 @@ def has_stopped(process: ProcessInfo) -> bool:
     return bool(process["state"] == ProcessStates.EXITED and process["exitstatus"] == STOPPED_EXIT)
 
 
-def describe(todo: ReloadPlan) -> list[str]:
-    """The plan as lines for a person."""
-    lines = [f"{one.action} {one.name}: {one.why}" for one in todo.changes]
+def describe(todo: ReloadPlan, bad_models: Collection[str] = ()) -> list[str]:
+    """The plan as lines for a person. `bad_models`: processes that end at once, since their models cannot run."""
+    ends = "; it ends at once, with why it cannot run as its alert"
+    lines = [f"{one.action} {one.name}: {one.why}{ends if one.name in bad_models else ''}" for one in todo.changes]
     lines += [f"{one.name} is stopped and stays so, though {one.why}: `supervisorctl start {one.name}`" for one in todo.asleep]
     return lines or ["nothing has changed"]
 
@@ -269,11 +274,13 @@ def show(result: JsonObject) -> None:
     if result["dry_run"]:
         out.print("Nothing was done (--dry-run).")
     elif result["plan"]:
-        out.print(f"Done after {result['seconds']} s, source {result['source']}.")
+        word = "Not all of it was done" if result["failed"] else "Done"
+        out.print(f"{word} after {result['seconds']} s, source {result['source']}.")
     for name, why in result["failed"].items():
         out.print(f"{name}: {why}", style="bold", markup=False)
     for name, why in result.get("models_stopped", {}).items():
-        out.print(f"{name} was put out of the sequencer's process, and all else goes on: {why}", style="bold", markup=False)
+        how = "cannot run" if name in result["models_refused"] else "was put out of the sequencer's process"
+        out.print(f"{name} {how}, and all else goes on: {why}", style="bold", markup=False)
     if result["not_done"]:
         out.print(f"Not done because of that: {', '.join(result['not_done'])}; `mesh reload` tries again", markup=False)
     elif result["not_running"]:

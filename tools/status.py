@@ -80,7 +80,8 @@ def status() -> JsonObject:
         node["restarts_last_minute"] = restarts.get(name, 0)
         node["said"] = last_line(config.root, name) if node["restarts_last_minute"] else ""
     working = {node["name"]: ready_ns(config.root, node["name"], node["pid"]) for node in nodes}
-    troubles = episodes(told, working, {*wanted, *working}, {wait.server for wait in waits})
+    still_since_ns = window.last_ns if window.is_still(now) else 0
+    troubles = episodes(told, working, {*wanted, *working}, {wait.server for wait in waits}, still_since_ns)
     absent = not_in_capture(window)
     troubles = [one for one in troubles if not (one.what == "never_heard" and one.target in absent)]
     alive = [process["name"] for process in processes if process["pid"]]

@@ -189,7 +189,15 @@ def writers(seen: Seen) -> Iterator[Finding]:
 
 
 def waits(seen: Seen) -> Iterator[Finding]:
-    """A server that has asked to be left alone: what it has is not heard meanwhile."""
+    """A server that has asked to be left alone: what it has is not heard meanwhile; and a venue that no line hears."""
+    until: defaultdict[str, list[str]] = defaultdict(list)
+    for node in seen.nodes:
+        if node["state"] in LIVES and (venue := venue_of_line(seen.config, node["name"])):
+            until[venue].append(str(seen.beat(node["name"]).get("no_data_until", "")))
+    for venue, ends in until.items():
+        if all(ends):
+            why = f"no market data of {venue} comes: told to wait until {min(ends)}"
+            yield Finding(venue, why, "it goes on by itself")
     for one in seen.waits:
         yield Finding(one["server"], one["sentence"], "it goes on by itself")
 

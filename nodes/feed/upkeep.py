@@ -19,6 +19,9 @@ from tickmesh.nodes.net.budget import connection_budget_of
 from tickmesh.nodes.net.websocket import Disconnected
 
 OVERLAP_LOOK_S = 0.01
+ABSENT_LOOK_S = 1.0  # how often a local exchange that is not there is counted as not reached
+BEGINS_S = 20.0  # it may take so long to begin, beside a line that begins, too
+ABSENT = "the local exchange: it does not run, or has not begun; `mesh status` has it"
 CALM_S = 60.0  # renewals farther apart than this are no series
 RENEWAL_BACKOFF_S = (1.0, 60.0)
 
@@ -61,7 +64,7 @@ class ConnectionUpkeep:
         """
         await self.budget.spend()
         line, adapter, settings = self.line, self.line.adapter, self.settings
-        url = await line.addresses.ws(line.local_addr) + adapter.path(line.known, settings)
+        url = await self._address() + adapter.path(line.known, settings)
         connection = LineConnection(stale)
         connection.websocket = await websocket.connect(
             url,
@@ -83,6 +86,19 @@ class ConnectionUpkeep:
         life_s = min(settings.renew_s, adapter.LIFE_S * 0.95 or settings.renew_s)
         connection.renew_at_s = time.monotonic() + life_s * random.uniform(0.9, 1.0)
         return connection
+
+    async def _address(self) -> str:
+        """The address for the next connection. Waits for the local exchange to state it, and says when that takes long."""
+        line, begun_s = self.line, time.monotonic()
+        named_from_s = begun_s + (0.0 if line.count["connections"] else BEGINS_S)
+        stated = asyncio.create_task(line.addresses.ws(line.local_addr))
+        try:
+            while not (await asyncio.wait((stated,), timeout=ABSENT_LOOK_S))[0]:
+                if not line.connections and time.monotonic() >= named_from_s:
+                    self._unconnected(Disconnected(ABSENT), begun_s)
+            return stated.result()
+        finally:
+            stated.cancel()
 
     async def serve(self, connection: LineConnection) -> LineConnection:
         """Waits until the connection is replaced; gives the one that is current then. Raises Disconnected when it broke."""

@@ -8,6 +8,7 @@ from tickmesh.bus.space import Space, free_of
 from tickmesh.nodes.feed.connection import LineConnection
 from tickmesh.nodes.feed.line import Line
 from tickmesh.nodes.feed.streams import KINDS, subject_of, topic_of
+from tickmesh.nodes.net.waits import clock_words
 from tickmesh.nodes.runner.disk_space import feed_watch
 
 WATCH_S = 0.5
@@ -87,6 +88,8 @@ class LineWatch:
         count["raw_left_out"] = line.reception.raw_frames.left_out
         count["hops"] = line.addresses.hops
         count["waiting"] = line.addresses.waits.waiting
+        wait = line.addresses.ws_wait(line.local_addr) if not line.connections else None
+        count["no_data_until"] = clock_words(wait.until_ns) if wait is not None else ""
         count["given_up"] = dict(line.given_up.why)
         undecided = [one.subject for one in line.instruments if one.subject not in line.reception.instruments]
         count["undecided"] = undecided

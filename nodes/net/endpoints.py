@@ -1,12 +1,13 @@
 """Where a venue's servers are, and which of them a line uses now."""
 
+import contextlib
 from pathlib import Path
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.settings import LOCAL_VENUES
 from tickmesh.bus.settings import VenueSettings as Addresses
-from tickmesh.nodes.net.exchange_address import wait
-from tickmesh.nodes.net.waits import Waits
+from tickmesh.nodes.net.exchange_address import ForeignExchange, read, wait
+from tickmesh.nodes.net.waits import Wait, Waits
 from tickmesh.nodes.venues.adapter import Adapter
 
 
@@ -52,6 +53,17 @@ class VenueAddresses:
         if self._ws:
             return self._ws[self._ws_at % len(self._ws)].rstrip("/")
         return (await wait(self._config, self._venue, self._name)).ws
+
+    def ws_wait(self, local_addr: str = "") -> Wait | None:
+        """The first wish to end of those that keep this process from every websocket address; None where one may be tried."""
+        urls = self._ws
+        if not urls:
+            with contextlib.suppress(ForeignExchange):
+                local = read(self._config, self._venue)
+                urls = (local.ws,) if local is not None else ()
+        wishes = [self.waits.current(url.rstrip("/"), local_addr) for url in urls]
+        found = [wish for wish in wishes if wish is not None]
+        return min(found, key=lambda wish: wish.left_s) if found and len(found) == len(wishes) else None
 
     async def rest(self) -> str:
         """The base address for the next request. Waits for the local exchange to state it."""

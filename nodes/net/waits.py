@@ -117,7 +117,7 @@ class Waits:
             _write(path, msgspec.json.encode(wait))
             file = f"; who knows better removes {path}"
         from_here = f" from {local_addr}" if local_addr else ""
-        sentence = f"it is not asked{from_here} for {wait_s:g} s, until {_clock(until_ns)}: {why}"
+        sentence = f"it is not asked{from_here} for {wait_s:g} s, until {clock_words(until_ns)}: {why}"
         if wait_s >= LONG_S and self.raise_alert is not None:
             action = f"every process of this machine leaves it alone until then{file}"
             self.raise_alert("warning", "told_to_wait", server, sentence, action)
@@ -147,7 +147,7 @@ def all_waits(config: Config) -> list[Wait]:
 
 def as_json(wait: Wait) -> dict[str, str | float]:
     """A wait as `mesh status --json` has it; `sentence` is what it shows to a person."""
-    by, left_s, until = f", told to {wait.by}" if wait.by else "", round(wait.left_s, 1), _clock(wait.until_ns)
+    by, left_s, until = f", told to {wait.by}" if wait.by else "", round(wait.left_s, 1), clock_words(wait.until_ns)
     sentence = f"{wait.server} is left alone for {left_s:.0f} s more, until {until}{by}: {wait.why}"
     return {
         "server": wait.server, "address": wait.address, "left_s": left_s, "until": until, "by": wait.by, "why": wait.why,
@@ -206,7 +206,8 @@ def _is_over(file: Path) -> bool:
         return True  # of a process that died while it wrote it
 
 
-def _clock(ns: int) -> str:
+def clock_words(ns: int) -> str:
+    """A wall time in nanoseconds as sentences about waits have it."""
     return datetime.fromtimestamp(ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 

@@ -9,6 +9,7 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context, Stopped
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.sockets import OutboxFull
+from tickmesh.nodes.model import refused
 from tickmesh.nodes.models.faults import ModelFault
 from tickmesh.nodes.runner.history import catch_up, history
 from tickmesh.nodes.runner.stalls import STALL_S, StallWatch
@@ -47,6 +48,7 @@ def started(config: Config, module: StepModule, name: str, instance: str, stop: 
 async def run_step(ctx: Context, module: StepModule) -> None:
     """A step as a process of its own. Raises Stopped, after an alert, for what would be the same at every start."""
     try:
+        refused.check(ctx.config, ctx.name)
         await _run_step(ctx, module)
     except ModelFault as fault:
         ctx.alert("critical", "model stopped", str(fault), fault.action)

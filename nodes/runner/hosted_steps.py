@@ -8,6 +8,7 @@ from functools import partial
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.wire import Event
+from tickmesh.nodes.model import refused
 from tickmesh.nodes.models.faults import ModelFault
 from tickmesh.nodes.runner import put_out
 from tickmesh.nodes.runner.alone import complaints, explained, started
@@ -23,6 +24,7 @@ async def host_step(ctx: HostedContext, module: StepModule) -> None:
     """
     put_out.forget(ctx.config.run_dir, ctx.name)
     try:
+        await asyncio.to_thread(refused.check, ctx.config, ctx.name)
         await _host_step(ctx, module)
     except ModelFault as fault:
         await _put_out(ctx, "model stopped", str(fault), fault.action.replace("mesh reload", "supervisorctl restart sequencer"))

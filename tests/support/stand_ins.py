@@ -18,6 +18,7 @@ UP = (ProcessStates.STARTING, ProcessStates.RUNNING)
 # Stands where nodes/__main__.py is: the sentinels are real, the others sleep. A file of its name in slow/ or bad/ makes one
 # slow to become ready and to end, or die; one in held/ keeps it from ending as long as it is there. With idle/model-flow the
 # sequencer hosts that one, and has it ready a second after the process of its name has ended; with bad/ too it puts it out.
+# A model that its trial refused ends as the real one does.
 STAND_IN = f"""
 import json, os, pathlib, runpy, signal, sys, time
 if sys.argv[1] == "sentinel":
@@ -29,6 +30,14 @@ if os.path.exists("idle/" + "-".join(sys.argv[1:])):
 name = "-".join(sys.argv[1:])
 if os.path.exists("bad/" + name):
     sys.exit(name + " has no such kernel")
+if sys.argv[1] == "model" and os.path.exists("run/refused_models.json"):
+    from tickmesh.bus.config import load
+    from tickmesh.nodes.model.refused import RefusedModel, check
+    try:
+        check(load(), name)
+    except RefusedModel as refused:
+        print(refused, flush=True)
+        sys.exit(70)
 slow_s = 0.5 if os.path.exists("slow/" + name) else 0.0
 def end(*_):
     time.sleep(slow_s)

@@ -41,6 +41,24 @@ def test_a_verdict_on_a_process_is_over_when_it_works_again():
     assert one.cleared_ns == 3 * SECOND // 4
 
 
+@pytest.mark.parametrize("what", ["log still", "heartbeat missing"])
+def test_a_trouble_of_the_sequencer_is_not_over_while_nothing_comes_into_the_log(what):
+    """Its next life logged for a second, and the log stands still again."""
+    reports = [*told(("critical", what, "sequencer", {"at_ns": SECOND})), life("sequencer", 3, 4)]
+    ready = {"sequencer": 4 * SECOND}
+    [one] = episodes(reports, ready, still_since_ns=5 * SECOND)
+    assert one.goes_on(80 * SECOND) and sentence(one.as_json(80 * SECOND)).endswith("It goes on.")
+    [one] = episodes(reports, {**ready, "sequencer": 0}, still_since_ns=5 * SECOND)
+    assert one.goes_on(80 * SECOND), "nor while the next one starts"
+    [one] = episodes(reports, ready)
+    assert one.cleared_ns == 4 * SECOND
+    [one] = episodes(reports, ready, still_since_ns=500 * SECOND)
+    assert one.cleared_ns == 4 * SECOND, "that one was over, whatever came later"
+    other = told(("critical", what, "recorder", {"at_ns": SECOND}))
+    [one] = episodes([*other, life("recorder", 3, 4)], {}, still_since_ns=5 * SECOND)
+    assert one.cleared_ns == 4 * SECOND, "another process's"
+
+
 def event(kind: Kind, subject: str, content: dict, second: int):
     raw = encode(kind, subject, content)
     stamp_sent(raw, b"x".ljust(32, b"\0"), 1, second, second * SECOND)

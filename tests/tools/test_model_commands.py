@@ -12,6 +12,7 @@ from tests.support.model_steps import log, quote
 from tests.support.odd_models import EIGHT, line_of, source, zero_at
 from tests.support.stored import write_log
 from tickmesh.bus.config import load
+from tickmesh.nodes.model.refused import why_refused
 from tickmesh.tools import check_model, run_model
 from tickmesh.tools.terminal import UsageFailure
 
@@ -141,6 +142,25 @@ def test_up_tries_models_once_and_again_only_when_they_change(root, tmp_path, mo
     for root, count in ((tmp_path, 5), (tmp_path / "other", 5)):
         check_model.check_models(load(root), announced.append)
         assert len(tries) == count, "meshes that share machine code share what is known of it"
+
+
+def test_what_refuses_a_model_is_lifted_by_the_next_trial_that_finds_it_able(root, tmp_path, monkeypatch):
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    (tmp_path / "mesh.toml").write_text("")
+    config = load(tmp_path, {"models": [{"name": "flow", "kernel": "trade_flow"}], "default_models": False})
+    (flow,) = config.models
+    outcome = {"ok": False, "fault": "trade_flow.py:9: it does not come back"}
+    monkeypatch.setattr(check_model, "tried", lambda *_: [outcome])
+    for again in (lambda: check_model.check_models(config, print), lambda: check_model.check_model(config, "trade_flow", [])):
+        (tmp_path / "run/kernels/tried.json").unlink(missing_ok=True)
+        outcome |= {"ok": False}
+        check_model.check_models(config, print)
+        assert why_refused(config, flow) == outcome["fault"]
+        outcome |= {"ok": True}
+        check_model.check_model(config, "trade_flow", ["fast_ms=7"])
+        assert why_refused(config, flow) == outcome["fault"], "with other parameters it is another"
+        again()
+        assert why_refused(config, flow) == ""
 
 
 def test_what_is_remembered_of_tries_is_bounded_and_all_models_of_the_mesh_are_among_it(root, tmp_path, monkeypatch):

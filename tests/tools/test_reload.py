@@ -13,14 +13,17 @@ from datetime import datetime
 import pytest
 
 import tests.support.mesh_run as run
+from tests.support.odd_models import line_of, source
 from tests.support.places import PROJECT
 from tests.support.stand_ins import UP, StandIns
 from tests.support.stored import write_log
 from tickmesh.bus.config import ConfigError, load
+from tickmesh.bus.exits import STOPPED_EXIT
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import ProcessStates
+from tickmesh.tools import check_model
 from tickmesh.tools import reload as command
 from tickmesh.tools.check_model import sources_of
 from tickmesh.tools.terminal import Failure
@@ -216,7 +219,7 @@ def test_what_an_operator_has_stopped_is_left_so(mesh):
 def test_what_does_not_come_up_is_named_with_its_last_line(mesh):
     (mesh.root / "bad/model-odd").touch()
     before = pids(mesh)
-    set_up(mesh, models=f'{MODELS}[[models]]\nname = "odd"\nkernel = "odd"\n', session="[session]\nstale_s = 50")
+    set_up(mesh, models=f'{MODELS}[[models]]\nname = "odd"\nkernel = "trade_flow"\n', session="[session]\nstale_s = 50")
     shown = run.command(mesh.root, "mesh", "reload", "--json")
     result = json.loads(shown.stdout)
     assert shown.returncode == 1 and "start model-odd: mesh.toml wants it" in shown.stderr, "the plan, beside the object"
@@ -224,6 +227,35 @@ def test_what_does_not_come_up_is_named_with_its_last_line(mesh):
     assert "last said: model-odd has no such kernel" in result["failed"]["model-odd"]
     assert pids(mesh)["session"] != before["session"] and pids(mesh)["sequencer"] == before["sequencer"]
     assert done(reload(mesh, models=MODELS)) == [("stop", "model-odd")] and is_settled(mesh)
+
+
+def test_a_model_that_its_trial_finds_unable_to_run_is_kept_from_running_and_all_else_is_done(mesh, monkeypatch):
+    """One that never comes back, which no start would show within its time, and one that is not there."""
+    monkeypatch.setattr(check_model, "CALL_S", 0.5)
+    text = source(before="while s.n > 100:\n    s.x += 1.0")
+    file, odd = mesh.root / "models/endless.py", f'{MODELS}[[models]]\nname = "odd"\nkernel = "{{}}"\n'
+    file.parent.mkdir()
+    file.write_text(text)
+    mesh.announced.clear()
+    result = reload(mesh, models=odd.format("endless"), session="[session]\nstale_s = 53")
+    why = f"endless.py:{line_of(text, 'while s.n')}: it does not come back within 0.5 s of processor time"
+    assert mesh.announced[0].startswith("model-odd cannot run: ") and why in mesh.announced[0]
+    assert done(result) == [("start", "model-odd"), ("restart", "session")]
+    assert (result["failed"], result["not_done"], result["not_running"]) == ({}, [], [])
+    assert list(result["models_stopped"]) == ["model-odd"] and why in result["models_stopped"]["model-odd"]
+    info = mesh.info("model-odd")
+    assert (info["state"], info["exitstatus"]) == (ProcessStates.EXITED, STOPPED_EXIT), "its kernel was never called"
+    for at, words in enumerate((("reload", "--dry-run"), ("up",))):
+        set_up(mesh, models=odd.format("nope"), session=f"[session]\nstale_s = {54 + at}")
+        shown = run.command(mesh.root, "mesh", *words)
+        first = shown.stdout.splitlines()[0]
+        assert first.startswith("model-odd cannot run: kernel 'nope' is no file of nodes/models or "), shown
+        assert "there are book_imbalance, " in first and "restart session: [session] changed" in shown.stdout
+        assert shown.returncode == 3 and "model-odd cannot run, and all else goes on: kernel 'nope'" in shown.stdout
+    file.write_text(source())
+    assert ("restart", "model-odd") in done(reload(mesh, models=odd.format("endless"))) and is_settled(mesh)
+    assert done(reload(mesh, models=MODELS)) == [("stop", "model-odd")]
+    shutil.rmtree(file.parent)
 
 
 def test_a_guest_that_was_put_out_is_named_and_all_else_is_done(mesh):

@@ -64,6 +64,19 @@ def test_lines_that_begin_are_not_called_absent(tmp_path):
     assert [one.about for one in reasons] == ["binance", "kraken"] and "no line of binance runs" in reasons[0].why
 
 
+def test_a_venue_is_named_all_of_whose_lines_were_told_to_wait(tmp_path):
+    seen = looked_at(tmp_path, [], *LINES)
+    two = {**seen.nodes[1], "name": "feed-binance-2"}
+    seen = replace(seen, nodes=[*seen.nodes, two])
+    later, sooner = "2026-11-30 20:47:40Z", "2026-11-30 20:47:31Z"
+    for ends, named in (((later, ""), False), ((later, sooner), True)):
+        for name, end in zip(("feed-binance-1", "feed-binance-2"), ends, strict=True):
+            seen.window.health[name] = beat(name, no_data_until=end)
+        reasons = [one for one in judge(seen)[1] if "told to wait" in one.why]
+        why = f"no market data of binance comes: told to wait until {sooner}"
+        assert [(one.about, one.why) for one in reasons] == ([("binance", why)] if named else [])
+
+
 def test_a_reason_is_shown_once(tmp_path, capsys):
     seen = looked_at(tmp_path, [], alive=())
     word, reasons = judge(seen)

@@ -42,7 +42,10 @@ def test_two_lines_ask_a_server_once_that_refuses_them_with_a_time_and_go_on_whe
                 await until(lambda: waits.all_waits(config), what="the venue's word")
                 await asyncio.sleep(1.0)
                 assert 1 <= await refusals(rest) <= 2, "lines may meet at the door; nobody comes again"
-                await until(lambda: first.counters["waiting"] and second.counters["waiting"], what="their health to say so")
+                lines = first.counters, second.counters
+                await until(lambda: all(one["waiting"] and one["no_data_until"] for one in lines), what="health to say it")
+                (until_when,) = {one["no_data_until"] for one in lines}
+                assert until_when == waits.as_json(waits.all_waits(config)[0])["until"], "and until when nothing is heard"
                 told = [*alerts(first), *alerts(second)]
                 assert 1 <= len(told) <= 2 and all("429" in one["why"] for one in told)
                 (wait,) = waits.all_waits(config)
@@ -59,6 +62,7 @@ def test_two_lines_ask_a_server_once_that_refuses_them_with_a_time_and_go_on_whe
                     what="both lines to come back",
                 )  # fmt: skip
                 await until(lambda: not (first.counters["waiting"] or second.counters["waiting"]), what="health to follow")
+                await until(lambda: not (first.counters["no_data_until"] or second.counters["no_data_until"]), what="that, too")
 
     try:
         asyncio.run(scene())

@@ -1,8 +1,10 @@
 """A model that fails ends stopped, alone or hosted, with one alert that names file, line and event; all else goes on."""
 
+import asyncio
 import contextlib
 import itertools
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -23,8 +25,11 @@ from tickmesh.bus.schema import QUOTE, Kind
 from tickmesh.bus.sockets import Producer
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.__main__ import main
+from tickmesh.nodes.model import node as model
+from tickmesh.nodes.model import refused
 from tickmesh.nodes.models.cache import sources_hash
 from tickmesh.nodes.models.loading import file_of
+from tickmesh.nodes.runner.hosted_steps import host_step
 from tickmesh.nodes.runner.put_out import read as read_put_out
 
 NAMES = itertools.count()
@@ -80,6 +85,33 @@ def test_a_model_that_mesh_toml_names_and_nobody_has(model_of):
     assert main(["model", "lost"]) == STOPPED_EXIT
     (alert,) = alerts(config.outbox_dir / "model-lost", "model-lost")
     assert "kernel 'nowhere' is no file of nodes/models" in alert["why"] and "mesh reload" in alert["action"]
+
+
+def test_one_that_its_trial_refused_is_not_called_alone_or_hosted_until_it_is_edited(model_of, tmp_path):
+    config, path = model_of(source(before="while s.n >= 0:\n    s.x += 1.0"))
+    why = f"{path}:23: it does not come back within 10 s of processor time: this loop may have no end"
+    refused.keep(config, [], {refused.key_of(config.model("m")): why})
+    assert main(["model", "m"]) == STOPPED_EXIT, "it ends at all"
+    (alert,) = alerts(config.outbox_dir / "model-m")
+    assert (alert["what"], alert["why"]) == ("model stopped", why) and f"mesh check-model {path}" in alert["action"]
+
+    class Hosted:
+        config, name, instance, raised, closed = load(tmp_path), "model-m", "m", [], False
+
+        def alert(self, *words: str) -> None:
+            self.raised.append(words)
+
+        async def close(self) -> None:
+            self.closed = True
+
+    ctx = Hosted()
+    asyncio.run(host_step(ctx, model))
+    ((level, what, given, _),) = ctx.raised
+    assert (level, what, given, ctx.closed) == ("critical", "model stopped", why, True)
+    assert read_put_out(config.run_dir, "model-m", os.getpid()).why == why
+    refused.check(config, "executor")
+    Path(path).write_text(source())
+    refused.check(config, "model-m")
 
 
 LIFE = """
