@@ -144,11 +144,6 @@ def _reason(order: LiveOrder, row: np.void, fills: np.ndarray, lost: Sequence[tu
     if (order.status == Status.Rejected) != (row["status"] == Status.Rejected):
         return "post_only"
     took = any(not one.maker for one in order.fills), bool((~fills["maker"]).any())
-    if any(took) or not rests(order):
+    if any(took) or not order.rests:
         return "price_moved"
     return "queue"
-
-
-def rests(order: LiveOrder) -> bool:
-    """Whether what is left of it waits in the book."""
-    return order.intent["order_type"] != OrderType.MARKET and int(order.intent["time_in_force"]) in (0, 1)

@@ -81,8 +81,8 @@ def compare(
     found = None
     if fitted and any(one.arrived_ns for one in live.orders):
         found = fit(config, live, ordered, terms, shown)
-        if not queue and quotes is None:
-            terms = terms._replace(queue=found.best.queue, quotes=found.best.quotes)
+        best = next(one for one in found.queues if queue in ("", one.queue) and quotes in (None, one.quotes))
+        terms = terms._replace(queue=best.queue, quotes=best.quotes)
     rows: list[ComparedOrder] = []
     for simulated in simulate(config, live, ordered, terms):
         rows += compared(simulated, _lost(config, simulated.subject, begin_ns, end_ns))
@@ -102,7 +102,8 @@ def _within(live: LiveOrders, begin_ns: int, end_ns: int) -> LiveOrders:
     """What was sent in a time, with all that was asked about it later."""
     orders = [one for one in live.orders if begin_ns <= one.sent_ns < end_ns]
     there = {id(one) for one in orders}
-    return LiveOrders(orders, [one for one in live.requests if id(one.order) in there], live.down)
+    others = [one for one in live.orders if id(one) not in there]
+    return LiveOrders(orders, [one for one in live.requests if id(one.order) in there], live.down, others)
 
 
 def _lost(config: Config, subject: str, begin_ns: int, end_ns: int) -> list[tuple[int, int]]:

@@ -58,6 +58,7 @@ def simulate(
 
 def _simulate(config: Config, live: LiveOrders, subject: str, terms: VenueTerms, exact: bool, shown: Shown) -> SimulatedOrders:
     orders = [one for one in live.orders if one.subject == subject and one.arrived_ns]
+    others = [one for one in live.others if one.subject == subject and one.arrived_ns]
     sent = sent_of(orders, live)
     way: LatencyModel = InterpolatedLatency(latencies_of(orders, live)) if exact and orders else terms.latency
     course = _Course(subject, terms._replace(latency=way), sent)
@@ -65,7 +66,7 @@ def _simulate(config: Config, live: LiveOrders, subject: str, terms: VenueTerms,
     if orders:
         for tape in tapes(config, (subject,), (), frozenset(), orders[0].sent_ns, None):
             _note_mids(tape, orders, mids)
-            course.run(without_own(tape, orders, 0))
+            course.run(without_own(tape, [*orders, *others], 0))
             if len(tape.market.rows):
                 shown(int(tape.market.rows["seq_ns"][-1]))
         course.finish()

@@ -81,10 +81,13 @@ class LiveRun:
         row["client_order_id"], row["target_id"], row["action"] = f"c-{name}".encode(), name.encode(), Action.CANCEL
         self._add(Kind.intent, row, b"executor")
 
-    def update(self, name: str, status: Status, at_ns: int = 0, reason: str = "") -> None:
-        """The session reports a state; `at_ns`: the venue's time of it, 0 where it is the session's own word."""
+    def update(
+        self, name: str, status: Status, at_ns: int = 0, reason: str = "", origin: bytes = b"reply", lots: int = 0
+    ) -> None:
+        """The session reports a state; `at_ns`: the venue's time of it, 0 where there is none; `lots`: as it is amended."""
         row = np.zeros(1, DTYPES[Kind.update])
         row["client_order_id"], row["status"], row["venue_ns"], row["reason"] = name.encode(), status, at_ns, reason.encode()
+        row["origin"], row["quantity_lots"] = origin, lots
         self._add(Kind.update, row, b"session")
 
     def fill(self, name: str, trade_id: int, side: int, price: int, lots: int, maker: bool, at_ns: int) -> None:
