@@ -182,8 +182,9 @@ def test_an_order_of_before_the_time_that_is_compared_is_not_in_the_market_eithe
     run = LiveRun()
     run.rest("before", 1, BID, 100)
     accepted_ns = run.venue_ns
-    run.quote(100, 100)  # of it alone: the others have left
+    run.quote(200, 100)
     run.update("before", Status.New, accepted_ns)
+    run.quote(100, 100)  # of it alone: the others leave
     run.book(100, 100)
     begin_ns = run.market.seq_ns
     run.rest("m", 1, BID, 50)
