@@ -2,7 +2,7 @@
 
 A venue's clock is not ours, and what it did at a time reached the log later. The trades that it printed are in both: an order
 that the venue had at its time t met the market before the first trade of that instrument with a time of t or later. Where it
-joined the touch, or left it, a quote between the trades around t changes by just its quantity: then it was at that quote.
+joined a level, or left it, a quote or a book between the trades around t changes by just its quantity: then it was there.
 """
 
 from collections.abc import Iterable, Mapping
@@ -54,8 +54,7 @@ def log_times(config: Config, sought: Mapping[str, Sought], seqs: Iterable[int] 
     wanted = np.unique(np.fromiter(seqs, "u8"))
     newest: dict[str, int] = {}
     still = {subject: np.unique(one.changes) for subject, one in sought.items()}
-    kinds = (Kind.trade, Kind.quote, Kind.depth) if len(wanted) else (Kind.trade, Kind.quote)
-    for span in reading.spans(config, kinds):
+    for span in reading.spans(config, (Kind.trade, Kind.quote, Kind.depth)):
         for columns in span.subjects:
             own = np.isin(columns.seqs, wanted)
             found.of_seq.update(zip(columns.seqs[own].tolist(), columns.rows["seq_ns"][own].tolist()))
@@ -94,22 +93,46 @@ def _look_up(found: LogTimes, columns: SubjectColumns, still: dict[str, np.ndarr
 
 
 class _Touch:
-    """The best prices of a span: what changed at them, quote by quote."""
+    """What a span says of prices: the best ones of quotes, and levels of books, in order."""
 
     def __init__(self, columns: SubjectColumns):
         rows = columns.rows[columns.rows["kind"] == Kind.quote]
-        self._seq_ns = rows["seq_ns"]
         none = np.zeros(0, DTYPES[Kind.quote])
         quotes = columns.records[Kind.quote][rows["first"] + rows["count"] - 1] if len(rows) else none
+        self._quotes = np.flatnonzero(columns.rows["kind"] == Kind.quote), rows["seq_ns"]
         self._sides = {1: (quotes["bid_ticks"], quotes["bid_lots"]), -1: (quotes["ask_ticks"], quotes["ask_lots"])}
+        books = np.flatnonzero(columns.rows["kind"] == Kind.depth)
+        self._columns, self._books, self._book_ns = columns, books, columns.rows["seq_ns"][books]
 
     def change_ns(self, begin_ns: int, end_ns: int, side: int, price: int, lots: int) -> int | None:
-        """When a quote between these times first changed at a price by so many lots; None where none did."""
-        first, last = (int(np.searchsorted(self._seq_ns, ns, "right")) for ns in (begin_ns, end_ns))
-        prices, quantities = self._sides[side]
-        for place in range(max(first, 1), last):
-            before = int(quantities[place - 1]) if prices[place - 1] == price else 0
-            after = int(quantities[place]) if prices[place] == price else 0
-            if after - before == lots:
-                return int(self._seq_ns[place])
+        """When a price first changed by so many lots between these times, from what a quote or a book said of it last; None
+        where it did not."""
+        said = self._quoted(begin_ns, end_ns, side, price) + self._levels(begin_ns, end_ns, side, price)
+        before = None
+        for _, seq_ns, quantity in sorted(said):
+            if before is not None and quantity - before == lots and seq_ns > begin_ns:
+                return seq_ns
+            before = quantity
         return None
+
+    def _quoted(self, begin_ns: int, end_ns: int, side: int, price: int) -> list[tuple[int, int, int]]:
+        """(place, time, quantity at the price) of quotes, from the one before on: 0 where the best price is a worse one; where
+        it is a better one nothing is known."""
+        places, seq_ns = self._quotes
+        first, last = (int(np.searchsorted(seq_ns, ns, "right")) for ns in (begin_ns, end_ns))
+        part = slice(max(first - 1, 0), last)
+        prices, quantities = (one[part] for one in self._sides[side])
+        known = prices * side <= price * side
+        found = places[part][known], seq_ns[part][known], np.where(prices == price, quantities, 0)[known]
+        return list(zip(*(one.tolist() for one in found)))
+
+    def _levels(self, begin_ns: int, end_ns: int, side: int, price: int) -> list[tuple[int, int, int]]:
+        """(place, time, quantity) where a book's change has the price."""
+        first, last = (int(np.searchsorted(self._book_ns, ns, "right")) for ns in (begin_ns, end_ns))
+        found = []
+        for place in self._books[first:last].tolist():
+            row = self._columns.rows[place]
+            levels = self._columns.records[Kind.depth][int(row["first"]) : int(row["first"] + row["count"])]
+            own = levels["quantity_lots"][(levels["price_ticks"] == price) & (levels["side"] == side)]
+            found += [(place, int(row["seq_ns"]), int(lots)) for lots in own[-1:]]
+        return found

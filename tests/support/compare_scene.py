@@ -82,12 +82,13 @@ class LiveRun:
         self._add(Kind.intent, row, b"executor")
 
     def update(
-        self, name: str, status: Status, at_ns: int = 0, reason: str = "", origin: bytes = b"reply", lots: int = 0
-    ) -> None:
+        self, name: str, status: Status, at_ns: int = 0, reason: str = "", origin: bytes = b"reply", lots: int = 0,
+        filled: int = 0,
+    ) -> None:  # fmt: skip
         """The session reports a state; `at_ns`: the venue's time of it, 0 where there is none; `lots`: as it is amended."""
         row = np.zeros(1, DTYPES[Kind.update])
         row["client_order_id"], row["status"], row["venue_ns"], row["reason"] = name.encode(), status, at_ns, reason.encode()
-        row["origin"], row["quantity_lots"] = origin, lots
+        row["origin"], row["quantity_lots"], row["filled_lots"] = origin, lots, filled
         self._add(Kind.update, row, b"session")
 
     def fill(self, name: str, trade_id: int, side: int, price: int, lots: int, maker: bool, at_ns: int) -> None:

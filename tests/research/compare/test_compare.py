@@ -229,6 +229,42 @@ def test_when_the_venue_had_an_order_is_read_from_the_market_around_it(tmp_path)
     assert maker.cause_ns < maker.sent_ns and maker.sent_ns - maker.cause_ns == 2 * MS, "signal, then intent"
 
 
+def test_one_that_joins_behind_the_best_price_is_seen_in_the_book(tmp_path):
+    """Quotes with a better price say nothing of its level."""
+    run = LiveRun()
+    run.rest("m", 1, BID - 1, 50)
+    accepted_ns = run.venue_ns
+    run.quote(90, 100)
+    run.raws.append(run.market.depth([(BID - 1, 550, 1)], run.market.seq, subject=BTC))
+    joined_ns = run.market.seq_ns
+    run.quote(80, 100)
+    run.trade(ASK, 1, 1)
+    run.update("m", Status.New, accepted_ns)
+    (order,) = read_live_orders(run.laid(tmp_path), (BTC,)).orders
+    assert order.arrived_ns == joined_ns - 1
+
+
+def test_a_cancel_is_not_held_back_by_an_order_that_was_sent_before_it_and_arrives_later(tmp_path):
+    run = LiveRun()
+    run.rest("b", 1, BID, 50)
+    accepted_ns = run.venue_ns
+    run.quote(150, 100)
+    run.update("b", Status.New, accepted_ns)
+    run.book(150, 100)
+    run.rest("slow", 1, BID - 1, 50)
+    run.cancel("b")
+    at_ns = run.venue_ns
+    run.quote(100, 100)
+    run.update("b", Status.Canceled, at_ns)
+    run.trade(BID, 100, -1)
+    run.trade(BID, 60, -1)
+    accepted_ns = run.venue_ns
+    run.trade(ASK, 1, 1)
+    run.update("slow", Status.New, accepted_ns)
+    found = compare(run.laid(tmp_path), fitted=False)
+    assert outcomes(found) == {"b": ("unfilled", ""), "slow": ("unfilled", "")}
+
+
 def test_the_fit_finds_the_latency_and_the_queue_that_the_recording_has(tmp_path):
     """Everybody before us leaves, which only quotes show: the fit has to choose them."""
     run = LiveRun()
