@@ -11,7 +11,7 @@ from tickmesh.research.backtest.live_orders import LiveFill
 NEAR_NS = 100_000_000  # books are recorded every 100 ms: a place in a queue, and so the time of its fill, is known no better
 
 
-class OrderState(NamedTuple):
+class VenueState(NamedTuple):
     """A status, and how much is filled by then, in lots."""
 
     status: int
@@ -24,15 +24,15 @@ class OrderAgreement:
     is_apart  the simulated venue has said something that the live one does not say by then: it is believed from here on
     """
 
-    def __init__(self, fills: Sequence[LiveFill], states: Iterable[OrderState]):
+    def __init__(self, fills: Sequence[LiveFill], states: Iterable[VenueState]):
         self.is_apart = False
         self._to_come = list(fills)
         self._states_to_come = Counter(states)
         self._waiting: Counter[tuple[int, bool]] = Counter()  # by price, as maker or not: lots whose live word is to come
         self._held: set[int] = set()  # trades
         self._filled = 0
-        self._states: set[OrderState] = set()
-        self._given: set[OrderState] = set()
+        self._states: set[VenueState] = set()
+        self._given: set[VenueState] = set()
 
     # What the simulated venue says: True where it is to be told on its own
 
@@ -46,7 +46,7 @@ class OrderAgreement:
         self.is_apart = True
         return True
 
-    def state_here(self, state: OrderState) -> bool:
+    def state_here(self, state: VenueState) -> bool:
         """A state: on the way to what both say none is of interest."""
         self._states.add(state)
         if not self.is_apart:
@@ -78,7 +78,7 @@ class OrderAgreement:
         self._waiting[price, maker] -= left
         return left
 
-    def state_live(self, state: OrderState) -> bool:
+    def state_live(self, state: VenueState) -> bool:
         """A state: whether the order is, or was, in it at the simulated venue."""
         self._states_to_come[state] -= 1
         on_the_way = state.status == Status.PartiallyFilled and state.filled <= self._filled

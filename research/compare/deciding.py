@@ -20,7 +20,7 @@ from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor.node import READS
 from tickmesh.research.backtest.live_orders import OF_SESSION, SESSION, LiveOrder, LiveOrders, LiveRequest
 from tickmesh.research.backtest.terms import VenueTerms
-from tickmesh.research.compare.agreement import OrderAgreement, OrderState
+from tickmesh.research.compare.agreement import OrderAgreement, VenueState
 from tickmesh.research.compare.live_executor import LiveExecutor
 from tickmesh.research.compare.numbering import SEQ_BITS, added, recorded_body, recorded_id, roomy
 from tickmesh.research.compare.venue_course import NEVER_NS, VenueCourse, VenueWord
@@ -125,7 +125,7 @@ class RunDecided:
 
     def _note_words(self) -> None:
         """Notes what the executor ordered live, and what the venue said."""
-        states: dict[Name, list[OrderState]] = {name: [] for name in self._orders}
+        states: dict[Name, list[VenueState]] = {name: [] for name in self._orders}
         for event in reader.events(self._config, kinds=(Kind.run, Kind.intent, Kind.command, Kind.update)):
             self._executor.note(event)
             if event.kind == Kind.update:
@@ -338,8 +338,8 @@ def _is_of_session(event: Event, record: np.void, order: LiveOrder) -> bool:
     return not order.arrived_ns or int(record["status"]) in OF_SESSION or bytes(record["origin"]) == SESSION
 
 
-def _state_of(update: np.void) -> OrderState:
-    return OrderState(int(update["status"]), int(update["filled_lots"]))
+def _state_of(update: np.void) -> VenueState:
+    return VenueState(int(update["status"]), int(update["filled_lots"]))
 
 
 def _fill_of(fill: np.void) -> tuple[int, int, bool]:

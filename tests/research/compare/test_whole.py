@@ -8,7 +8,7 @@ import pytest
 from tests.support.lived_scene import TAKES, LivedRun
 from tickmesh.bus.schema import Status
 from tickmesh.research.backtest.live_orders import LiveFill
-from tickmesh.research.compare.agreement import NEAR_NS, OrderAgreement, OrderState
+from tickmesh.research.compare.agreement import NEAR_NS, OrderAgreement, VenueState
 from tickmesh.research.compare.numbering import recorded_id, roomy_id
 from tickmesh.research.compare.running import compare
 from tickmesh.storage.query.times import ReadError
@@ -84,7 +84,7 @@ def fill(trade: int, at_ns: int, lots: int) -> LiveFill:
 
 
 def test_what_both_venues_fill_is_known_when_it_was_live_and_the_rest_when_it_is_here():
-    full, done = OrderState(Status.PartiallyFilled, 30), OrderState(Status.Filled, 50)
+    full, done = VenueState(Status.PartiallyFilled, 30), VenueState(Status.Filled, 50)
     both = OrderAgreement([fill(1, 1000, 30), fill(2, 2000, 20)], [full, done])
     assert not both.fill_here(100, 50, True, 900) and not both.state_here(done), "in one piece here, in two live"
     assert both.fill_live(1, 100, 30, True) and both.state_live(full)
