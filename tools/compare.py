@@ -96,7 +96,8 @@ def show(found: LiveComparison) -> None:
 
 
 def _show_whole(whole: WholeComparison) -> None:
-    anew = f", anew every {whole.every_ns / 1e9:g} s" if whole.every_ns else ", from the first event on"
+    every = f", begun anew at the live state every {whole.every_ns / 1e9:g} s (no backtest of the whole)"
+    anew = every if whole.every_ns else ", from the first event on"
     sent = f"sent {whole.orders:,} orders, of which {whole.filled:,} were filled"
     made = f"of {whole.intents:,} live intents its executor made {whole.equal:,} again, to the bit"
     out.print(f"The backtest{anew}, {sent}; {made}.", markup=False)

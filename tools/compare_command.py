@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from tickmesh.research.compare import EVERY
 from tickmesh.tools import terminal
 from tickmesh.tools.research_commands import At, Csv, End, Json, Start
 
@@ -30,8 +29,12 @@ def compare(
         bool, typer.Option("--whole", help="A backtest decides anew; else the orders that were sent are sent again.")
     ] = False,
     every: Annotated[
-        str, typer.Option(help="With --whole: begin anew so often with what was held and open then; '': never.")
-    ] = EVERY,
+        str,
+        typer.Option(
+            help="With --whole: begin anew at the live state so often (5s). Shows for how long a backtest follows; is none of the whole.",
+            show_default="never",
+        ),
+    ] = "",
     least: Annotated[float, typer.Option(min=0, max=1, help="Exit 1 where a smaller share is reproduced.")] = 0.0,
     at: At = None,
     csv: Csv = False,

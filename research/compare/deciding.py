@@ -174,7 +174,7 @@ class RunDecided:
             self._part(f"in answer to event {event.cause_seq}", _live_text(self._executor.published(key)), "nothing")
             return
         self._lag_ns = self._now_ns - self._made_ns.pop(key, self._now_ns - self._lag_ns)
-        self.run.equal += event.kind == Kind.intent
+        self.run.equal += made is not None and event.kind == Kind.intent  # None: decided live, just before it began anew
         given = roomy(event)
         if event.kind == Kind.intent:
             for then, now in zip(event.records, given.records):

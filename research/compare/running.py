@@ -12,7 +12,6 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
 from tickmesh.research.backtest.live_orders import LiveOrders, read_live_orders
 from tickmesh.research.backtest.terms import VenueTerms, fees_of
-from tickmesh.research.compare import EVERY
 from tickmesh.research.compare.fitting import Fit, fit, share_of
 from tickmesh.research.compare.matching import ComparedOrder, compared, not_sent
 from tickmesh.research.compare.simulated import simulate
@@ -56,7 +55,7 @@ class LiveComparison:
 def compare(
     place: "str | PathLike[str] | Config | None" = None, start: Time = None, end: Time = None, queue: str = "",
     quotes: bool | None = None, fees: str = "", through: str = "shown", impact: bool = True, fitted: bool = True,
-    shown: Shown = lambda done, of: None, whole: bool = False, every: str = EVERY,
+    shown: Shown = lambda done, of: None, whole: bool = False, every: str = "",
 ) -> LiveComparison:  # fmt: skip
     """Sets the fills of a live run beside those of a simulated venue in the same time.
 
@@ -68,8 +67,8 @@ def compare(
     fitted      latency, queue and quotes are fitted: seven more runs
     whole       False: the orders that were sent are sent again, each when it arrived then. True: a backtest, in which the
                 executor decides anew from the recorded signals on, with its settings of then and the latency that was measured
-    every       with `whole`: so often ("5s") it begins anew with what was held and open then; "": never, so one other fill may
-                change all that follows
+    every       with `whole`: "": a backtest of the whole, from the first event to the last. "5s": every 5 s it begins anew at the
+                live state, what was held and open then; that shows for how long a backtest follows, and is none of the whole
 
     That models and executor make the same of this recording, to the bit, is what `mesh replay --check` proves. Raises ReadError
     with a sentence for a time in which nothing was ordered, ArchiveError and LogError for damaged files.

@@ -29,7 +29,7 @@ SAME_NS = 1_000_000_000  # fills of one strategy, side and price are one and the
 class WholeComparison(NamedTuple):
     """A backtest that decides anew, in figures.
 
-    every_ns      so often it begins anew with what was held and open then; 0: never
+    every_ns      so often it begins anew at the live state, what was held and open then; 0: never, a backtest of the whole
     orders, filled  sent in it, and of them filled
     intents, equal  of the live run, and of them those that the executor makes again, to the bit
     parting       the first difference; None: there is none

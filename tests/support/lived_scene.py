@@ -7,13 +7,17 @@ import numpy as np
 from tests.support.backtest_scene import scene
 from tests.support.compare_scene import ASK, BID, LiveRun
 from tickmesh.bus.config import Config
-from tickmesh.bus.schema import DTYPES, Action, Kind, OrderType, Status
+from tickmesh.bus.schema import DTYPES, Action, Kind, OrderType, Status, TimeInForce
 from tickmesh.bus.settings_trading import StrategySettings
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor.node import Step
 
 TAKES = StrategySettings(name="s", models=("m",), styles=("market",), order_quantity="0.03", position_max="0.09")
 LOG_ID = "00ba0000000000e5"
+
+
+def _takes(intent: np.void) -> bool:
+    return intent["order_type"] == OrderType.MARKET or intent["time_in_force"] == TimeInForce.IOC
 
 
 class LivedRun(LiveRun):
@@ -60,7 +64,7 @@ class LivedRun(LiveRun):
             asked = self._asked.pop(0)
             self._add(Kind(asked.kind), asked.records, b"executor", asked.subject, cause_seq=asked.cause_seq, k=asked.k)
             for intent in asked.records if asked.kind == Kind.intent else ():
-                if intent["action"] == Action.NEW and intent["order_type"] == OrderType.MARKET:
+                if intent["action"] == Action.NEW and _takes(intent):
                     self._fill_now(bytes(intent["client_order_id"]).decode(), int(intent["side"]), int(intent["quantity_lots"]))
 
     def _fill_now(self, name: str, side: int, lots: int) -> None:

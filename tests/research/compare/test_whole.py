@@ -15,7 +15,7 @@ from tickmesh.storage.query.times import ReadError
 from tickmesh.tools import compare as command
 
 
-def lived(root, signals: int = 12, **planted: dict[int, int]) -> LivedRun:
+def lived(root, signals: int = 12, **planted) -> LivedRun:
     """Buys until its position is full, sells until it is short, and so on."""
     run = LivedRun(root, **planted)
     for number in range(signals):
@@ -25,7 +25,7 @@ def lived(root, signals: int = 12, **planted: dict[int, int]) -> LivedRun:
 
 def test_a_run_comes_again_with_every_decision_and_fill(tmp_path):
     run = lived(tmp_path)
-    found = compare(run.write(), fitted=False, whole=True, every="")
+    found = compare(run.write(), fitted=False, whole=True)
     assert len(run.orders) >= 8 and found.filled_live == len(run.orders)
     assert found.share == 1.0 and found.outcomes == {"same": len(run.orders)} and not found.reasons
     whole = found.whole
@@ -36,7 +36,7 @@ def test_a_fill_at_another_price_is_found_with_what_follows_from_it(tmp_path, ca
     """The live venue reports one fill at another price: the two part at that order; what does not hang on it comes again."""
     run = lived(tmp_path, wrong={2: 3})
     config = run.write()
-    found = compare(config, fitted=False, whole=True, every="")
+    found = compare(config, fitted=False, whole=True)
     first = found.whole.parting
     assert first is not None and first.about == f"order {run.orders[2]}"
     assert first.backtest.startswith("a fill of 30 at 600001") and first.live == "nothing"
@@ -56,7 +56,7 @@ def test_one_that_ran_with_other_settings_decides_by_those(tmp_path):
     run.change(msgspec.structs.replace(TAKES, order_quantity="0.02"))
     for _ in range(3):
         run.signal_now(1.0)
-    found = compare(run.write(), fitted=False, whole=True, every="")
+    found = compare(run.write(), fitted=False, whole=True)
     assert len(run.orders) > before and found.share == 1.0 and found.whole.equal == found.whole.intents == len(run.orders)
     assert {round(one.quantity, 3) for one in found.orders} == {0.03, 0.02} and not found.whole.notes
 
@@ -65,10 +65,26 @@ def test_what_the_live_venue_alone_filled_is_not_given_to_it(tmp_path):
     """Live, one order is filled by more than it wanted, so its position is full earlier: the backtest orders once more."""
     run = lived(tmp_path, 18, more={1: 30})
     config = run.write()
-    found = compare(config, fitted=False, whole=True, every="")
+    found = compare(config, fitted=False, whole=True)
     assert (found.whole.orders, found.whole.intents) == (len(run.orders) + 1, len(run.orders))
     with pytest.raises(ReadError, match="no length of time"):
         compare(config, whole=True, every="soon")
+
+
+def test_one_that_begins_anew_at_the_live_state_agrees_again_from_there_on(tmp_path):
+    """Styles are taken in turn, so one order more shifts the style of every later one: the two stay apart for good, unless the
+    backtest begins anew at the live state. It does so here between a signal and its order, which was decided live, not here."""
+    in_turn = msgspec.structs.replace(TAKES, styles=("market", "limit_ioc"))
+    run = lived(tmp_path, 18, strategy=in_turn, more={1: 30})
+    config = run.write()
+    causes = [int(name.split("-")[1], 16) for name in run.orders]
+    cut = causes[8]  # events are 1 ms apart, from the first on
+    whole, begun = (compare(config, fitted=False, whole=True, every=every).whole for every in ("", f"{cut}ms"))
+    apart = whole.parting.seq
+    assert begun.parting == whole.parting and (whole.every_ns, begun.every_ns) == (0, cut * 1_000_000)
+    assert whole.equal == sum(cause < apart for cause in causes) == 2
+    assert begun.equal == whole.equal + sum(cause > cut for cause in causes) == 2 + 8
+    assert compare(config, fitted=False, whole=True).whole == whole, "it is not begun anew unless it is asked for"
 
 
 def test_names_follow_their_events_to_other_numbers_and_back():
