@@ -31,7 +31,7 @@ def compare(
     every: Annotated[
         str,
         typer.Option(
-            help="With --whole: begin anew at the live state so often (5s). Shows for how long a backtest follows; is none of the whole.",
+            help="With --whole: begin anew at the live state so often; no backtest of the whole, but for how long one follows.",
             show_default="never",
         ),
     ] = "",

@@ -67,8 +67,8 @@ def compare(
     fitted      latency, queue and quotes are fitted: seven more runs
     whole       False: the orders that were sent are sent again, each when it arrived then. True: a backtest, in which the
                 executor decides anew from the recorded signals on, with its settings of then and the latency that was measured
-    every       with `whole`: "": a backtest of the whole, from the first event to the last. "5s": every 5 s it begins anew at the
-                live state, what was held and open then; that shows for how long a backtest follows, and is none of the whole
+    every       with `whole`: "": a backtest of the whole, from the first event to the last. "5s": every 5 s it begins anew at
+                the live state, what was held and open then; that shows how long a backtest follows, and is none of the whole
 
     That models and executor make the same of this recording, to the bit, is what `mesh replay --check` proves. Raises ReadError
     with a sentence for a time in which nothing was ordered, ArchiveError and LogError for damaged files.
