@@ -20,7 +20,8 @@ OF_SESSION = (Status.PendingNew, Status.PendingCancel, Status.PendingReplace, St
 
 
 class LiveFill(NamedTuple):
-    """A fill of the venue. `at_ns`: when the log had its trade; where that is not recorded, when it had the fill."""
+    """A fill of the venue. `at_ns`: when the log had its trade; where that is not recorded, when it had the fill. `venue_ns`:
+    the venue's time of it."""
 
     trade_id: int
     at_ns: int
@@ -28,6 +29,7 @@ class LiveFill(NamedTuple):
     price_ticks: int
     lots: int
     maker: bool
+    venue_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -141,7 +143,8 @@ def _place(order: LiveOrder, found: "_Reading", times: LogTimes) -> None:
     cause, changes = found.signals.get(order.cause_seq, order.cause_seq), _changes(order)
     order.cause_ns = min(times.of_seq.get(cause, found.times.get(order.cause_seq, order.sent_ns)), order.sent_ns)
     order.parent_seq = found.signals.get(int(order.intent["parent_seq"]), 0)
-    fills = [one._replace(at_ns=times.of_trade.get((order.subject, one.trade_id), one.at_ns)) for one in order.fills]
+    printed = [times.trade_ns(order.subject, one.trade_id, one.venue_ns) for one in order.fills]
+    fills = [one._replace(at_ns=at_ns or one.at_ns) for one, at_ns in zip(order.fills, printed)]
     order.fills = sorted(fills, key=lambda one: one.at_ns)
     takes = [one.at_ns for one in order.fills if not one.maker]
     if takes:
@@ -196,7 +199,7 @@ class _Reading:
                 order = self.orders.get((event.subject, bytes(row["client_order_id"])))
                 trade = int(row["trade_id"])
                 if order is not None and all(one.trade_id != trade for one in order.fills):
-                    terms = int(row["price_ticks"]), int(row["quantity_lots"]), bool(row["maker"])
+                    terms = int(row["price_ticks"]), int(row["quantity_lots"]), bool(row["maker"]), int(row["venue_ns"])
                     order.fills.append(LiveFill(trade, event.seq_ns, event.seq_ns, *terms))
                     self._note_answer(order, int(row["venue_ns"]), event.seq_ns)
 

@@ -16,6 +16,7 @@ from tickmesh.storage.columns import reading
 from tickmesh.storage.columns.span import SubjectColumns
 
 NEVER_NS = (1 << 63) - 1
+SAME_TRADE_NS = 1_000_000_000  # a trade has one time at its venue; its print and its fill may round it differently
 NOT_OF_THE_MARKET = int(Flag.REPAIRED | Flag.OFF_BOOK)
 
 
@@ -35,14 +36,24 @@ class LogTimes(NamedTuple):
 
     of_change  (subject, *CHANGE) → of the quote that shows it
     at_venue   (subject, venue time) → of the first trade with that venue time or a later one
-    of_trade   (subject, trade id) → of that trade
+    of_trade   (subject, trade id) → (venue time, log time) of each trade with that id; a venue may begin its ids anew
     of_seq     seq → of that event
     """
 
     of_change: dict[tuple[str, int, int, int, int], int]
     at_venue: dict[tuple[str, int], int]
-    of_trade: dict[tuple[str, int], int]
+    of_trade: dict[tuple[str, int], list[tuple[int, int]]]
     of_seq: dict[int, int]
+
+    def trade_ns(self, subject: str, trade_id: int, venue_ns: int) -> int | None:
+        """When the log had the trade with this id and venue time; None where it is not recorded.
+
+        The fill of a trade and its era's first event come by different connections, in any order, and a fill that was asked for
+        later may be in the log long after its era: so the era is told by the venue's clock, which goes on over all of them.
+        """
+        printed = self.of_trade.get((subject, trade_id), ())
+        at_venue_ns, seq_ns = min(printed, key=lambda one: abs(one[0] - venue_ns), default=(0, 0))
+        return seq_ns if printed and abs(at_venue_ns - venue_ns) <= SAME_TRADE_NS else None
 
 
 def log_times(config: Config, sought: Mapping[str, Sought], seqs: Iterable[int] = ()) -> LogTimes:
@@ -75,7 +86,8 @@ def _look_up(found: LogTimes, columns: SubjectColumns, still: dict[str, np.ndarr
     places = np.repeat(rows["first"] - (np.cumsum(counts) - counts), counts) + np.arange(int(counts.sum()))
     trades, seq_ns = columns.records[Kind.trade][places], np.repeat(rows["seq_ns"], counts)
     own = np.isin(trades["trade_id"], ids)
-    found.of_trade.update(((subject, one), ns) for one, ns in zip(trades["trade_id"][own].tolist(), seq_ns[own].tolist()))
+    for one, at_venue_ns, ns in zip(*(of[own].tolist() for of in (trades["trade_id"], trades["venue_ns"], seq_ns))):
+        found.of_trade.setdefault((subject, one), []).append((at_venue_ns, ns))
     venue_ns = np.maximum.accumulate(np.maximum(trades["venue_ns"], newest))
     asked = still[subject]
     known = asked[asked["venue_ns"] <= venue_ns[-1]]

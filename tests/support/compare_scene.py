@@ -7,7 +7,7 @@ import numpy as np
 from tests.support.backtest_scene import DEFINITION, MS, SUBJECTS, scene
 from tests.support.stored import Market
 from tickmesh.bus.config import Config
-from tickmesh.bus.schema import DTYPES, Action, Kind, OrderType, Status, TimeInForce
+from tickmesh.bus.schema import DTYPES, Action, Flag, Kind, OrderType, Status, TimeInForce
 
 BTC = SUBJECTS[0]
 BID, ASK = 600_000, 600_001
@@ -19,7 +19,7 @@ class LiveRun:
 
     def __init__(self):
         self.market, self.raws = Market(), []
-        self._update_id, self._trade_id = 10, 100
+        self._update_id, self._trade_id, self._flags = 10, 100, 0
         self._add(Kind.instrument, np.array([DEFINITION], DTYPES[Kind.instrument]))
         self.book(100, 100, snapshot=True)
         self.quote(100, 100)
@@ -48,10 +48,16 @@ class LiveRun:
     def trade(self, price: int, lots: int, side: int) -> int:
         """Somebody trades; gives the trade's id."""
         self._trade_id += 1
+        flags, self._flags = self._flags, 0
         rows = np.zeros(1, DTYPES[Kind.trade])
         rows[0] = (self._trade_id, price, lots, self.venue_ns, self.venue_ns, side, b"")
-        self._add(Kind.trade, rows, first_id=self._trade_id, last_id=self._trade_id, venue_ns=self.venue_ns)
+        self._add(Kind.trade, rows, first_id=self._trade_id, last_id=self._trade_id, venue_ns=self.venue_ns, flags=flags)
         return self._trade_id
+
+    def begin_ids_anew(self) -> None:
+        """The ids of trades begin anew with the next one, 2 s later."""
+        self.market.seq_ns += 2000 * MS
+        self._trade_id, self._flags = 100, Flag.RESET
 
     def signal(self) -> int:
         """A model answers the newest event."""

@@ -10,6 +10,7 @@ from tests.support.backtest_scene import MS
 from tests.support.compare_scene import ASK, BID, BTC, LiveRun
 from tickmesh.bus.schema import Status
 from tickmesh.research.backtest.live_orders import read_live_orders
+from tickmesh.research.backtest.log_times import LogTimes
 from tickmesh.research.compare.own_orders import left_at
 from tickmesh.research.compare.running import compare
 from tickmesh.storage.query.times import ReadError
@@ -290,6 +291,22 @@ def test_the_fit_finds_the_latency_and_the_queue_that_the_recording_has(tmp_path
     latency = found.fit.latency
     assert latency.orders == 2 and (latency.entry.p50, latency.sending.p50) == pytest.approx((4.0, 2.0), abs=1e-3)
     assert calls[0] == (0, 7) and calls[-1] == (7, 7)
+
+
+def test_a_fill_is_of_the_trade_with_its_id_in_its_own_era(tmp_path):
+    run = LiveRun()
+    taken(run)
+    rested(run)
+    run.begin_ids_anew()
+    taken(run, "again")
+    config = run.laid(tmp_path)
+    first, _, again = read_live_orders(config, (BTC,)).orders
+    assert first.fills[0].trade_id == again.fills[0].trade_id and first.fills[0].at_ns < again.sent_ns <= again.fills[0].at_ns
+    found = compare(config, queue="risk_averse", fitted=False)
+    assert found.share == 1.0 and set(outcomes(found).values()) == {("same", "")}
+    times = LogTimes({}, {}, {(BTC, 7): [(100, 5), (3_000_000_000, 9)]}, {})
+    assert [times.trade_ns(BTC, 7, at_ns) for at_ns in (99, 3_000_000_001)] == [5, 9]
+    assert times.trade_ns(BTC, 7, 1_500_000_000) is times.trade_ns(BTC, 8, 100) is None, "of an era that is not recorded"
 
 
 def test_times_without_orders_and_impossible_ones_are_sentences(tmp_path):
