@@ -16,6 +16,7 @@ from tickmesh.storage.query import reader
 NEVER_NS = (1 << 63) - 1
 SLACK_NS = 250_000_000  # the market's streams may be later in the log than the answer to an order, by no more than this
 SESSION = b"session"  # origin of what the session concludes by itself
+NOT_OF_VENUE = (SESSION, b"reconcile")  # of a refusal without a venue's time: not sent, or the venue does not know the order
 OF_SESSION = (Status.PendingNew, Status.PendingCancel, Status.PendingReplace, Status.Unknown)
 
 
@@ -222,7 +223,7 @@ class _Reading:
         order.reason = bytes(update["reason"]).decode(errors="replace")
         if update["venue_ns"]:
             self._note_answer(order, int(update["venue_ns"]), event.seq_ns)
-        elif status == Status.Rejected and not order.answered_ns and bytes(update["origin"]) != SESSION:
+        elif status == Status.Rejected and not order.answered_ns and bytes(update["origin"]) not in NOT_OF_VENUE:
             order.answered_ns = event.seq_ns
         if status in FINAL:
             order.ended_ns = event.seq_ns
