@@ -11,6 +11,7 @@ from tickmesh.bus.segments import LogError
 from tickmesh.research.compare.fitting import Fit, Spread
 from tickmesh.research.compare.matching import REASONS, ComparedOrder, VenueResult
 from tickmesh.research.compare.running import LiveComparison, compare, is_good
+from tickmesh.research.compare.whole import WholeComparison
 from tickmesh.storage.query.coverage import iso
 from tickmesh.tools.progress import progress
 from tickmesh.tools.tables import TerminalTable
@@ -38,13 +39,15 @@ class CompareChoice(NamedTuple):
     through: str
     impact: bool
     fitted: bool
+    whole: bool
+    every: str
 
 
 def run(place: Path | None, choice: CompareChoice) -> LiveComparison:
     """Compares, with a bar on stderr. Raises Failure with a sentence."""
     try:
         with progress("compare") as shown:
-            return compare(place, *choice, shown=shown)
+            return compare(place, **choice._asdict(), shown=shown)
     except (LogError, ConfigError) as error:
         raise Failure(str(error)) from None
 
@@ -62,7 +65,8 @@ def summary(found: LiveComparison) -> JsonObject:
         "schema": 1, "share": _number(found.share), "orders": len(found.orders), "filled_live": found.filled_live,
         "outcomes": dict(found.outcomes), "reasons": dict(found.reasons), "settings": dict(found.settings),
         "down": [{"from": iso(begin), "to": iso(end), "process": name} for begin, end, name in found.down],
-        "fit": _fit(found.fit) if found.fit else None, "rows": [_row(one) for one in found.orders],
+        "fit": _fit(found.fit) if found.fit else None, "whole": _whole(found.whole) if found.whole else None,
+        "rows": [_row(one) for one in found.orders],
     }  # fmt: skip
 
 
@@ -84,9 +88,24 @@ def show(found: LiveComparison) -> None:
         out.print(f"  {count:>7,}  {OUTCOMES[name]}", markup=False)
     for name, count in found.reasons.items():
         out.print(f"  {count:>7,}  {name}: {REASONS[name]}", markup=False)
+    if found.whole:
+        _show_whole(found.whole)
     _show_differences([one for one in found.orders if one.reason and (one.live.filled or one.backtest.filled)])
     if found.fit:
         _show_fit(found.fit)
+
+
+def _show_whole(whole: WholeComparison) -> None:
+    every = f", begun anew at the live state every {whole.every_ns / 1e9:g} s (no backtest of the whole)"
+    anew = every if whole.every_ns else ", from the first event on"
+    sent = f"sent {whole.orders:,} orders, of which {whole.filled:,} were filled"
+    made = f"of {whole.intents:,} live intents its executor made {whole.equal:,} again, to the bit"
+    out.print(f"The backtest{anew}, {sent}; {made}.", markup=False)
+    if (first := whole.parting) is not None:
+        where = f"event {first.seq} at {iso(first.at_ns)}, {first.about}"
+        out.print(f"First difference: {where}: {first.live} live, {first.backtest} here.", markup=False)
+    for sentence in whole.notes:
+        out.print(sentence, markup=False)
 
 
 def _show_differences(rows: list[ComparedOrder]) -> None:
@@ -147,6 +166,17 @@ def _fit(fit: Fit) -> JsonObject:
         "orders": latency.orders, "entry": spread(latency.entry), "sending": spread(latency.sending),
         "response": spread(latency.response), "queues": [one._asdict() for one in fit.queues],
         "constant_share": _number(fit.constant_share), "paste": pasted(fit),
+    }  # fmt: skip
+
+
+def _whole(whole: WholeComparison) -> JsonObject:
+    first = whole.parting
+    parting = first and {
+        "seq": first.seq, "at": iso(first.at_ns), "about": first.about, "live": first.live, "backtest": first.backtest,
+    }  # fmt: skip
+    return {
+        "every_s": whole.every_ns / 1e9, "orders": whole.orders, "filled": whole.filled, "intents": whole.intents,
+        "intents_equal": whole.equal, "first_difference": parting, "notes": list(whole.notes),
     }  # fmt: skip
 
 

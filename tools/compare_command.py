@@ -25,6 +25,16 @@ def compare(
     fit: Annotated[
         bool, typer.Option(help="Fit latency and queue; without it once, with the settings of \\[exchange].")
     ] = True,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="A backtest decides anew; else the orders that were sent are sent again.")
+    ] = False,
+    every: Annotated[
+        str,
+        typer.Option(
+            help="With --whole: begin anew at the live state so often; no backtest of the whole, but for how long one follows.",
+            show_default="never",
+        ),
+    ] = "",
     least: Annotated[float, typer.Option(min=0, max=1, help="Exit 1 where a smaller share is reproduced.")] = 0.0,
     at: At = None,
     csv: Csv = False,
@@ -32,16 +42,19 @@ def compare(
 ) -> None:
     """Set live fills beside the simulated venue's: which it reproduces, how the others differ, and why. The mesh may run.
 
-    Orders are sent again when they arrived then, to a market in which they never were. Prints settings that fit, to paste.
+    Orders are sent again when they arrived then, to a market in which they never were. With --whole nothing is sent again: the
+    executor decides anew, from the recorded signals on, and trades at the simulated venue. Prints settings that fit, to paste.
     docs/compare.md has every figure.
 
     mesh compare --start 2h
+
+    mesh compare --whole --least 0.95
 
     mesh compare --start 2024-08-09 --end 2024-08-10 --least 0.95 --json
     """
     from tickmesh.tools import compare as command
 
-    found = command.run(at, command.CompareChoice(start, end, queue, quotes, "", through, impact, fit))
+    found = command.run(at, command.CompareChoice(start, end, queue, quotes, "", through, impact, fit, whole, every))
     if csv:
         terminal.out.file.write(command.as_csv(found))
     else:

@@ -1,13 +1,13 @@
 """The orders of a recording: what was sent, when the venue had it, what it filled, and how it ended, all in the log's time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from tickmesh.bus.config import Config
-from tickmesh.bus.schema import Action, Kind, Status
+from tickmesh.bus.schema import Action, Kind, OrderType, Status
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.orders.states import FINAL
 from tickmesh.research.backtest.log_times import CHANGE, LogTimes, Sought, log_times
@@ -15,11 +15,14 @@ from tickmesh.storage.query import reader
 
 NEVER_NS = (1 << 63) - 1
 SLACK_NS = 250_000_000  # the market's streams may be later in the log than the answer to an order, by no more than this
+SESSION = b"session"  # origin of what the session concludes by itself
+NOT_OF_VENUE = (SESSION, b"reconcile")  # of a refusal without a venue's time: not sent, or the venue does not know the order
 OF_SESSION = (Status.PendingNew, Status.PendingCancel, Status.PendingReplace, Status.Unknown)
 
 
 class LiveFill(NamedTuple):
-    """A fill of the venue. `at_ns`: when the log had its trade; where that is not recorded, when it had the fill."""
+    """A fill of the venue. `at_ns`: when the log had its trade; where that is not recorded, when it had the fill. `venue_ns`:
+    the venue's time of it."""
 
     trade_id: int
     at_ns: int
@@ -27,6 +30,7 @@ class LiveFill(NamedTuple):
     price_ticks: int
     lots: int
     maker: bool
+    venue_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -38,6 +42,9 @@ class LiveOrder:
     arrived_ns   the venue had it: what the log had by then had happened before it, and nothing else
     answered_ns  the log had the venue's first word of it
     canceled_ns  the venue had taken it out, unfilled or in part
+    ended_ns     the log had the word that it is over
+    fills        in order of time
+    reduced      (when the log had it, lots) of each amendment that was made
     """
 
     subject: str
@@ -51,9 +58,11 @@ class LiveOrder:
     arrived_ns: int = 0
     answered_ns: int = 0
     canceled_ns: int = 0
+    ended_ns: int = 0
     status: int = int(Status.PendingNew)
     reason: str = ""
     fills: list[LiveFill] = field(default_factory=list)
+    reduced: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def strategy(self) -> str:
@@ -62,6 +71,16 @@ class LiveOrder:
     @property
     def is_open(self) -> bool:
         return self.status not in FINAL
+
+    @property
+    def rests(self) -> bool:
+        """Whether what is left of it waits in the book."""
+        return self.intent["order_type"] != OrderType.MARKET and int(self.intent["time_in_force"]) in (0, 1)
+
+    @property
+    def lots(self) -> int:
+        """What it wants in all, after its amendments."""
+        return self.reduced[-1][1] if self.reduced else int(self.intent["quantity_lots"])
 
     @property
     def filled_lots(self) -> int:
@@ -82,11 +101,13 @@ class LiveRequest(NamedTuple):
 
 
 class LiveOrders(NamedTuple):
-    """Orders and requests of a recording, each in order of sending. `down`: from, to (ns of the log), and who was not there."""
+    """Orders and requests of a recording, each in order of sending. `down`: from, to (ns of the log), and who was not there;
+    `others`: orders that are none of these, and stood in the books too."""
 
     orders: list[LiveOrder]
     requests: list[LiveRequest]
     down: list[tuple[int, int, str]]
+    others: Sequence[LiveOrder] = ()
 
 
 def read_live_orders(config: Config, subjects: Iterable[str]) -> LiveOrders:
@@ -115,7 +136,7 @@ def _changes(order: LiveOrder) -> list[tuple[int, int, int, int]]:
     side, price = int(order.intent["side"]), int(order.intent["price_ticks"])
     lots = int(order.intent["quantity_lots"])
     out = [(order.venue_ns, side, price, lots - order.taken_lots)] if order.venue_ns else []
-    return [*out, (order.canceled_ns, side, price, order.filled_lots - lots)] if order.canceled_ns else out
+    return [*out, (order.canceled_ns, side, price, order.filled_lots - order.lots)] if order.canceled_ns else out
 
 
 def _place(order: LiveOrder, found: "_Reading", times: LogTimes) -> None:
@@ -123,15 +144,19 @@ def _place(order: LiveOrder, found: "_Reading", times: LogTimes) -> None:
     cause, changes = found.signals.get(order.cause_seq, order.cause_seq), _changes(order)
     order.cause_ns = min(times.of_seq.get(cause, found.times.get(order.cause_seq, order.sent_ns)), order.sent_ns)
     order.parent_seq = found.signals.get(int(order.intent["parent_seq"]), 0)
-    order.fills = [one._replace(at_ns=times.of_trade.get((order.subject, one.trade_id), one.at_ns)) for one in order.fills]
+    printed = [times.trade_ns(order.subject, one.trade_id, one.venue_ns) for one in order.fills]
+    fills = [one._replace(at_ns=at_ns or one.at_ns) for one, at_ns in zip(order.fills, printed)]
+    order.fills = sorted(fills, key=lambda one: one.at_ns)
     takes = [one.at_ns for one in order.fills if not one.maker]
     if takes:
         order.arrived_ns = max(min(takes) - 1, order.sent_ns)
     elif order.venue_ns:
         order.arrived_ns = _in_log(times, (order.subject, *changes[0]), order.sent_ns, order.answered_ns)
+    elif order.answered_ns:  # refused by the venue, which does not say when: by its answer
+        order.arrived_ns = max(order.answered_ns - 1, order.sent_ns)
     if order.canceled_ns:
         last_ns = max([order.arrived_ns, *(one.at_ns for one in order.fills)])
-        order.canceled_ns = _in_log(times, (order.subject, *changes[-1]), last_ns, found.ended[id(order)])
+        order.canceled_ns = _in_log(times, (order.subject, *changes[-1]), last_ns, order.ended_ns)
 
 
 def _in_log(times: LogTimes, change: tuple[str, int, int, int, int], least_ns: int, most_ns: int) -> int:
@@ -149,7 +174,6 @@ class _Reading:
         self.requests: list[LiveRequest] = []
         self.signals: dict[int, int] = {}  # seq → that of its cause
         self.times: dict[int, int] = {}  # of what may cause an order: seq → seq_ns
-        self.ended: dict[int, int] = {}  # id of an order → when the log had its end
         self.down: list[tuple[int, int, str]] = []
         self._alive: dict[str, int] = {}  # process of trading → when it last said that it lives
 
@@ -176,7 +200,7 @@ class _Reading:
                 order = self.orders.get((event.subject, bytes(row["client_order_id"])))
                 trade = int(row["trade_id"])
                 if order is not None and all(one.trade_id != trade for one in order.fills):
-                    terms = int(row["price_ticks"]), int(row["quantity_lots"]), bool(row["maker"])
+                    terms = int(row["price_ticks"]), int(row["quantity_lots"]), bool(row["maker"]), int(row["venue_ns"])
                     order.fills.append(LiveFill(trade, event.seq_ns, event.seq_ns, *terms))
                     self._note_answer(order, int(row["venue_ns"]), event.seq_ns)
 
@@ -194,11 +218,15 @@ class _Reading:
         if status in OF_SESSION:
             return
         order.status = status
+        if 0 < update["quantity_lots"] < order.lots:
+            order.reduced.append((event.seq_ns, int(update["quantity_lots"])))
         order.reason = bytes(update["reason"]).decode(errors="replace")
         if update["venue_ns"]:
             self._note_answer(order, int(update["venue_ns"]), event.seq_ns)
+        elif status == Status.Rejected and not order.answered_ns and bytes(update["origin"]) not in NOT_OF_VENUE:
+            order.answered_ns = event.seq_ns
         if status in FINAL:
-            self.ended[id(order)] = event.seq_ns
+            order.ended_ns = event.seq_ns
             if status == Status.Canceled:
                 order.canceled_ns = int(update["venue_ns"])
 

@@ -9,7 +9,7 @@ from tickmesh.bus.config import Config
 from tickmesh.nodes.exchange.market.latency import ConstantLatency
 from tickmesh.research.backtest.live_orders import LiveOrder, LiveOrders
 from tickmesh.research.backtest.terms import QUEUES, VenueTerms
-from tickmesh.research.compare.matching import ComparedOrder, compared, rests
+from tickmesh.research.compare.matching import ComparedOrder, compared
 from tickmesh.research.compare.simulated import simulate
 
 MS = 1e6
@@ -97,7 +97,7 @@ def _tried(config: Config, live: LiveOrders, subjects: Sequence[str], terms: Ven
     missed = extra = wanted = 0.0
     for simulated in simulate(config, live, subjects, terms):
         for order, row in zip(simulated.orders, compared(simulated, ())):
-            if rests(order):
+            if order.rests:
                 whole = row.quantity
                 missed += (row.live.filled - row.same) / whole
                 extra += (row.backtest.filled - row.same) / whole

@@ -22,6 +22,8 @@ REASONS = {
     "latency": "it arrived at another time",
     "post_only": "it would have traded at one of the two venues, and was rejected there",
     "price_moved": "what it took stood at another price, or was gone",
+    "open_before": "it was open as the backtest began, and went on as it did live",
+    "decided": "the executor ordered otherwise, since something was filled otherwise before",
     "queue": "its place in the queue: one of the two was reached, or reached by more",
 }
 
@@ -35,6 +37,9 @@ class VenueResult(NamedTuple):
     price: float
     first_fill_ns: int
     slippage_bp: float
+
+
+NOTHING = VenueResult("", 0.0, np.nan, 0, np.nan)
 
 
 @dataclass(frozen=True)
@@ -81,9 +86,8 @@ def not_sent(
     found = []
     for order in orders:
         away = any(begin_ns <= order.sent_ns <= end_ns for begin_ns, end_ns, _ in down)
-        nothing = VenueResult("", 0.0, np.nan, 0, np.nan)
-        live = nothing._replace(status=Status(order.status).name)
-        found.append(_row(order, price, lots, live, nothing, 0.0, "unfilled", "mesh_down" if away else "not_sent"))
+        live = NOTHING._replace(status=Status(order.status).name)
+        found.append(compared_order(order, price, lots, live, NOTHING, 0.0, "unfilled", "mesh_down" if away else "not_sent"))
     return found
 
 
@@ -92,31 +96,53 @@ def _compare(
     lost: Sequence[tuple[int, int]],
 ) -> ComparedOrder:  # fmt: skip
     price, lots = simulated.price, simulated.lots
-    had, got = Counter[int](), Counter[int]()
-    for one in order.fills:
-        had[one.price_ticks] += one.lots
-    for one in fills:
-        got[round(float(one["price"]) / price)] += round(float(one["quantity"]) / lots)
-    side = int(order.intent["side"])
-    first_ns = int(fills["time_ns"][0]) if len(fills) else 0
-    live = _side(order.status, had, min((one.at_ns for one in order.fills), default=0), side, mid, price, lots)
-    backtest = _side(int(row["status"]), got, first_ns, side, mid, price, lots)
+    had, got = live_lots(order), simulated_lots(fills, price, lots)
+    live = live_result(order, mid, price, lots)
+    backtest = simulated_result(int(order.intent["side"]), row, fills, mid, price, lots)
     same = (had & got).total()
     outcome = "unfilled" if not had and not got else "only_backtest" if not had else "only_live" if not got else "other"
     if had and had == got:
         outcome = "same"
-    reason = "" if had == got else _reason(order, row, fills, lost)
-    return _row(order, price, lots, live, backtest, same * lots, outcome, reason)
+    reason = "" if had == got else reason_of(order, row, fills, lost)
+    return compared_order(order, price, lots, live, backtest, same * lots, outcome, reason)
 
 
-def _side(status: int, fills: Counter[int], first_ns: int, side: int, mid: float, price: float, lots: float) -> VenueResult:
+def live_lots(order: LiveOrder) -> Counter[int]:
+    """What was filled live: lots by price in ticks."""
+    had = Counter[int]()
+    for one in order.fills:
+        had[one.price_ticks] += one.lots
+    return had
+
+
+def simulated_lots(fills: np.ndarray, price: float, lots: float) -> Counter[int]:
+    """What result.FILL rows are: lots by price in ticks. `price`, `lots`: what a tick and a lot are worth."""
+    got = Counter[int]()
+    for one in fills:
+        got[round(float(one["price"]) / price)] += round(float(one["quantity"]) / lots)
+    return got
+
+
+def live_result(order: LiveOrder, mid: float, price: float, lots: float) -> VenueResult:
+    """What the live venue made of an order. `mid`: in ticks, as it was sent."""
+    first_ns = min((one.at_ns for one in order.fills), default=0)
+    return _result(order.status, live_lots(order), first_ns, int(order.intent["side"]), mid, price, lots)
+
+
+def simulated_result(side: int, row: np.void, fills: np.ndarray, mid: float, price: float, lots: float) -> VenueResult:
+    """What the simulated venue made of an order: its result.ORDER row and its result.FILL rows."""
+    first_ns = int(fills["time_ns"][0]) if len(fills) else 0
+    return _result(int(row["status"]), simulated_lots(fills, price, lots), first_ns, side, mid, price, lots)
+
+
+def _result(status: int, fills: Counter[int], first_ns: int, side: int, mid: float, price: float, lots: float) -> VenueResult:
     total = fills.total()
     mean = sum(ticks * quantity for ticks, quantity in fills.items()) / total if total else np.nan
     slippage = side * (mean - mid) / mid * BPS if mid > 0.0 else np.nan
     return VenueResult(Status(status).name, total * lots, mean * price, first_ns, slippage)
 
 
-def _row(
+def compared_order(
     order: LiveOrder,
     price: float,
     lots: float,
@@ -126,6 +152,7 @@ def _row(
     outcome: str,
     reason: str,
 ) -> ComparedOrder:
+    """A row of a comparison. `price`, `lots`: what a tick and a lot are worth."""
     intent = order.intent
     return ComparedOrder(
         order.subject, order.strategy, bytes(intent["client_order_id"]).decode(), int(intent["side"]),
@@ -134,7 +161,7 @@ def _row(
     )  # fmt: skip
 
 
-def _reason(order: LiveOrder, row: np.void, fills: np.ndarray, lost: Sequence[tuple[int, int]]) -> str:
+def reason_of(order: LiveOrder, row: np.void, fills: np.ndarray, lost: Sequence[tuple[int, int]]) -> str:
     """Why both differ, a name of REASONS."""
     ends = [order.arrived_ns, order.canceled_ns, int(row["ended_ns"]), *(one.at_ns for one in order.fills)]
     if any(begin_ns <= max(ends) and end_ns >= order.arrived_ns for begin_ns, end_ns in lost):
@@ -144,11 +171,6 @@ def _reason(order: LiveOrder, row: np.void, fills: np.ndarray, lost: Sequence[tu
     if (order.status == Status.Rejected) != (row["status"] == Status.Rejected):
         return "post_only"
     took = any(not one.maker for one in order.fills), bool((~fills["maker"]).any())
-    if any(took) or not rests(order):
+    if any(took) or not order.rests:
         return "price_moved"
     return "queue"
-
-
-def rests(order: LiveOrder) -> bool:
-    """Whether what is left of it waits in the book."""
-    return order.intent["order_type"] != OrderType.MARKET and int(order.intent["time_in_force"]) in (0, 1)

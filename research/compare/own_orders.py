@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tickmesh.bus.schema import Status
 from tickmesh.research.backtest.live_orders import LiveOrder
 from tickmesh.research.backtest.tape import MarketTape
 from tickmesh.research.backtest.venue_kernel import BOOK, QUOTE
@@ -40,20 +41,31 @@ def without_own(tape: MarketTape, orders: Sequence[LiveOrder], slot: int) -> Mar
 
 def resting_until(order: LiveOrder) -> int:
     """Until when (ns of the log) an order stood in the book; its arrival for one that did not."""
-    if order.filled_lots >= int(order.intent["quantity_lots"]):
+    if order.filled_lots >= order.lots:
         return max([order.arrived_ns, *(one.at_ns for one in order.fills)])
     if order.canceled_ns:
         return order.canceled_ns
-    return NEVER_NS if order.is_open else order.arrived_ns
+    if order.is_open:
+        return NEVER_NS
+    return max(order.ended_ns, order.arrived_ns) if order.rests and order.status == Status.Expired else order.arrived_ns
 
 
 def left_at(order: LiveOrder, times_ns: np.ndarray) -> np.ndarray:
     """What of an order was not filled at these times, i8."""
-    filled_ns = np.array([one.at_ns for one in order.fills], "i8")
-    lots = np.concatenate([[0], np.cumsum([one.lots for one in order.fills])]).astype("i8")
-    done = lots[np.searchsorted(np.sort(filled_ns), times_ns, "right")]
-    left: np.ndarray = np.maximum(int(order.intent["quantity_lots"]) - done, 0)
+    done = _steps([(one.at_ns, one.lots) for one in order.fills], times_ns)
+    wanted, less = int(order.intent["quantity_lots"]), []
+    for at_ns, lots in order.reduced:
+        less.append((at_ns, wanted - lots))
+        wanted = lots
+    left: np.ndarray = np.maximum(int(order.intent["quantity_lots"]) - done - _steps(less, times_ns), 0)
     return left
+
+
+def _steps(changes: list[tuple[int, int]], times_ns: np.ndarray) -> np.ndarray:
+    """What changes (when, by how much; in order of time) add up to at these times, i8."""
+    sums = np.concatenate([[0], np.cumsum([by for _, by in changes])]).astype("i8")
+    found: np.ndarray = sums[np.searchsorted(np.array([at_ns for at_ns, _ in changes], "i8"), times_ns, "right")]
+    return found
 
 
 def _take_off(records: np.ndarray, name: str, places: np.ndarray, lots: np.ndarray) -> None:

@@ -15,9 +15,11 @@ from tickmesh.research.backtest.terms import VenueTerms, fees_of
 from tickmesh.research.compare.fitting import Fit, fit, share_of
 from tickmesh.research.compare.matching import ComparedOrder, compared, not_sent
 from tickmesh.research.compare.simulated import simulate
+from tickmesh.research.compare.whole import WholeComparison, compare_whole
 from tickmesh.research.opening import settings_of
 from tickmesh.storage.coverage.duration import ends_ns
 from tickmesh.storage.query.coverage import lacking
+from tickmesh.storage.query.durations import nanoseconds
 from tickmesh.storage.query.gaps import touched
 from tickmesh.storage.query.times import ReadError, Time, span_words, to_ns
 
@@ -33,6 +35,7 @@ class LiveComparison:
     outcomes  orders by outcome; `reasons`: by reason, where there is a difference
     down      from, to (ns of the log) and which process of trading was not there
     settings  of the simulated venue
+    whole     of a backtest that decides anew; None: the orders that were sent are sent again
     """
 
     orders: tuple[ComparedOrder, ...]
@@ -42,6 +45,7 @@ class LiveComparison:
     down: tuple[tuple[int, int, str], ...]
     settings: Mapping[str, object]
     fit: Fit | None
+    whole: WholeComparison | None = None
 
     @property
     def filled_live(self) -> int:
@@ -51,9 +55,9 @@ class LiveComparison:
 def compare(
     place: "str | PathLike[str] | Config | None" = None, start: Time = None, end: Time = None, queue: str = "",
     quotes: bool | None = None, fees: str = "", through: str = "shown", impact: bool = True, fitted: bool = True,
-    shown: Shown = lambda done, of: None,
+    shown: Shown = lambda done, of: None, whole: bool = False, every: str = "",
 ) -> LiveComparison:  # fmt: skip
-    """Sends the orders of a recording again, to a simulated venue, each when it arrived then, and compares what they fill.
+    """Sets the fills of a live run beside those of a simulated venue in the same time.
 
     place       a mesh's folder, the present one, or a Config
     start, end  orders that were sent from start ≤ seq_ns < end
@@ -61,18 +65,24 @@ def compare(
                 of the simulated venue, as in `tickmesh.backtest`; queue and quotes else as they fit best, or without `fitted`
                 as [exchange] says
     fitted      latency, queue and quotes are fitted: seven more runs
+    whole       False: the orders that were sent are sent again, each when it arrived then. True: a backtest, in which the
+                executor decides anew from the recorded signals on, with its settings of then and the latency that was measured
+    every       with `whole`: "": a backtest of the whole, from the first event to the last. "5s": every 5 s it begins anew at
+                the live state, what was held and open then; that shows how long a backtest follows, and is none of the whole
 
-    The orders are those that were sent: that the executor makes them of this recording is what `mesh replay --check` proves.
-    Raises ReadError with a sentence for a time in which nothing was ordered, ArchiveError and LogError for damaged files.
+    That models and executor make the same of this recording, to the bit, is what `mesh replay --check` proves. Raises ReadError
+    with a sentence for a time in which nothing was ordered, ArchiveError and LogError for damaged files.
 
     `tickmesh.compare(start="1h").share`
     """
     config = settings_of(place, "a comparison")
+    every_ns = nanoseconds(every) if every else 0
     begin_ns, end_ns = to_ns(start) or 0, to_ns(end) or NEVER_NS
     if begin_ns >= end_ns:
         raise ReadError(f"the comparison is to start at {start} and to end at {end}; the end has to be after the start")
     subjects = tuple(sorted(one.subject for one in config.instruments))
-    live = _within(read_live_orders(config, subjects), begin_ns, end_ns)
+    everything = read_live_orders(config, subjects)
+    live = _within(everything, begin_ns, end_ns)
     if not live.orders:
         raise ReadError(
             f"no order on {', '.join(subjects)} was recorded {span_words(start, end)}, so there is nothing to compare"
@@ -83,13 +93,22 @@ def compare(
     found = None
     if fitted and any(one.arrived_ns for one in live.orders):
         found = fit(config, live, ordered, terms, shown)
-        if not queue and quotes is None:
-            terms = terms._replace(queue=found.best.queue, quotes=found.best.quotes)
+        best = next(one for one in found.queues if queue in ("", one.queue) and quotes in (None, one.quotes))
+        terms = terms._replace(queue=best.queue, quotes=best.quotes)
     rows: list[ComparedOrder] = []
-    for simulated in simulate(config, live, ordered, terms):
-        rows += compared(simulated, _lost(config, simulated.subject, begin_ns, end_ns))
-        kept = [one for one in live.orders if one.subject == simulated.subject and not one.arrived_ns]
-        rows += not_sent(kept, live.down, simulated.price, simulated.lots)
+    about = None
+    if whole:
+        span_ns, first_ns = (begin_ns, end_ns), live.orders[0].sent_ns
+        long_ns = max(live.orders[-1].sent_ns - first_ns, 1)
+        rows, about = compare_whole(
+            config, everything, subjects, terms, span_ns, every_ns, lambda of: _lost(config, of, begin_ns, end_ns),
+            lambda ns: shown(min(max(ns - first_ns, 0), long_ns), long_ns),
+        )  # fmt: skip
+    else:
+        for simulated in simulate(config, live, ordered, terms):
+            rows += compared(simulated, _lost(config, simulated.subject, begin_ns, end_ns))
+            kept = [one for one in live.orders if one.subject == simulated.subject and not one.arrived_ns]
+            rows += not_sent(kept, live.down, simulated.price, simulated.lots)
     rows.sort(key=lambda one: one.sent_ns)
     settings = {
         "queue": terms.queue, "quotes": terms.quotes, "through": terms.through, "impact": terms.impact,
@@ -97,14 +116,15 @@ def compare(
     }  # fmt: skip
     outcomes = Counter(one.outcome for one in rows)
     reasons = Counter(one.reason for one in rows if one.reason)
-    return LiveComparison(tuple(rows), share_of(rows), outcomes, reasons, tuple(live.down), settings, found)
+    return LiveComparison(tuple(rows), share_of(rows), outcomes, reasons, tuple(live.down), settings, found, about)
 
 
 def _within(live: LiveOrders, begin_ns: int, end_ns: int) -> LiveOrders:
     """What was sent in a time, with all that was asked about it later."""
     orders = [one for one in live.orders if begin_ns <= one.sent_ns < end_ns]
     there = {id(one) for one in orders}
-    return LiveOrders(orders, [one for one in live.requests if id(one.order) in there], live.down)
+    others = [one for one in live.orders if id(one) not in there]
+    return LiveOrders(orders, [one for one in live.requests if id(one.order) in there], live.down, others)
 
 
 def _lost(config: Config, subject: str, begin_ns: int, end_ns: int) -> list[tuple[int, int]]:

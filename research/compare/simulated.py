@@ -10,11 +10,11 @@ from tickmesh.bus.schema import INTENT, Action, Kind, Status
 from tickmesh.bus.wire import Event, encode
 from tickmesh.nodes.exchange.market.latency import InterpolatedLatency, LatencyModel
 from tickmesh.research.backtest.live_orders import LiveOrder, LiveOrders
-from tickmesh.research.backtest.session import BacktestSession
 from tickmesh.research.backtest.tape import MarketTape, tapes
 from tickmesh.research.backtest.terms import VenueTerms
 from tickmesh.research.backtest.venue import ColumnVenue
 from tickmesh.research.backtest.venue_kernel import QUOTE
+from tickmesh.research.compare.exact_session import ExactSession
 from tickmesh.research.compare.own_orders import without_own
 
 MS = 1e6
@@ -58,21 +58,22 @@ def simulate(
 
 def _simulate(config: Config, live: LiveOrders, subject: str, terms: VenueTerms, exact: bool, shown: Shown) -> SimulatedOrders:
     orders = [one for one in live.orders if one.subject == subject and one.arrived_ns]
+    others = [one for one in live.others if one.subject == subject and one.arrived_ns]
     sent = sent_of(orders, live)
     way: LatencyModel = InterpolatedLatency(latencies_of(orders, live)) if exact and orders else terms.latency
     course = _Course(subject, terms._replace(latency=way), sent)
     mids = np.full(len(orders), np.nan)
     if orders:
         for tape in tapes(config, (subject,), (), frozenset(), orders[0].sent_ns, None):
-            _note_mids(tape, orders, mids)
-            course.run(without_own(tape, orders, 0))
+            note_mids(tape, orders, mids)
+            course.run(without_own(tape, [*orders, *others], 0))
             if len(tape.market.rows):
                 shown(int(tape.market.rows["seq_ns"][-1]))
         course.finish()
     return SimulatedOrders(subject, orders, course.session.fills(), course.session.orders(), mids, *course.worth)
 
 
-def _note_mids(tape: MarketTape, orders: list[LiveOrder], mids: np.ndarray) -> None:
+def note_mids(tape: MarketTape, orders: list[LiveOrder], mids: np.ndarray) -> None:
     """Writes the mid of the newest quote of a tape at each order's sending, where there is one; in ticks."""
     rows = tape.market.rows[tape.market.rows["what"] == QUOTE]
     quotes = tape.market.quotes[rows["first"] + rows["count"] - 1]
@@ -120,7 +121,7 @@ class _Course:
     def __init__(self, subject: str, terms: VenueTerms, sent: list[Sent]):
         self._subject, self._sent, self._next = subject, sent, 0
         self._venue = ColumnVenue(1, terms)
-        self.session = BacktestSession(self._venue, terms, (subject,), ())
+        self.session = ExactSession(self._venue, terms, (subject,), ())
         self.worth = np.nan, np.nan
 
     @property

@@ -7,7 +7,7 @@ import numpy as np
 from tests.support.backtest_scene import DEFINITION, MS, SUBJECTS, scene
 from tests.support.stored import Market
 from tickmesh.bus.config import Config
-from tickmesh.bus.schema import DTYPES, Action, Kind, OrderType, Status, TimeInForce
+from tickmesh.bus.schema import DTYPES, Action, Flag, Kind, OrderType, Status, TimeInForce
 
 BTC = SUBJECTS[0]
 BID, ASK = 600_000, 600_001
@@ -19,7 +19,7 @@ class LiveRun:
 
     def __init__(self):
         self.market, self.raws = Market(), []
-        self._update_id, self._trade_id = 10, 100
+        self._update_id, self._trade_id, self._flags = 10, 100, 0
         self._add(Kind.instrument, np.array([DEFINITION], DTYPES[Kind.instrument]))
         self.book(100, 100, snapshot=True)
         self.quote(100, 100)
@@ -48,10 +48,16 @@ class LiveRun:
     def trade(self, price: int, lots: int, side: int) -> int:
         """Somebody trades; gives the trade's id."""
         self._trade_id += 1
+        flags, self._flags = self._flags, 0
         rows = np.zeros(1, DTYPES[Kind.trade])
         rows[0] = (self._trade_id, price, lots, self.venue_ns, self.venue_ns, side, b"")
-        self._add(Kind.trade, rows, first_id=self._trade_id, last_id=self._trade_id, venue_ns=self.venue_ns)
+        self._add(Kind.trade, rows, first_id=self._trade_id, last_id=self._trade_id, venue_ns=self.venue_ns, flags=flags)
         return self._trade_id
+
+    def begin_ids_anew(self) -> None:
+        """The ids of trades begin anew with the next one, 2 s later."""
+        self.market.seq_ns += 2000 * MS
+        self._trade_id, self._flags = 100, Flag.RESET
 
     def signal(self) -> int:
         """A model answers the newest event."""
@@ -81,10 +87,14 @@ class LiveRun:
         row["client_order_id"], row["target_id"], row["action"] = f"c-{name}".encode(), name.encode(), Action.CANCEL
         self._add(Kind.intent, row, b"executor")
 
-    def update(self, name: str, status: Status, at_ns: int = 0, reason: str = "") -> None:
-        """The session reports a state; `at_ns`: the venue's time of it, 0 where it is the session's own word."""
+    def update(
+        self, name: str, status: Status, at_ns: int = 0, reason: str = "", origin: bytes = b"reply", lots: int = 0,
+        filled: int = 0,
+    ) -> None:  # fmt: skip
+        """The session reports a state; `at_ns`: the venue's time of it, 0 where there is none; `lots`: as it is amended."""
         row = np.zeros(1, DTYPES[Kind.update])
         row["client_order_id"], row["status"], row["venue_ns"], row["reason"] = name.encode(), status, at_ns, reason.encode()
+        row["origin"], row["quantity_lots"], row["filled_lots"] = origin, lots, filled
         self._add(Kind.update, row, b"session")
 
     def fill(self, name: str, trade_id: int, side: int, price: int, lots: int, maker: bool, at_ns: int) -> None:

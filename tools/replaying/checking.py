@@ -13,10 +13,10 @@ from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.models.faults import ModelFault
 from tickmesh.nodes.runner.step import K_MAX, ColumnStep
+from tickmesh.research.identities import EXECUTOR, Identity, StepMaker, changed, present, recorded
 from tickmesh.storage.columns.span import ColumnSpan
 from tickmesh.tools import terminal
 from tickmesh.tools.replaying.divergence import Diverged, inputs, readable
-from tickmesh.tools.replaying.identities import EXECUTOR, Identity, StepMaker, changed, present, recorded
 from tickmesh.tools.replaying.recording import RecordedEvents, of_kinds, running_s
 from tickmesh.tools.replaying.steps import DERIVED, Faults, Published, kinds_of, run_on_columns, run_steps
 from tickmesh.tools.replaying.stretches import (

@@ -13,8 +13,8 @@ from tickmesh.bus.schema import DTYPES
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.model import node as model
+from tickmesh.research.identities import EXECUTOR, Identity, StepMaker
 from tickmesh.tools.event_text import content_of, time_text
-from tickmesh.tools.replaying.identities import EXECUTOR, Identity, StepMaker
 from tickmesh.tools.replaying.recording import RecordedEvents, rows_before
 from tickmesh.tools.replaying.steps import Published, kinds_of, run_on_columns, run_steps
 from tickmesh.tools.replaying.stretches import Difference, StretchComparison

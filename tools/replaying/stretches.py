@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.runner.step import K_MAX
-from tickmesh.tools.replaying.identities import Identity, same
+from tickmesh.research.identities import Identity, same
 from tickmesh.tools.replaying.steps import DERIVED, Key, Published
 
 BEFORE_ALL: Key = (0, -1)

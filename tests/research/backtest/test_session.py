@@ -184,10 +184,12 @@ def test_the_latency_of_a_recording_is_that_of_its_orders(tmp_path):
         raws.append(market.event(Kind.intent, SUBJECTS[0], intent, producer=b"executor", step_ns=MS))
         update["venue_ns"] = market.seq_ns + there * MS
         raws.append(market.event(Kind.update, SUBJECTS[0], update, producer=b"session", step_ns=(there + back) * MS))
-    for status in (Status.Unknown, Status.Rejected):  # the session's own words, of an order that never was at the venue
+    own = (Status.Unknown, b"session"), (Status.Rejected, b"session"), (Status.Rejected, b"reconcile")
+    for status, origin in own:  # the session's own words, of an order that never was at the venue
         intent, update = np.zeros(1, INTENT), np.zeros(1, DTYPES[Kind.update])
         intent["client_order_id"], update["client_order_id"] = b"t3", b"t3"
         intent["action"], update["status"] = Action.NEW, status
+        update["origin"] = origin
         raws.append(market.event(Kind.intent, SUBJECTS[0], intent, producer=b"executor", step_ns=MS))
         raws.append(market.event(Kind.update, SUBJECTS[0], update, producer=b"session", step_ns=MS))
     config = scene(tmp_path, raws, ())

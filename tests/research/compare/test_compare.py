@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 import tickmesh
@@ -9,6 +10,8 @@ from tests.support.backtest_scene import MS
 from tests.support.compare_scene import ASK, BID, BTC, LiveRun
 from tickmesh.bus.schema import Status
 from tickmesh.research.backtest.live_orders import read_live_orders
+from tickmesh.research.backtest.log_times import LogTimes
+from tickmesh.research.compare.own_orders import left_at
 from tickmesh.research.compare.running import compare
 from tickmesh.storage.query.times import ReadError
 
@@ -162,6 +165,54 @@ def test_what_never_reached_the_venue_says_so(tmp_path):
     assert [name for *_, name in found.down] == ["session"] and found.share == 1.0
 
 
+def test_an_order_that_the_venue_refused_has_reached_it(tmp_path):
+    """A refusal has no time of the venue: the order was there by the answer, and the simulated venue refuses it too."""
+    run = LiveRun()
+    run.rest("m", 1, ASK, 50)
+    run.update("m", Status.Rejected, reason="Order would immediately match and take.")
+    run.take("late", 1, ASK, 30)
+    run.update("late", Status.Rejected, origin=b"session")
+    taken(run)
+    found = compare(run.laid(tmp_path), fitted=False)
+    assert outcomes(found) == {"m": ("unfilled", ""), "late": ("unfilled", "not_sent"), "t": ("same", "")}
+    assert [one.backtest.status for one in found.orders] == ["Rejected", "", "Filled"]
+
+
+def test_an_order_of_before_the_time_that_is_compared_is_not_in_the_market_either(tmp_path):
+    """It stood in the level when the second one came; without it nobody is before that, and the next sale is its."""
+    run = LiveRun()
+    run.rest("before", 1, BID, 100)
+    accepted_ns = run.venue_ns
+    run.quote(200, 100)
+    run.update("before", Status.New, accepted_ns)
+    run.quote(100, 100)  # of it alone: the others leave
+    run.book(100, 100)
+    begin_ns = run.market.seq_ns
+    run.rest("m", 1, BID, 50)
+    accepted_ns = run.venue_ns
+    run.quote(150, 100)
+    run.update("m", Status.New, accepted_ns)
+    run.book(150, 100)
+    at_ns = run.venue_ns
+    trade = run.trade(BID, 50, -1)
+    run.fill("m", trade, 1, BID, 50, True, at_ns)
+    run.update("m", Status.Filled, at_ns)
+    found = compare(run.laid(tmp_path), start=begin_ns, queue="risk_averse", fitted=False)
+    assert outcomes(found) == {"m": ("same", "")}
+
+
+def test_what_an_amendment_left_of_an_order_is_all_that_is_taken_out(tmp_path):
+    run = LiveRun()
+    run.rest("m", 1, BID, 50)
+    accepted_ns = run.venue_ns
+    run.quote(150, 100)
+    run.update("m", Status.New, accepted_ns)
+    run.update("m", Status.New, run.venue_ns, lots=20)
+    (order,) = read_live_orders(run.laid(tmp_path), (BTC,)).orders
+    before_ns, after_ns = order.reduced[0][0] - 1, order.reduced[0][0]
+    assert left_at(order, np.array([before_ns, after_ns])).tolist() == [50, 20] and order.lots == 20
+
+
 def test_when_the_venue_had_an_order_is_read_from_the_market_around_it(tmp_path):
     run = LiveRun()
     taken(run)
@@ -177,6 +228,42 @@ def test_when_the_venue_had_an_order_is_read_from_the_market_around_it(tmp_path)
     assert taker.arrived_ns < taker.fills[0].at_ns == taker.arrived_ns + 1 == trade_ns + MS
     assert maker.arrived_ns == quote_ns - 1 and maker.answered_ns == quote_ns + MS
     assert maker.cause_ns < maker.sent_ns and maker.sent_ns - maker.cause_ns == 2 * MS, "signal, then intent"
+
+
+def test_one_that_joins_behind_the_best_price_is_seen_in_the_book(tmp_path):
+    """Quotes with a better price say nothing of its level."""
+    run = LiveRun()
+    run.rest("m", 1, BID - 1, 50)
+    accepted_ns = run.venue_ns
+    run.quote(90, 100)
+    run.raws.append(run.market.depth([(BID - 1, 550, 1)], run.market.seq, subject=BTC))
+    joined_ns = run.market.seq_ns
+    run.quote(80, 100)
+    run.trade(ASK, 1, 1)
+    run.update("m", Status.New, accepted_ns)
+    (order,) = read_live_orders(run.laid(tmp_path), (BTC,)).orders
+    assert order.arrived_ns == joined_ns - 1
+
+
+def test_a_cancel_is_not_held_back_by_an_order_that_was_sent_before_it_and_arrives_later(tmp_path):
+    run = LiveRun()
+    run.rest("b", 1, BID, 50)
+    accepted_ns = run.venue_ns
+    run.quote(150, 100)
+    run.update("b", Status.New, accepted_ns)
+    run.book(150, 100)
+    run.rest("slow", 1, BID - 1, 50)
+    run.cancel("b")
+    at_ns = run.venue_ns
+    run.quote(100, 100)
+    run.update("b", Status.Canceled, at_ns)
+    run.trade(BID, 100, -1)
+    run.trade(BID, 60, -1)
+    accepted_ns = run.venue_ns
+    run.trade(ASK, 1, 1)
+    run.update("slow", Status.New, accepted_ns)
+    found = compare(run.laid(tmp_path), fitted=False)
+    assert outcomes(found) == {"b": ("unfilled", ""), "slow": ("unfilled", "")}
 
 
 def test_the_fit_finds_the_latency_and_the_queue_that_the_recording_has(tmp_path):
@@ -199,9 +286,27 @@ def test_the_fit_finds_the_latency_and_the_queue_that_the_recording_has(tmp_path
     found = compare(run.laid(tmp_path), shown=lambda done, of: calls.append((done, of)))
     assert found.share == 1.0 and found.settings["quotes"] is True and found.fit.best.missed == 0.0
     assert {one.missed for one in found.fit.queues if not one.quotes} == {1.0}
+    asked = compare(run.laid(tmp_path), queue="risk_averse")
+    assert asked.settings["queue"] == "risk_averse" and asked.settings["quotes"] is True, "what is not asked for is fitted"
     latency = found.fit.latency
     assert latency.orders == 2 and (latency.entry.p50, latency.sending.p50) == pytest.approx((4.0, 2.0), abs=1e-3)
     assert calls[0] == (0, 7) and calls[-1] == (7, 7)
+
+
+def test_a_fill_is_of_the_trade_with_its_id_in_its_own_era(tmp_path):
+    run = LiveRun()
+    taken(run)
+    rested(run)
+    run.begin_ids_anew()
+    taken(run, "again")
+    config = run.laid(tmp_path)
+    first, _, again = read_live_orders(config, (BTC,)).orders
+    assert first.fills[0].trade_id == again.fills[0].trade_id and first.fills[0].at_ns < again.sent_ns <= again.fills[0].at_ns
+    found = compare(config, queue="risk_averse", fitted=False)
+    assert found.share == 1.0 and set(outcomes(found).values()) == {("same", "")}
+    times = LogTimes({}, {}, {(BTC, 7): [(100, 5), (3_000_000_000, 9)]}, {})
+    assert [times.trade_ns(BTC, 7, at_ns) for at_ns in (99, 3_000_000_001)] == [5, 9]
+    assert times.trade_ns(BTC, 7, 1_500_000_000) is times.trade_ns(BTC, 8, 100) is None, "of an era that is not recorded"
 
 
 def test_times_without_orders_and_impossible_ones_are_sentences(tmp_path):
