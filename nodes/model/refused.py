@@ -13,9 +13,9 @@ from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.files import write_file
 from tickmesh.bus.settings import ModelSettings
 from tickmesh.nodes.models.faults import ModelFault
-from tickmesh.nodes.process_table import name_of
 
 FILE = "refused_models.json"  # in the run folder
+PROCESS = "model-"  # and a model's name is that of its process
 KEPT = 100  # the newest; more where one `keep` brings more
 
 
@@ -56,9 +56,9 @@ def why_refused(config: Config, model: ModelSettings) -> str:
 
 def check(config: Config, name: str) -> None:
     """Raises RefusedModel where `name` is the process of a model that its trial, as it is now, has found unable to run."""
-    model = next((one for one in config.models if name_of("model", one.name) == name), None)
-    if model is None or not _read(config):
+    if not name.startswith(PROCESS) or not _read(config):
         return
+    model = config.model(name.removeprefix(PROCESS))
     from tickmesh.nodes.models import loading
 
     loading.use_folder(config)

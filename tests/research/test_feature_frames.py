@@ -14,7 +14,7 @@ from tests.support.captures import needs
 from tests.support.feature_tape import EXPONENTS, SUBJECT, market_tape
 from tests.support.naive_features import Past, parsed
 from tests.support.stored import write_log
-from tickmesh.bus.config import Config, ConfigError, load
+from tickmesh.bus.config import Config, load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DTYPES, Flag, GapState, Kind
 from tickmesh.bus.settings import Mesh
@@ -198,9 +198,9 @@ def test_what_cannot_be_is_a_sentence(root, names, more, sentence):
 
 
 def test_wrong_parameters_and_instruments_are_sentences(root):
-    with pytest.raises(ConfigError, match="sign_lag = 99 is impossible for the features; allowed: 1 to 31"):
+    with pytest.raises(ReadError, match="sign_lag = 99 is impossible for the feature library; allowed: 1 to 31"):
         tm.open(root).features(SUBJECT, ["mid"], parameters={"sign_lag": 99})
-    with pytest.raises(ConfigError, match="the features has no parameter 'lag'"):
+    with pytest.raises(ReadError, match="the feature library has no parameter 'lag'"):
         tm.open(root).features(SUBJECT, ["mid"], parameters={"lag": 1.0})
     with pytest.raises(ReadError, match="there is no instrument 'DOGE'"):
         tm.open(root).features("DOGE", ["mid"])

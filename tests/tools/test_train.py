@@ -41,12 +41,14 @@ EAGER = {"interval_ms": 0.0, "step": 0.0, "threshold": 0.0}
 def root(tmp_path_factory):
     """A mesh with a recorded market, and a model `trained` of it."""
     pytest.importorskip("sklearn")
-    before = list(models.__path__)
+    before, own = list(models.__path__), set(loading._own)
     root = tmp_path_factory.mktemp("mesh")
     (root / "mesh.toml").write_text("")
     write_log(load(root).log_dir, RAWS)
     yield root
     models.__path__[:] = before
+    loading._own.clear()
+    loading._own.update(own)
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +266,7 @@ def test_a_file_that_is_broken_or_of_something_else_is_a_sentence(root, trained,
             "BTCUSDT: nothing is recorded from 2030-01-01 to now that could be learned from",
         ),
         (("--horizon", "soon"), 1, "'soon' is no length of time; allowed are 1ns and more"),
-        (("--set", "sign_lag=99"), 1, "sign_lag = 99.0 is impossible for the features; allowed: 1 to 31"),
+        (("--set", "sign_lag=99"), 1, "sign_lag = 99.0 is impossible for the feature library; allowed: 1 to 31"),
     ],
 )
 def test_what_cannot_be_learned_is_a_sentence_and_writes_nothing(root, words, code, sentence):

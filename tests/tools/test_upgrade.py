@@ -94,6 +94,7 @@ def test_init_makes_a_folder_that_is_a_mesh(tmp_path):
 
 def test_models_of_ones_own_lie_in_a_folder_of_ones_own(root, monkeypatch):
     monkeypatch.setattr(models, "__path__", list(models.__path__))
+    monkeypatch.setattr(loading, "_own", set(loading._own))
     (root / "elsewhere").mkdir()
     (root / "mesh.toml").write_text('[paths]\nmodels = "elsewhere"\n')
     (root / "elsewhere/my_imbalance.py").write_text(KERNEL)

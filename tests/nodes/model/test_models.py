@@ -225,7 +225,7 @@ def test_a_state_of_other_parameters_is_refused(root):
     ("kernel", "parameters", "sentence"),
     [
         ("no_such", {}, "no file of nodes/models; there are book_imbalance, .*trade_flow"),
-        ("decay", {}, "no file of nodes/models"),
+        ("decay", {}, "decay.py: it defines no kernel"),
         ("trade_flow", {"speed": 1.0}, "no parameter 'speed'; it has fast_ms, .*threshold"),
         ("trade_flow", {"fast_ms": 0.0}, "fast_ms = 0.0 is impossible .* 1 to"),
         ("trade_flow", {"fast_ms": math.inf}, "fast_ms = inf is impossible"),

@@ -33,6 +33,7 @@ def write(path: Path, text: str) -> None:
 @pytest.fixture
 def folder(root, monkeypatch):
     monkeypatch.setattr(models, "__path__", list(models.__path__))
+    monkeypatch.setattr(loading, "_own", set(loading._own))
     monkeypatch.setattr(sys, "dont_write_bytecode", False)  # compiled files are there, as for a person
     (root / "models").mkdir()
     write(root / "models/anew.py", MODEL)

@@ -13,6 +13,7 @@ from tickmesh.nodes.models.interpreted import Record
 
 def test_features_and_weights_are_sources_of_the_model_that_uses_them(root, monkeypatch):
     monkeypatch.setattr(models, "__path__", list(models.__path__))
+    monkeypatch.setattr(loading, "_own", set(loading._own))
     (root / "models").mkdir()
     loading.use_folder(load(root))
     path = root / "models/mine.py"
@@ -27,6 +28,7 @@ def test_features_and_weights_are_sources_of_the_model_that_uses_them(root, monk
 
 def test_a_file_with_the_name_of_a_shipped_folder_is_refused(root, monkeypatch):
     monkeypatch.setattr(models, "__path__", list(models.__path__))
+    monkeypatch.setattr(loading, "_own", set(loading._own))
     (root / "models").mkdir()
     (root / "models/features.py").write_text("")
     with pytest.raises(ConfigError, match=r"features.py has the name of a shipped file"):

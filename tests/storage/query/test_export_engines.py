@@ -103,7 +103,7 @@ def test_a_join_of_frames_by_seq_does_not_either_and_one_by_an_old_time_does(roo
 
 
 def test_the_examples_of_the_page_run(root):
-    sums, arrow = blocks("export.md")
+    sums, arrow, *_ = blocks("export.md")  # what nautilus reads is tested where it is installed
     _, printed = run(sums, root)
     trades = reader.frame(load(root), "trade.binance.DOGEUSDT", None, START + DAY)
     row = next(row for row in eval(printed, {"datetime": __import__("datetime")}) if row[1] == "DOGEUSDT")  # what it printed
