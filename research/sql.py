@@ -42,7 +42,7 @@ def query(
     try:
         relation: duckdb.DuckDBPyRelation | None = connection.sql(text)
         if relation is not None:
-            relation.columns  # noqa: B018  binds it
+            _ = relation.columns  # binds it
     except engine.Error as error:
         raise ReadError(_sentence(error)) from None
     if relation is None:

@@ -3,15 +3,12 @@
 FOLDER/hftbacktest.json says what is finished: of every file rows, tick and lot size, and by how much local times were moved.
 """
 
-import contextlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
 from tickmesh.bus.config import Config, load
-from tickmesh.bus.files import make_folders, sync_folder
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import refusal
@@ -20,6 +17,7 @@ from tickmesh.storage.archive.file import folder_of, place
 from tickmesh.storage.archive.reader import ArchiveReader
 from tickmesh.tools.arguments import moment
 from tickmesh.tools.exporting.archive_days import book_before, days_to_write, definition_of_day, read_manifest, rows_of_day
+from tickmesh.tools.exporting.checked_files import write_checked
 from tickmesh.tools.exporting.event_arrays import EventArray, event_array
 from tickmesh.tools.progress import progress
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, out
@@ -80,22 +78,11 @@ def _one(config: Config, archive: ArchiveReader, folder: Path, subject: str, day
 
 
 def _write(path: Path, array: EventArray) -> None:
-    """Writes a file aside, reads it back, syncs and renames it."""
-    make_folders(path.parent)
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(aside, "wb") as file:
-            np.savez_compressed(file, data=array.rows)
-            file.flush()
-            os.fsync(file.fileno())
-        with np.load(aside) as stored:
-            if stored["data"].tobytes() != array.rows.tobytes():
-                raise Failure(f"{path} does not read back as it was written; this is a bug or a bad disk, nothing was kept")
-        aside.rename(path)
-        sync_folder(path.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink()
+    def is_right(file: Path) -> bool:
+        with np.load(file) as stored:
+            return bool(stored["data"].tobytes() == array.rows.tobytes())
+
+    write_checked(path, lambda file: np.savez_compressed(file, data=array.rows), is_right)
 
 
 def show(result: JsonObject) -> None:

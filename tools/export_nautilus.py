@@ -4,16 +4,13 @@ FOLDER/data/<trade_tick, quote_tick, order_book_deltas>/BTCUSDT.BINANCE/<first>_
 instrument's definition. FOLDER/nautilus.json says what is finished.
 """
 
-import contextlib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tickmesh.bus.config import Config, load
-from tickmesh.bus.files import make_folders, sync_folder
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import refusal
@@ -23,6 +20,7 @@ from tickmesh.storage.archive.file import folder_of, place
 from tickmesh.storage.archive.reader import ArchiveReader
 from tickmesh.tools.arguments import moment
 from tickmesh.tools.exporting.archive_days import book_before, days_to_write, definition_of_day, read_manifest, rows_of_day
+from tickmesh.tools.exporting.checked_files import write_checked
 from tickmesh.tools.extras import need
 from tickmesh.tools.progress import progress
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, out
@@ -162,23 +160,9 @@ def _instrument(where: _Place, subject: str, day: str) -> "NautilusInstrument":
 
 
 def _write(path: Path, table: "pa.Table") -> None:
-    """Writes a file aside, reads it back, syncs and renames it."""
     import pyarrow.parquet as pq
 
-    make_folders(path.parent)
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(aside, "wb") as file:
-            pq.write_table(table, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if not pq.ParquetFile(aside).read().equals(table):
-            raise Failure(f"{path} does not read back as it was written; this is a bug or a bad disk, nothing was kept")
-        aside.rename(path)
-        sync_folder(path.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink()
+    write_checked(path, lambda file: pq.write_table(table, file), lambda file: pq.ParquetFile(file).read().equals(table))
 
 
 def show(result: JsonObject) -> None:

@@ -5,6 +5,7 @@ name the event that caused an order; they are written anew for it.
 """
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def recorded_id(client_order_id: bytes) -> bytes:
     return _renamed(client_order_id, lambda seq: seq if seq & (1 << SEQ_BITS) - 1 else seq >> SEQ_BITS)
 
 
-def _renamed(client_order_id: bytes, number) -> bytes:  # type: ignore[no-untyped-def]
+def _renamed(client_order_id: bytes, number: Callable[[int], int]) -> bytes:
     found = _OWN_ID.fullmatch(client_order_id)
     return client_order_id if found is None else b"%s-%x-%s" % (found[1], number(int(found[2], 16)), found[3])
 

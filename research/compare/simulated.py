@@ -73,6 +73,16 @@ def _simulate(config: Config, live: LiveOrders, subject: str, terms: VenueTerms,
     return SimulatedOrders(subject, orders, course.session.fills(), course.session.orders(), mids, *course.worth)
 
 
+def define(session: ExactSession, tape: MarketTape, row: int) -> tuple[float, float] | None:
+    """Gives a session the definition in this row of a tape; gives what a tick and a lot are worth then. None: it is none."""
+    one = tape.market.rows[row]
+    if one["kind"] != Kind.instrument:
+        return None
+    record = tape.others[Kind.instrument][int(one["first"] + one["count"]) - 1]
+    session.define(0, record)
+    return 10.0 ** int(record["price_exponent"]), 10.0 ** int(record["quantity_exponent"])
+
+
 def note_mids(tape: MarketTape, orders: list[LiveOrder], mids: np.ndarray) -> None:
     """Writes the mid of the newest quote of a tape at each order's sending, where there is one; in ticks."""
     rows = tape.market.rows[tape.market.rows["what"] == QUOTE]
@@ -164,8 +174,4 @@ class _Course:
         self._next += 1
 
     def _define(self, tape: MarketTape, row: int) -> None:
-        one = tape.market.rows[row]
-        if one["kind"] == Kind.instrument:
-            record = tape.others[Kind.instrument][int(one["first"] + one["count"]) - 1]
-            self.session.define(0, record)
-            self.worth = 10.0 ** int(record["price_exponent"]), 10.0 ** int(record["quantity_exponent"])
+        self.worth = define(self.session, tape, row) or self.worth

@@ -16,7 +16,7 @@ from tickmesh.research.backtest.venue import ColumnVenue
 from tickmesh.research.compare.exact_session import ExactSession
 from tickmesh.research.compare.numbering import roomy_id
 from tickmesh.research.compare.own_orders import without_own
-from tickmesh.research.compare.simulated import note_mids
+from tickmesh.research.compare.simulated import define, note_mids
 
 NEVER_NS = (1 << 63) - 1
 
@@ -133,8 +133,4 @@ class VenueCourse:
         return True
 
     def _define(self, tape: MarketTape, row: int) -> None:
-        one = tape.market.rows[row]
-        if one["kind"] == Kind.instrument:
-            record = tape.others[Kind.instrument][int(one["first"] + one["count"]) - 1]
-            self.session.define(0, record)
-            self.worth = 10.0 ** int(record["price_exponent"]), 10.0 ** int(record["quantity_exponent"])
+        self.worth = define(self.session, tape, row) or self.worth

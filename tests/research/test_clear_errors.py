@@ -1,17 +1,15 @@
 """What can go wrong with what is asked, read or run, at the functions of `tickmesh`: one sentence, a ReadError."""
 
-import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import pytest
 
 import tickmesh as tm
 from tests.support.backtest_scene import lay
 from tests.support.command_run import mesh_here
+from tests.support.damaged_meshes import damaged_copies
 from tests.support.odd_models import line_of, source, zero_at
 from tests.support.research_scene import SUBJECT, recorded
 from tickmesh.bus.segments import LogError
@@ -57,33 +55,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def damaged(root, tmp_path_factory) -> dict[str, tuple[Path, str]]:
-    """By fault: a mesh's folder that has it, and the sentence about it."""
-    found = {}
-    for fault, sentence in (
-        ("gone", "is not there, with events of seq .*restore it"),
-        ("newer", "schema version 99.*newer program"),
-        ("cut", "cannot be read as HDF5: .*truncated"),
-        ("log", "does not match its CRC"),
-    ):
-        folder = tmp_path_factory.mktemp(fault) / "mesh"
-        shutil.copytree(root, folder)
-        path = min(folder.glob("data/sim/archive/binance/BTCUSDT/*/*.h5"))
-        path.chmod(0o644)
-        if fault == "gone":
-            path.unlink()
-        elif fault == "newer":
-            with h5py.File(path, "r+") as file:
-                file.attrs["schema_version"] = 99
-        elif fault == "cut":
-            os.truncate(path, 3000)
-        else:
-            path = max(folder.glob("data/sim/log/*"), key=lambda one: one.stat().st_size)
-            path.chmod(0o644)
-            data = bytearray(path.read_bytes())
-            data[len(data) // 3] ^= 0xFF
-            path.write_bytes(data)
-        found[fault] = folder, sentence
-    return found
+    return damaged_copies(root, tmp_path_factory.mktemp("damaged"), ("gone", "newer", "cut", "log"))
 
 
 @pytest.mark.parametrize("name", [*OF_SPAN, *OF_NOW])

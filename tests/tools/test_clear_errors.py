@@ -1,13 +1,12 @@
 """What can go wrong with what is read, at commands of research: one sentence, an exit code, no traceback."""
 
 import re
-import shutil
 from pathlib import Path
 
-import h5py
 import pytest
 
 from tests.support.command_run import mesh_here
+from tests.support.damaged_meshes import damaged_copies
 from tests.support.research_scene import recorded
 
 NEVER = ("--start", "2030-01-01", "--end", "2030-01-02")
@@ -33,23 +32,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def damaged(root, tmp_path_factory) -> dict[str, tuple[Path, str]]:
-    """By fault: a mesh's folder that has it, and the sentence about it."""
-    found = {}
-    for fault, sentence in (
-        ("gone", "is not there, with events of seq .*restore it"),
-        ("newer", "schema version 99.*newer program"),
-    ):
-        folder = tmp_path_factory.mktemp(fault) / "mesh"
-        shutil.copytree(root, folder)
-        path = min(folder.glob("data/sim/archive/binance/BTCUSDT/*/*.h5"))
-        path.chmod(0o644)
-        if fault == "newer":
-            with h5py.File(path, "r+") as file:
-                file.attrs["schema_version"] = 99
-        else:
-            path.unlink()
-        found[fault] = folder, sentence
-    return found
+    return damaged_copies(root, tmp_path_factory.mktemp("damaged"), ("gone", "newer"))
 
 
 def sentence_of(root: Path, words: tuple[str, ...], instrument: str = "BTCUSDT") -> str:
