@@ -53,7 +53,7 @@ async def _put_out(ctx: HostedContext, what: str, why: str, action: str, sources
     await ctx.close()
 
 
-def _one_by_one(ctx: HostedContext, module: StepModule, record: StallRecord) -> StepRunner:
+def one_by_one(ctx: HostedContext, module: StepModule, record: StallRecord) -> StepRunner:
     """Brings a step that the life before did not come back from up to date, noting each event before it is given it."""
     logging.getLogger(ctx.name).warning("it did not come back in the sequencer's last process: it is given one event at a time")
     try:
@@ -83,7 +83,7 @@ async def _host_step(ctx: HostedContext, module: StepModule) -> None:
         if not record.suspect:
             record.forget()
         if record.suspect and record.begin_noting():
-            runner = _one_by_one(ctx, module, record)
+            runner = one_by_one(ctx, module, record)
         else:
             runner = started(config, module, ctx.name, ctx.instance, ctx.stop.is_set)
         catch_up(config, runner)

@@ -1,5 +1,6 @@
 """A model that fails ends stopped, alone or hosted, with one alert that names file, line and event; all else goes on."""
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -176,6 +178,7 @@ def end(host: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.mesh
+@pytest.mark.timeout(400)  # six sequencers, one after the other
 def test_hosted_it_does_not_come_back_and_is_put_out(model_of, tmp_path):
     """A kill in its step is no strike. Then two sequencers end in it; the third goes on without it, until it is mended."""
     text = source(before="while s.n > 20:\n    s.x += 1.0")
@@ -253,11 +256,34 @@ def test_whom_the_next_sequencer_suspects(tmp_path, at_work, stack, suspects, ke
     finally:
         before.end()
     (tmp_path / "stalls/sequencer").write_bytes(stack)
-    life().end()
+    after = life()
+    after.enter(after.place("c"))
+    after.end()
     assert [name for name in "abc" if StallRecord(tmp_path, name, "").suspect] == suspects
     assert [path.name for path in sorted((tmp_path / "stalls").glob("?.at"))] == kept
     life().end()
-    assert [name for name in "abc" if StallRecord(tmp_path, name, "").suspect] == suspects, "a kill at once changes nothing"
+    assert [name for name in "abc" if StallRecord(tmp_path, name, "").suspect] == suspects, (
+        "a stack counts once, whoever is killed then"
+    )
+
+
+def test_a_step_that_comes_back_one_by_one_is_innocent(model_of):
+    """A stall of its own later on is its first one again, at no event that is known."""
+    from tickmesh.nodes.model import node as model
+    from tickmesh.nodes.runner.hosted_steps import one_by_one
+
+    config, _ = model_of(source())
+    write_log(config.log_dir, [bytes(event.raw) for event in log([quote(1, 5 + i, 5) for i in range(40)])])
+    (config.run_dir / "stalls").mkdir(parents=True)
+    dump = config.run_dir / "stalls/model-m"
+    dump.write_bytes(b"stack")
+    record = StallRecord(config.run_dir, "model-m", "key")
+    assert record.suspect and not record.stalled and record.begin_noting()
+    ctx = SimpleNamespace(config=config, name="model-m", instance="m", stop=asyncio.Event())
+    assert one_by_one(ctx, model, record).seq == LogReader(config.log_dir).last
+    dump.write_bytes(b"stack")
+    later = StallRecord(config.run_dir, "model-m", "key")
+    assert later.suspect and not later.stalled
 
 
 def test_what_is_no_signal_is_alerted_of_once_a_second(model_of):
