@@ -4,7 +4,6 @@ What a kernel breaks there breaks nothing else. A model that was tried is not tr
 changed: tried.json, beside the machine code (run/kernels).
 """
 
-import ast
 import contextlib
 import json
 import math
@@ -132,7 +131,7 @@ def _endless(config: Config, kernel: str, dump: str, spent_s: float) -> str:
         return f"{shown}:{lines[0]}: {within}: a loop here may have no end"
     if any("/numba/" in file for file, _ in frames):
         return f"{shown}: numba has not compiled it within {spent_s:g} s of processor time: --timeout gives it more"
-    loops = sorted(node.lineno for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.While))
+    loops, _ = loading.loop_lines(path)
     if len(loops) == 1:
         return f"{shown}:{loops[0]}: {within}: this loop may have no end"
     whiles = f" (`while` is in lines {', '.join(map(str, loops))})" if loops else ""

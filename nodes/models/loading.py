@@ -292,6 +292,14 @@ def field_lines(file: str, name: str) -> list[int]:
     return sorted(node.lineno for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == name)
 
 
+def loop_lines(file: Path) -> tuple[list[int], int]:
+    """The lines of a kernel's file with a `while`, which alone may have no end, and the line where the kernel begins."""
+    text = file.read_text(encoding="utf-8")
+    begins = _KERNEL.search(text)
+    line = text.count("\n", 0, begins.start()) + 1 if begins else 1
+    return sorted(node.lineno for node in ast.walk(ast.parse(text)) if isinstance(node, ast.While)), line
+
+
 def parameters(module: ModuleType, given: Mapping[str, float], wanted: Records | None = None) -> Records:
     """The kernel's parameters as an array of shape (1,), one float64 field each, and `wanted`, (FEATURES,) u1, if it is given;
     defaults where `given` has none.

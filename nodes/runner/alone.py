@@ -7,12 +7,11 @@ from typing import Any
 from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context, Stopped
-from tickmesh.bus.schema import Kind
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.nodes.model import refused
 from tickmesh.nodes.models.faults import ModelFault
 from tickmesh.nodes.runner.history import catch_up, history
-from tickmesh.nodes.runner.stalls import STALL_S, StallWatch
+from tickmesh.nodes.runner.stalls import STALL_S, StallWatch, key_of, stall_of
 from tickmesh.nodes.runner.step import ColumnStep, PureStep, StepModule, StepRunner
 from tickmesh.nodes.runner.warm import warm_start
 
@@ -61,7 +60,7 @@ async def run_step(ctx: Context, module: StepModule) -> None:
 
 
 async def _run_step(ctx: Context, module: StepModule) -> None:
-    watch = StallWatch(ctx.config.run_dir, ctx.name)
+    watch = StallWatch(ctx.config.run_dir, ctx.name, key_of(ctx.config, ctx.name, ctx.instance))
     try:
         await _watched_step(ctx, module, watch)
     finally:
@@ -77,8 +76,9 @@ async def _watched_step(ctx: Context, module: StepModule, watch: StallWatch) -> 
 
     runner = make()
     watch.begin()  # it is compiled by now
-    if watch.stalled_at:
-        raise _stalled(ctx.config, runner, watch)
+    if watch.stalled:
+        watch.found()
+        raise stall_of(ctx.config, ctx.name, ctx.instance, watch.stalled_at, STALL_S)
     if not watch.suspect:
         runner = warm_start(ctx.config, runner, make, stop)
     ctx.producer.publish([])  # opens the outbox, which cuts off a torn tail
@@ -118,16 +118,6 @@ async def _stay_armed(watch: StallWatch) -> None:
     while True:
         watch.arm()
         await asyncio.sleep(STALL_S / 5)
-
-
-def _stalled(config: Config, runner: StepRunner, watch: StallWatch) -> ModelFault:
-    """The fault of a step that two lives have not come back from the same event of."""
-    watch.found()
-    event = next(LogReader(config.log_dir).events(watch.stalled_at - 1), None)
-    on = f"{Kind(event.kind).name} of {event.subject}" if event is not None else "no longer in the log"
-    what = f"it does not come back: {STALL_S:g} s of processor time, twice; a loop in it may have no end"
-    where = str(getattr(runner.step, "where", runner.name))
-    return ModelFault(what, where, watch.stalled_at, on)
 
 
 async def _publish(ctx: Context, events: list[bytearray]) -> None:

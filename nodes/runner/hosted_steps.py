@@ -14,6 +14,7 @@ from tickmesh.nodes.runner import put_out
 from tickmesh.nodes.runner.alone import complaints, explained, started
 from tickmesh.nodes.runner.history import catch_up, history
 from tickmesh.nodes.runner.hosting import HostedContext
+from tickmesh.nodes.runner.stalls import ModelStall, StallRecord, key_of, stall_of
 from tickmesh.nodes.runner.step import StepModule, StepRunner
 
 
@@ -27,7 +28,7 @@ async def host_step(ctx: HostedContext, module: StepModule) -> None:
         await asyncio.to_thread(refused.check, ctx.config, ctx.name)
         await _host_step(ctx, module)
     except ModelFault as fault:
-        await _put_out(ctx, "model stopped", str(fault), fault.action.replace("mesh reload", "supervisorctl restart sequencer"))
+        await _put_out(ctx, "model stopped", str(fault), fault.action, fault.sources if isinstance(fault, ModelStall) else "")
     except ConfigError as error:
         await _put_out(ctx, "stopped", str(error), "the sequencer and all else go on; correct mesh.toml, then `mesh reload`")
     except HostedStepError as failure:
@@ -47,24 +48,55 @@ class HostedStepError(Exception):
         self.error = error
 
 
-async def _put_out(ctx: HostedContext, what: str, why: str, action: str) -> None:
+async def _put_out(ctx: HostedContext, what: str, why: str, action: str, sources: str = "") -> None:
     """Ends one guest's part in this process: it is given nothing more, has no heartbeat, and is not ready any more."""
     ctx.alert("critical", what, why, action)
-    put_out.record(ctx.config.run_dir, ctx.name, why)
+    put_out.record(ctx.config.run_dir, ctx.name, why, sources)
     await ctx.close()
+
+
+def one_by_one(ctx: HostedContext, module: StepModule, record: StallRecord) -> StepRunner:
+    """Brings a step that the life before did not come back from up to date, noting each event before it is given it."""
+    logging.getLogger(ctx.name).warning("it did not come back in the sequencer's last process: it is given one event at a time")
+    try:
+        runner = StepRunner(module, ctx.config, ctx.name, ctx.instance)
+        for events in history(ctx.config, runner.seq, runner.history_lanes):
+            for event in events:
+                if ctx.stop.is_set():
+                    return runner
+                record.note(event.seq)
+                runner.replay([event])
+        return runner
+    finally:
+        record.found()
 
 
 async def _host_step(ctx: HostedContext, module: StepModule) -> None:
     host, config = ctx.host, ctx.config
+    stalls, place = host.stalls, host.stalls.place(ctx.name)
 
     def load() -> StepRunner:
-        runner = started(config, module, ctx.name, ctx.instance, ctx.stop.is_set)
+        record = StallRecord(config.run_dir, ctx.name, key_of(config, ctx.name, ctx.instance))
+        if record.stalled:  # a model stays out until it is another one, so that a restart is not held up by it again
+            fault = stall_of(config, ctx.name, ctx.instance, record.stalled_at, stalls.bound_s)
+            if not fault.sources:
+                record.forget()
+            raise fault
+        if not record.suspect:
+            record.forget()
+        if record.suspect and record.begin_noting():
+            runner = one_by_one(ctx, module, record)
+        else:
+            runner = started(config, module, ctx.name, ctx.instance, ctx.stop.is_set)
         catch_up(config, runner)
         return runner
 
-    runner = await asyncio.to_thread(load)
+    async with stalls.turn(ctx.name):
+        runner = await asyncio.to_thread(load)
+    await stalls.calm()
     for events in history(config, runner.seq, runner.history_lanes, host.log.last):  # what came meanwhile
-        runner.replay(events)
+        with stalls.at_work(place):
+            runner.replay(events)
     runner.seq = max(runner.seq, host.log.last)
 
     unpublished = runner.unpublished()  # what a full disk has not taken; published before anything newer
@@ -85,17 +117,21 @@ async def _host_step(ctx: HostedContext, module: StepModule) -> None:
         fresh = events if events[0].seq > runner.seq else [event for event in events if event.seq > runner.seq]
         if not fresh:
             return
-        for answer in (partial(runner.live_first, fresh), runner.live_rest):
-            try:
-                given = answer()
-            except Exception as error:  # noqa: BLE001 - it must not end the sequencer, in whose call this is
-                failed = error
-                host.handlers.remove(handle)
-                wake.set()
-                return
-            if given or unpublished:
-                unpublished.extend(given)
-                publish_all()
+        stalls.enter(place)
+        try:
+            for answer in (partial(runner.live_first, fresh), runner.live_rest):
+                try:
+                    given = answer()
+                except Exception as error:  # noqa: BLE001 - it must not end the sequencer, in whose call this is
+                    failed = error
+                    host.handlers.remove(handle)
+                    wake.set()
+                    return
+                if given or unpublished:
+                    unpublished.extend(given)
+                    publish_all()
+        finally:
+            stalls.leave(place)
 
     host.handlers.append(handle)
     publish_all()

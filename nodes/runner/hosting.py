@@ -18,6 +18,7 @@ from tickmesh.bus.topics import LANE_OF_KIND, Lane, lanes_of
 from tickmesh.bus.wire import Event, stamp_sent
 from tickmesh.nodes.runner.guests import OpenLog
 from tickmesh.nodes.runner.history import history
+from tickmesh.nodes.runner.stalls import HostedStalls, hosted_bound_s
 
 QUEUE_EVENTS = 100_000  # a hosted subscriber that is further behind reads the log instead
 
@@ -27,8 +28,10 @@ class Host:
 
     First of all to those that act outside (`first`), in the call that logs it, also in the midst of a step's; then to the
     steps, one after the other. What a node of the first kind has sent may leave its socket only when the loop has its turn: so
-    `rest` lets what follows from it in here wait until then.
+    `rest` lets what follows from it in here wait until then. `stalls`: where the steps among them note that they are at work.
     """
+
+    stalls: HostedStalls
 
     def __init__(self, log: OpenLog):
         self.log = log
@@ -310,6 +313,8 @@ class HostedNodes:
         self._stop, self._trading_stop = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._contexts: list[HostedContext] = []
+        self._stalls: HostedStalls | None = None
+        self._arming: asyncio.Task[None] | None = None
 
     @property
     def outboxes(self) -> frozenset[str]:
@@ -321,6 +326,10 @@ class HostedNodes:
         owner = self._owner
         claim(owner.config, self.outboxes)
         host = Host(log)
+        names = [guest.name for guest in self._guests]
+        self._stalls = host.stalls = HostedStalls(owner.config.run_dir, names, hosted_bound_s(owner.config))
+        self._stalls.begin()
+        self._arming = owner.own(self._stalls.stay_armed(), "stall watch")
         for guest in self._guests:
             stop = self._trading_stop if guest.trades else self._stop
             ctx = HostedContext(owner.config, guest, host, stop, owner)
@@ -340,5 +349,8 @@ class HostedNodes:
         self._trading_stop.set()
         self._stop.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._stalls is not None and self._arming is not None:
+            self._arming.cancel()
+            self._stalls.end()
         for ctx in self._contexts:
             await ctx.close()

@@ -19,12 +19,14 @@ class PutOut(NamedTuple):
     sources: str
 
 
-def record(run_dir: Path, name: str, why: str) -> None:
-    """Writes that this process has put out a guest, which is not ready any more. On a full disk there is no file."""
+def record(run_dir: Path, name: str, why: str, sources: str = "") -> None:
+    """Writes that this process has put out a guest, which is not ready any more. On a full disk there is no file.
+
+    `sources`: of one that has not been ready.
+    """
     ready = run_dir / "ready" / f"{name}.json"
-    sources = ""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        sources = json.loads(ready.read_bytes()).get("sources", "")
+        sources = json.loads(ready.read_bytes()).get("sources", sources)
     ready.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         _file(run_dir, name).parent.mkdir(exist_ok=True)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from tickmesh.nodes.models.cache import sources_hash
 from tickmesh.nodes.models.loading import file_of
 from tickmesh.nodes.runner.hosted_steps import host_step
 from tickmesh.nodes.runner.put_out import read as read_put_out
+from tickmesh.nodes.runner.stalls import HostedStalls, StallRecord
 
 NAMES = itertools.count()
 MODEL = '[[models]]\nname = "{name}"\nkernel = "{kernel}"\n'
@@ -142,9 +144,16 @@ HOST = """
 import sys
 from tickmesh.nodes import models
 from tickmesh.nodes.__main__ import main
+from tickmesh.nodes.runner import stalls
 models.__path__.append(sys.argv[1])
+stalls.STALL_S = stalls.HOSTED_SHARE = float(sys.argv[2])
 sys.exit(main(["sequencer", "model", "m", "model", "good"]))
 """
+
+
+def hosting(folder: Path, stall_s: float = 10.0) -> subprocess.Popen[bytes]:
+    """A sequencer that hosts two models, each with so much processor time for a list of events."""
+    return subprocess.Popen([sys.executable, "-c", HOST, str(folder), str(stall_s)], cwd=folder)
 
 
 def quotes(first: int, count: int) -> list[bytearray]:
@@ -160,7 +169,7 @@ def test_hosted_it_is_put_out_and_the_rest_goes_on(model_of, tmp_path):
     text = zero_at(50)
     good = MODEL.format(name="good", kernel="book_imbalance")
     config, path = model_of(text, f"{good}[models.parameters]\ninterval_ms = 0.0\nstep = 0.0\nhalf_life_ms = 0.0\n")
-    host = subprocess.Popen([sys.executable, "-c", HOST, str(tmp_path)], cwd=tmp_path)
+    host = hosting(tmp_path)
     try:
         for name in ("sequencer", "model-m", "model-good"):
             until((config.run_dir / f"ready/{name}.json").exists, f"{name} ready", 90)
@@ -188,10 +197,124 @@ def test_hosted_it_is_put_out_and_the_rest_goes_on(model_of, tmp_path):
         assert json.loads((config.run_dir / "ready/model-good.json").read_text())["pid"] == host.pid
         feed.close()
     finally:
-        host.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            host.wait(20)
-        host.kill()
+        end(host)
+
+
+def end(host: subprocess.Popen[bytes]) -> None:
+    host.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        host.wait(20)
+    host.kill()
+    host.wait()
+
+
+@pytest.mark.mesh
+@pytest.mark.timeout(400)  # six sequencers, one after the other
+def test_hosted_it_does_not_come_back_and_is_put_out(model_of, tmp_path):
+    """A kill in its step is no strike. Then two sequencers end in it; the third goes on without it, until it is mended."""
+    text = source(before="while s.n > 20:\n    s.x += 1.0")
+    good = MODEL.format(name="good", kernel="book_imbalance")
+    config, path = model_of(text, f"{good}[models.parameters]\ninterval_ms = 0.0\nstep = 0.0\nhalf_life_ms = 0.0\n")
+    stalls = config.run_dir / "stalls"
+    feed = Producer(config, "feed-binance-1")
+    hosts = [hosting(tmp_path, 60.0)]
+
+    def signals(producer: str) -> int:
+        return sum(event.producer == producer for event in LogReader(config.log_dir).events() if event.kind == Kind.signal)
+
+    try:
+        for name in ("model-m", "model-good"):
+            until((config.run_dir / f"ready/{name}.json").exists, f"{name} ready", 90)
+        feed.publish(quotes(1, 40))
+        until(lambda: (stalls / "sequencer.at").read_bytes()[:2] == b"\1\0", "it is at work, and notes that")
+        hosts[0].kill()
+        for _ in range(2):
+            hosts.append(hosting(tmp_path, 0.5))
+            assert hosts[-1].wait(90) == -signal.SIGVTALRM
+            assert not alerts(config.log_dir), "and neither a kill nor one strike puts it out"
+        hosts.append(hosting(tmp_path, 0.5))
+        until(lambda: alerts(config.log_dir), "the alert", 90)
+        (alert,) = alerts(config.log_dir)
+        seq = [event.seq for event in LogReader(config.log_dir).events() if event.kind == Kind.quote][20]
+        assert alert["level"] == "critical" and alert["what"] == "model stopped" and "`mesh reload`" in alert["action"]
+        assert f"{path}:{line_of(text, 'while s.n')}: it does not come back: 0.5 s" in alert["why"]
+        assert f"at event {seq} (quote of binance.BTCUSDT)" in alert["why"]
+        put_out = until(lambda: read_put_out(config.run_dir, "model-m", hosts[-1].pid), "its file")
+        assert put_out.sources == sources_hash(Path(path)), "what a reload goes by"
+        feed.publish(quotes(41, 40))
+        until(lambda: signals("model-good") >= 79, lambda: f"{signals('model-good')} signals of the other one", 90)
+        seqs = [event.seq for event in LogReader(config.log_dir).events() if event.kind == Kind.quote]
+        assert len(seqs) == 80 and hosts[-1].poll() is None
+
+        hosts[-1].kill()
+        hosts.append(hosting(tmp_path, 0.5))
+        until(lambda: len(alerts(config.log_dir)) == 2, "it stays out at the next start, which it does not hold up", 90)
+        assert hosts[-1].poll() is None
+        hosts[-1].kill()
+        Path(path).write_text(text.replace("while s.n > 20", "while s.n < 0"))
+        hosts.append(hosting(tmp_path, 0.5))
+        until((config.run_dir / "ready/model-m.json").exists, "ready", 90)
+        assert not list(stalls.glob("model-m*")), "and nothing is left of it"
+        before = signals("model-m")
+        feed.publish(quotes(81, 1))
+        until(lambda: signals("model-m") > before, "a signal of the mended one", 60)
+    finally:
+        feed.close()
+        for host in hosts:
+            end(host)
+
+
+@pytest.mark.parametrize(
+    ("at_work", "stack", "suspects", "kept"),
+    [
+        (["a"], b"", [], []),  # killed in its step
+        ([], b"stack", [], []),
+        (["a"], b"stack", ["a"], ["a.at"]),
+        (["a", "b"], b"stack", ["a", "b"], []),  # which of them it was is not known, and not at which event
+    ],
+)
+def test_whom_the_next_sequencer_suspects(tmp_path, at_work, stack, suspects, kept):
+    def life() -> HostedStalls:
+        return HostedStalls(tmp_path, ["a", "b", "c"], 60.0)
+
+    before = life()
+    try:
+        for name in at_work:
+            (tmp_path / f"stalls/{name}.at").write_bytes(b"12345678")
+            before.enter(before.place(name))
+        before.enter(before.place("c"))
+        before.leave(before.place("c"))
+    finally:
+        before.end()
+    (tmp_path / "stalls/sequencer").write_bytes(stack)
+    after = life()
+    after.enter(after.place("c"))
+    after.end()
+    assert [name for name in "abc" if StallRecord(tmp_path, name, "").suspect] == suspects
+    assert [path.name for path in sorted((tmp_path / "stalls").glob("?.at"))] == kept
+    life().end()
+    assert [name for name in "abc" if StallRecord(tmp_path, name, "").suspect] == suspects, (
+        "a stack counts once, whoever is killed then"
+    )
+
+
+def test_a_step_that_comes_back_one_by_one_is_innocent(model_of):
+    """A stall of its own later on is its first one again, at no event that is known."""
+    from tickmesh.nodes.model import node as model
+    from tickmesh.nodes.runner.hosted_steps import one_by_one
+
+    config, _ = model_of(source())
+    write_log(config.log_dir, [bytes(event.raw) for event in log([quote(1, 5 + i, 5) for i in range(40)])])
+    (config.run_dir / "stalls").mkdir(parents=True)
+    dump = config.run_dir / "stalls/model-m"
+    dump.write_bytes(b"stack")
+    record = StallRecord(config.run_dir, "model-m", "key")
+    assert record.suspect and not record.stalled and record.begin_noting()
+    ctx = SimpleNamespace(config=config, name="model-m", instance="m", stop=asyncio.Event())
+    assert one_by_one(ctx, model, record).seq == LogReader(config.log_dir).last
+    dump.write_bytes(b"stack")
+    later = StallRecord(config.run_dir, "model-m", "key")
+    assert later.suspect and not later.stalled
 
 
 def test_what_is_no_signal_is_alerted_of_once_a_second(model_of):
