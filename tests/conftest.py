@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from tests.support.command_run import mesh_here
+from tests.support.found_models import folders_kept
 from tests.support.long_first import long_first
 from tests.support.places import PROJECT
 from tests.support.source_trees import hash_of, sources
@@ -52,6 +53,20 @@ def tmpfs() -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="tickmesh-tests-") as folder:
         os.environ["TICKMESH_TMPFS"] = folder
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def models_of_the_module() -> Iterator[None]:
+    """What a module's fixtures let this process find is not there for the next module's tests."""
+    with folders_kept():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def models_of_the_test() -> Iterator[None]:
+    """Nor what a test does, for the next test."""
+    with folders_kept():
         yield
 
 

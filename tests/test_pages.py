@@ -21,7 +21,6 @@ from tests.support.page_blocks import blocks, commands, section
 from tests.support.places import PROJECT
 from tests.support.research_walk import WALK
 from tickmesh.bus.config import load
-from tickmesh.nodes import models
 from tickmesh.nodes.__main__ import parse
 from tickmesh.nodes.exchange.faults import fault_plan
 from tickmesh.tools import cli, tap
@@ -69,7 +68,6 @@ def recorded(tmp_path_factory) -> Path:
 def here(recorded, monkeypatch) -> Path:
     monkeypatch.chdir(recorded)
     monkeypatch.delenv("TICKMESH_ROOT", raising=False)
-    monkeypatch.setattr(models, "__path__", list(models.__path__))
     return recorded
 
 

@@ -12,7 +12,6 @@ from tests.support.command_run import mesh_here
 from tests.support.places import PROJECT
 from tests.support.research_walk import new_folder, walk
 from tickmesh.bus.schema import Kind
-from tickmesh.nodes import models
 from tickmesh.research.backtest import (
     running,  # noqa: F401 - before numba's folder is that of a mesh which the test throws away: then it is compiled each time
     stored,
@@ -32,7 +31,6 @@ def walked(tmp_path_factory):
         patch.chdir(root)
         patch.delenv("TICKMESH_ROOT", raising=False)
         patch.setenv("MPLBACKEND", "Agg")
-        patch.setattr(models, "__path__", list(models.__path__))
         try:
             yield root, list(walk(root))
         finally:

@@ -10,9 +10,8 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from unittest import mock
 
+from tests.support.found_models import folders_kept
 from tickmesh.bus import clock
-from tickmesh.nodes import models
-from tickmesh.nodes.models import loading
 from tickmesh.tools import cli, tap
 
 PROGRAMS = {"mesh": cli.main, "tap": tap.main}
@@ -39,8 +38,8 @@ def run_here(root: Path, program: str, *words: object) -> CompletedProcess[str]:
 def _as_program(root: Path, name: str, line: list[str]) -> Iterator[tuple[io.TextIOWrapper, io.TextIOWrapper]]:
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-    folders, own = list(models.__path__), set(loading._own)
     with (
+        folders_kept(),
         contextlib.chdir(root),
         mock.patch.dict(os.environ),
         mock.patch.object(sys, "argv", [name, *line]),
@@ -54,9 +53,6 @@ def _as_program(root: Path, name: str, line: list[str]) -> Iterator[tuple[io.Tex
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             vars(clock._process).update(vars(clock.Follower()))  # its mesh's time is not that of the next test
-            models.__path__[:] = folders  # nor are its models
-            loading._own.clear()
-            loading._own.update(own)
 
 
 def _text(stream: io.TextIOWrapper) -> str:

@@ -6,17 +6,8 @@ import pytest
 
 from tests.support.command_run import mesh_here
 from tickmesh.bus.config import load
-from tickmesh.nodes import models
 from tickmesh.nodes.model.trial import tried
-from tickmesh.nodes.models import loading
 from tickmesh.tools.new_model import TEMPLATES
-
-
-@pytest.fixture(autouse=True)
-def own_folders(monkeypatch):
-    """The folders of models are this process's: a test adds none to them for others."""
-    monkeypatch.setattr(models, "__path__", list(models.__path__))
-    monkeypatch.setattr(loading, "_own", set(loading._own))
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

@@ -19,7 +19,6 @@ from tickmesh.bus.schema import DTYPES, SIGNAL, Kind
 from tickmesh.bus.settings import Mesh, ModelSettings
 from tickmesh.bus.sockets import Producer
 from tickmesh.bus.wire import Event, decode, encode
-from tickmesh.nodes import models
 from tickmesh.nodes.model.node import Step
 from tickmesh.nodes.models import cache, loading
 from tickmesh.nodes.models.faults import ModelFault
@@ -41,14 +40,10 @@ EAGER = {"interval_ms": 0.0, "step": 0.0, "threshold": 0.0}
 def root(tmp_path_factory):
     """A mesh with a recorded market, and a model `trained` of it."""
     pytest.importorskip("sklearn")
-    before, own = list(models.__path__), set(loading._own)
     root = tmp_path_factory.mktemp("mesh")
     (root / "mesh.toml").write_text("")
     write_log(load(root).log_dir, RAWS)
-    yield root
-    models.__path__[:] = before
-    loading._own.clear()
-    loading._own.update(own)
+    return root
 
 
 @pytest.fixture(scope="module")

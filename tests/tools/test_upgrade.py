@@ -92,9 +92,7 @@ def test_init_makes_a_folder_that_is_a_mesh(tmp_path):
     assert refused.returncode == 2 and "which venue?" in refused.stderr
 
 
-def test_models_of_ones_own_lie_in_a_folder_of_ones_own(root, monkeypatch):
-    monkeypatch.setattr(models, "__path__", list(models.__path__))
-    monkeypatch.setattr(loading, "_own", set(loading._own))
+def test_models_of_ones_own_lie_in_a_folder_of_ones_own(root):
     (root / "elsewhere").mkdir()
     (root / "mesh.toml").write_text('[paths]\nmodels = "elsewhere"\n')
     (root / "elsewhere/my_imbalance.py").write_text(KERNEL)

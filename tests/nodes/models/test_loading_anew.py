@@ -8,7 +8,6 @@ import pytest
 
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.config import load as settings
-from tickmesh.nodes import models
 from tickmesh.nodes.models import loading
 
 MODEL = """
@@ -32,8 +31,6 @@ def write(path: Path, text: str) -> None:
 
 @pytest.fixture
 def folder(root, monkeypatch):
-    monkeypatch.setattr(models, "__path__", list(models.__path__))
-    monkeypatch.setattr(loading, "_own", set(loading._own))
     monkeypatch.setattr(sys, "dont_write_bytecode", False)  # compiled files are there, as for a person
     (root / "models").mkdir()
     write(root / "models/anew.py", MODEL)

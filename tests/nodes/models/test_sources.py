@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 
 from tickmesh.bus.config import ConfigError, load
-from tickmesh.nodes import models
 from tickmesh.nodes.models import cache, loading
 from tickmesh.nodes.models.interpreted import Record
 
 
-def test_features_and_weights_are_sources_of_the_model_that_uses_them(root, monkeypatch):
-    monkeypatch.setattr(models, "__path__", list(models.__path__))
-    monkeypatch.setattr(loading, "_own", set(loading._own))
+def test_features_and_weights_are_sources_of_the_model_that_uses_them(root):
     (root / "models").mkdir()
     loading.use_folder(load(root))
     path = root / "models/mine.py"
@@ -26,9 +23,7 @@ def test_features_and_weights_are_sources_of_the_model_that_uses_them(root, monk
     assert "mine.weights.npz" in {one.name for one in cache.sources(path)} and cache.sources_hash(path) != before
 
 
-def test_a_file_with_the_name_of_a_shipped_folder_is_refused(root, monkeypatch):
-    monkeypatch.setattr(models, "__path__", list(models.__path__))
-    monkeypatch.setattr(loading, "_own", set(loading._own))
+def test_a_file_with_the_name_of_a_shipped_folder_is_refused(root):
     (root / "models").mkdir()
     (root / "models/features.py").write_text("")
     with pytest.raises(ConfigError, match=r"features.py has the name of a shipped file"):
