@@ -51,6 +51,7 @@ def trained(root) -> dict:
     done = mesh_here(root, "train", "trained", "--add", *FEATURES, *WORDS)
     assert done.returncode == 0, done.stderr
     result: dict = json.loads(done.stdout)
+    loading.use_folder(load(root))
     return result
 
 
