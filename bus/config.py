@@ -281,7 +281,8 @@ def _converts(value: Any, kind: Any) -> bool:
 
 _KINDS: dict[type[msgspec.inspect.Type], tuple[type | tuple[type, ...], str]] = {
     BoolType: (bool, "true or false"), IntType: (int, "a whole number"), FloatType: ((int, float), "a number"),
-    StrType: (str, "a text"), VarTupleType: (list, "a list"), DictType: (dict, "a table"), StructType: (dict, "a table"),
+    StrType: (str, "a text in quotes"), VarTupleType: (list, "a list"),
+    DictType: (dict, "a table"), StructType: (dict, "a table"),
 }  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def find_subject(mesh: Config, name: str) -> str:
     """The subject that a person means by `BTCUSDT` or `binance.BTCUSDT`. Raises Failure with those that are there."""
     known = {instrument.subject for instrument in mesh.instruments if mesh.log_dir.is_dir()}
     known |= {subject_of(file.folder) for file in ArchiveReader(mesh.archive_dir).files if of_instrument(file.folder)}
-    known = {one for one in known if one.partition(".")[2] != ACCOUNT}
+    known = {one for one in known if one.partition(".")[2] not in ("", ACCOUNT)}  # a node's name, as of commands, has no dot
     meant = name.casefold()
     found = sorted(one for one in known if meant in (one.casefold(), one.partition(".")[2].casefold()))
     if len(found) == 1:
@@ -166,8 +166,9 @@ def show(result: BarsResult, rows: int) -> None:
     if "covered" in frame and len(partly := frame[frame["covered"] < 1]):
         none = int((partly["covered"] <= 0).sum())
         out.print(
-            f"{len(partly):,} of them are not wholly covered, {none:,} not at all: the mesh was down, or something is missing. "
-            "Covered is time in which the venue was heard; whether anything is missing, `mesh coverage` says by ids, also of "
+            f"{len(partly):,} of them are not wholly covered, {none:,} not at all: the mesh was down, something is missing, or "
+            "--start or --end cuts them. Covered is time in which the venue was heard; whether anything is missing, "
+            "`mesh coverage` says by ids, also of "
             "time in which the mesh was down"
         )
     if result.timeless:

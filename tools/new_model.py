@@ -56,6 +56,7 @@ def written(wish: Wish) -> JsonObject:
         write_file(_settings(config), text.encode())
     return {
         "model": name, "file": str(path), "template": wish.template, "table": _table(name),
+        "hosted": not {"model", f"model-{name}"}.isdisjoint(config.host),
         "added": any(model.name == name for model in config.models) or bool(text), "settings": str(_settings(config)),
     }  # fmt: skip
 
@@ -136,4 +137,6 @@ def show(result: JsonObject) -> None:
         out.print(f"  {line}", markup=False)
     out.print("Signals of every model are traded; [[strategies]] choose which (docs/strategies.md). Then:", markup=False)
     out.print("  mesh reload                      # starts it; after an edit restarts it", markup=False)
-    out.print(f"  supervisorctl -c supervisor.conf restart model-{name}    # the same for an edited file alone", markup=False)
+    if not result["hosted"]:
+        restart = f"supervisorctl -c supervisor.conf restart model-{name}"
+        out.print(f"  {restart}    # the same for an edited file alone", markup=False)

@@ -32,7 +32,7 @@ from tickmesh.research.backtest.terms import (
 from tickmesh.research.names import several
 from tickmesh.research.opening import settings_of
 from tickmesh.research.sources import MeshSource
-from tickmesh.storage.query.coverage import described, lacking
+from tickmesh.storage.query.coverage import described, lacking, span_text
 from tickmesh.storage.query.gaps import touched
 from tickmesh.storage.query.times import ReadError, Time, span_words, to_ns
 
@@ -221,9 +221,6 @@ def _lacks(config: Config, subjects: tuple[str, ...], start_ns: int | None, end_
         for kind in COVERED_KINDS:
             lost = lacking(touched(config, kind, subject, start_ns, end_ns))
             if len(lost):
-                said = [
-                    f"{one['begin'] or 'unknown'} to {one['end'] or 'now'} ({one['state']}: {one['reason']})"
-                    for one in described(lost[:INTERVALS_SHOWN])
-                ]
+                said = [f"{span_text(one)} ({one['state']}: {one['reason']})" for one in described(lost[:INTERVALS_SHOWN])]
                 more = f", and {len(lost) - INTERVALS_SHOWN} more" if len(lost) > INTERVALS_SHOWN else ""
                 yield f"{kind.name}.{subject} is not complete: {', '.join(said)}{more}"

@@ -4,7 +4,7 @@ Each archive file says what its events prove; what is not archived yet is comput
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -265,6 +265,12 @@ def described(rows: np.ndarray) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def span_text(row: Mapping[str, Any]) -> str:
+    """The time of a row of `described` in words. The end of an era's last lack is not known: there ids began anew."""
+    end = row["end"] or ("where ids began anew" if row["reason"] == Reason.reset.name else "now")
+    return f"{row['begin'] or 'unknown'} to {end}"
 
 
 def iso(ns: int) -> str | None:

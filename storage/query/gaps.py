@@ -16,7 +16,17 @@ from tickmesh.storage.archive.catalog import DAY_NS, day_of, day_start_ns
 from tickmesh.storage.archive.eras import era_of, eras_in
 from tickmesh.storage.archive.file import ArchiveFile
 from tickmesh.storage.archive.rows import By
-from tickmesh.storage.query.coverage import COVERED, Look, described, is_lacking, lacking, look, read, retry_if_moved
+from tickmesh.storage.query.coverage import (
+    COVERED,
+    Look,
+    described,
+    is_lacking,
+    lacking,
+    look,
+    read,
+    retry_if_moved,
+    span_text,
+)
 from tickmesh.storage.query.times import ReadError
 
 Gaps = Literal["warn", "raise", "mask", "ignore"]
@@ -94,8 +104,7 @@ def rows_with_coverage(
 def sentence(kind: Kind, subject: str, lost: np.ndarray) -> str:
     """The sentence of a warning about `lost`, rows that state a lack."""
     named = [
-        f"ids {row['first_id']} to {row['last_id']}, {row['begin'] or 'unknown'} to {row['end'] or 'now'} ({_why(row)})"
-        for row in described(lost[:SHOWN_MAX])
+        f"ids {row['first_id']} to {row['last_id']}, {span_text(row)} ({_why(row)})" for row in described(lost[:SHOWN_MAX])
     ]
     more = f"; and {len(lost) - SHOWN_MAX} more" if len(lost) > SHOWN_MAX else ""
     gone = int((lost["state"] == Coverage.missing).sum())

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from tests.support.coverage_scene import SUBJECT, Scene, ledger_of, shown, tables
@@ -12,7 +13,7 @@ from tests.support.coverage_stored import MILLISECOND, scene, seq_ns
 from tests.support.stored import DAY, START, write_log
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
-from tickmesh.bus.schema import GapState, Kind, Reason
+from tickmesh.bus.schema import COVERAGE, Coverage, GapState, Kind, Reason
 from tickmesh.bus.segments import release
 from tickmesh.bus.settings import Mesh
 from tickmesh.storage.archive.file import ArchiveError, ArchiveFile
@@ -278,3 +279,18 @@ def test_a_damaged_file_is_told_and_the_others_are_added_all_the_same(tmp_path):
     assert shown(rows[SUBJECT])[0][:4] == ("trade", 8, 9, "repaired")
     with pytest.raises(ArchiveError, match="cannot be read"):
         coverage.read(config, SUBJECT)
+
+
+@pytest.mark.parametrize(
+    ("reason", "end_ns", "text"),
+    [
+        (Reason.reset, 0, "1970-01-01T00:00:01Z to where ids began anew"),
+        (Reason.skipped, 0, "1970-01-01T00:00:01Z to now"),
+        (Reason.reset, 2_000_000_000, "1970-01-01T00:00:01Z to 1970-01-01T00:00:02Z"),
+    ],
+)
+def test_a_lack_whose_end_nobody_knows_lasts_to_now_or_to_where_ids_began_anew(reason, end_ns, text):
+    row = np.zeros(1, COVERAGE)
+    row["state"], row["stream"], row["reason"] = Coverage.missing, Kind.trade, reason
+    row["begin_ns"], row["end_ns"] = 1_000_000_000, end_ns
+    assert coverage.span_text(coverage.described(row)[0]) == text
