@@ -1,0 +1,63 @@
+"""The commands of `mesh` by which a person looks at a mesh and its machine, as typer reads them."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from tickmesh.tools import terminal
+from tickmesh.tools.operator_logs.entries import Entry
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="One JSON object on a line for each entry.")]
+
+
+def add_to(commands: typer.Typer) -> None:
+    """Adds the commands to a group."""
+    commands.command()(logs)
+
+
+def logs(
+    nodes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NODE]...", help="A process, a kind (feed), a pattern ('model-*'), or supervisord; else all."),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    lines: Annotated[
+        int | None,
+        typer.Option("--lines", "-n", min=0, help="The last so many entries; else 100, with --since all."),
+    ] = None,
+    since: Annotated[str, typer.Option(help="From this time on (UTC), like 12:00, or so long ago (10m, 1h).")] = "",
+    level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical"], typer.Option(help="At least so grave.")
+    ] = "debug",
+    grep: Annotated[str, typer.Option(help="Only what this regular expression is found in.")] = "",
+    local: Annotated[bool, typer.Option("--local", help="Times of this machine's zone instead of UTC.")] = False,
+    json: JsonLines = False,
+) -> None:
+    """Show what processes wrote into run/logs, all of them by time. The mesh need not be running.
+
+    The last 100 entries of everybody; then what goes wrong, as it happens, through rotation and restarts; then what both feeds,
+    the sequencer and whom it hosts wrote:
+
+    mesh logs
+
+    mesh logs --follow --level warning
+
+    mesh logs feed sequencer --since 10m --grep 'lost|stale'
+
+    These are lines for people. What happened in the market and to orders is in the log: tap, mesh orders.
+    """
+    from tickmesh.tools import logs as command
+
+    config = terminal.config()
+    wanted = command.choice(config, nodes or [], level, grep)
+
+    def show(entry: Entry) -> None:
+        terminal.print_json(command.as_json(entry)) if json else command.show_entry(entry, local)
+
+    with command.opened(config) as whole:
+        for one in command.written(whole, wanted, since, lines):
+            show(one)
+        if follow:
+            for one in command.follow(config, whole, wanted):
+                show(one)
