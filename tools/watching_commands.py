@@ -13,7 +13,24 @@ JsonLines = Annotated[bool, typer.Option("--json", help="One JSON object on a li
 
 def add_to(commands: typer.Typer) -> None:
     """Adds the commands to a group."""
+    commands.command()(doctor)
     commands.command()(logs)
+
+
+def doctor(json: Json = False) -> None:
+    """Check machine, installation and folder, and say what to do about each thing that is not as it should be.
+
+    Clock and NTP, memory, /dev/shm, limits, processors, libraries; in a mesh's folder also its settings, supervisord, ports,
+    locks, permissions, file systems, room and speed of the disk, and what dead processes left. Nothing is changed; it takes a
+    second or two. The mesh may be up or down, and without a mesh.toml the machine alone is looked at.
+
+    Exit code 0: all is well. 1: something is worse than it should be (warn). 2: something must be mended (fail).
+    """
+    from tickmesh.tools import doctor as command
+
+    result = command.doctor()
+    terminal.print_json(result) if json else command.show(result)
+    raise typer.Exit(command.EXIT_CODES[result["verdict"]])
 
 
 def logs(
