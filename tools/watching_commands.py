@@ -1,5 +1,6 @@
 """The commands of `mesh` by which a person looks at a mesh and its machine, as typer reads them."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -13,8 +14,36 @@ JsonLines = Annotated[bool, typer.Option("--json", help="One JSON object on a li
 
 def add_to(commands: typer.Typer) -> None:
     """Adds the commands to a group."""
+    commands.command()(latency)
     commands.command()(doctor)
     commands.command()(logs)
+
+
+def latency(
+    instrument: Annotated[str, typer.Argument(help="A symbol, or venue.symbol; else all.", show_default=False)] = "",
+    seconds: Annotated[str, typer.Option("--for", help="Watch for so long: 10s, 2m.")] = "10s",
+    since: Annotated[
+        str, typer.Option("--from", help="Of what was recorded instead: from this seq, time (UTC) or so long ago (1h) on.")
+    ] = "",
+    until: Annotated[str, typer.Option(help="Up to there; else to the end.")] = "",
+    plot: Annotated[Path | None, typer.Option(help="Draw the distributions, too (PNG, SVG or PDF; needs matplotlib).")] = None,
+    json: Json = False,
+) -> None:
+    """Show where the time goes between a venue's event and our order, hop by hop: p50, p90, p99, p99.9, the longest.
+
+    From the times in the messages themselves: out of the socket, appended and sent, in the log. The last hops are the venue's:
+    from our sending to its word, and to the first fill. What is watched is at the cost of one more reader of the log.
+
+    mesh latency
+
+    mesh latency BTCUSDT --for 1m --plot hops.png
+
+    mesh latency --from 2026-01-31 --until 2026-02-01
+    """
+    from tickmesh.tools import latency as command
+
+    result = command.latency(instrument, seconds, since, until, plot)
+    terminal.print_json(result) if json else command.show(result)
 
 
 def doctor(json: Json = False) -> None:
