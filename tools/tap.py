@@ -1,6 +1,7 @@
 """`tap`: topics on the terminal, live or from what was recorded. It hears what every node hears; late, it reads the log."""
 
 import argparse
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -199,6 +200,11 @@ def _next(second: Second, ns: int) -> Second:
 
 def main() -> None:
     """The command `tap`."""
+    if "_TAP_COMPLETE" in os.environ:
+        from tickmesh.tools.completed_words import print_words_of_tap
+
+        print_words_of_tap(arguments()._option_string_actions)
+        return
     terminal.run(tap, "tap")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tickmesh.tools import terminal
+from tickmesh.tools import completed_words, terminal
 from tickmesh.tools.operator_logs.entries import Entry
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -17,10 +17,16 @@ def add_to(commands: typer.Typer) -> None:
     commands.command()(latency)
     commands.command()(doctor)
     commands.command()(logs)
+    commands.command()(completion)
 
 
 def latency(
-    instrument: Annotated[str, typer.Argument(help="A symbol, or venue.symbol; else all.", show_default=False)] = "",
+    instrument: Annotated[
+        str,
+        typer.Argument(
+            help="A symbol, or venue.symbol; else all.", show_default=False, autocompletion=completed_words.instruments
+        ),
+    ] = "",
     seconds: Annotated[str, typer.Option("--for", help="Watch for so long: 10s, 2m.")] = "10s",
     since: Annotated[
         str, typer.Option("--from", help="Of what was recorded instead: from this seq, time (UTC) or so long ago (1h) on.")
@@ -65,7 +71,11 @@ def doctor(json: Json = False) -> None:
 def logs(
     nodes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NODE]...", help="A process, a kind (feed), a pattern ('model-*'), or supervisord; else all."),
+        typer.Argument(
+            metavar="[NODE]...",
+            autocompletion=completed_words.processes,
+            help="A process, a kind (feed), a pattern ('model-*'), or supervisord; else all.",
+        ),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
     lines: Annotated[
@@ -107,3 +117,35 @@ def logs(
         if follow:
             for one in command.follow(config, whole, wanted):
                 show(one)
+
+
+def completion(
+    what: Annotated[
+        Literal["install", "remove", "show"],
+        typer.Argument(help="install it, remove it, or show the script and change nothing."),
+    ],
+    shell: Annotated[str, typer.Option(help="bash, zsh or fish; else the one that SHELL names.")] = "",
+    json: Json = False,
+) -> None:
+    """Have the shell complete commands, options, topics, columns and names of processes, of mesh and of tap, by the Tab key.
+
+    For this user, in the next shell: a script, and for bash and zsh a line in .bashrc or .zshrc that reads it. The shell asks
+    the program that was typed, so it fits .venv/bin/mesh of any folder and any version.
+
+    mesh completion install
+
+    mesh completion show --shell zsh
+    """
+    from tickmesh.tools import completion as command
+
+    chosen = command.shell_of(shell)
+    if what == "show":
+        terminal.out.print(command.script(chosen), markup=False, end="")
+        return
+    result = command.install(chosen) if what == "install" else command.remove(chosen)
+    if json:
+        terminal.print_json(result)
+        return
+    for path in result["written" if what == "install" else "removed"]:
+        terminal.out.print(f"{'written' if what == 'install' else 'changed or removed'}: {path}", markup=False)
+    terminal.out.print("It holds in the next shell." if what == "install" else "It is gone in the next shell.")
