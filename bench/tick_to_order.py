@@ -67,7 +67,7 @@ async def through_the_mesh(quotes: float, processes: tuple, warm_ms: int) -> Sam
                 for child in children:
                     child.send_signal(signal.SIGTERM)
                 await until(lambda: all(child.poll() is not None for child in children), 30, "the end of the mesh")
-            found = list(chains(LogReader(config.log_dir), exchange.sent, exchange.arrived))
+            found = list(chains(LogReader(config.log_dir).events(), exchange.sent, exchange.arrived))
             return [one.arrived - one.sent for one in found], [one.hops for one in found]
         finally:
             _end(children)

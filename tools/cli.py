@@ -16,6 +16,7 @@ from tickmesh.tools import (
     sweep_command,
     terminal,
     trading_commands,
+    watching_commands,
 )
 
 commands = command_line.command_group("Runs, shows, checks and replays this folder's mesh.")
@@ -370,6 +371,7 @@ compare_command.add_to(commands)
 model_commands.add_to(commands)
 trading_commands.add_to(commands)
 account_commands.add_to(commands)
+watching_commands.add_to(commands)
 
 
 def main() -> None:

@@ -1,9 +1,11 @@
 """The command line of `mesh`, as typer reads it. (`tap` has argparse: what typer brings takes longer than its first line.)"""
 
+import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.completion import completion_init  # type: ignore[attr-defined]  # typer.completion has it, and does not list it
 
 from tickmesh.tools.terminal import UsageFailure, version_text
 
@@ -34,6 +36,8 @@ def caller(commands: typer.Typer, name: str) -> Callable[[], int]:
     """The program for `terminal.run`: calls the command that the words name, and gives its exit code."""
 
     def call() -> int:
+        if f"_{name.upper()}_COMPLETE" in os.environ:
+            completion_init()
         try:
             code = commands(standalone_mode=False, prog_name=name)
         except UsageError as error:

@@ -165,6 +165,14 @@ def check_market(config: Config) -> None:
 
     The first run writes into the folder which of the two it is for.
     """
+    market, found = MARKET_OF[config.mode], market_found(config)
+    if not found or (found == "venues" and market != found):
+        config.source_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_file(config.source_dir / MARKET, f"{market}\n".encode())
+
+
+def market_found(config: Config) -> str:
+    """The market that the source's folder holds, "" where it holds none. Raises Failure as `check_market`; writes nothing."""
     path = config.source_dir / MARKET
     market = MARKET_OF[config.mode]
     found = path.read_text().strip() if path.is_file() else ""
@@ -175,9 +183,7 @@ def check_market(config: Config) -> None:
             f"{config.data}/{config.source} has the market of {MARKETS[found]}, and this is to be that of {MARKETS[market]}: "
             f"give it a folder of its own (source in mesh.toml, or --source NAME)"
         )
-    if not found or (found == "venues" and market != found):
-        config.source_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_file(path, f"{market}\n".encode())
+    return found
 
 
 def survey_captures(files: list[Path], folder: Path) -> Survey:

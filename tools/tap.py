@@ -1,6 +1,7 @@
 """`tap`: topics on the terminal, live or from what was recorded. It hears what every node hears; late, it reads the log."""
 
 import argparse
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ A TOPIC is kind.subject, or its beginning; a kind, an instrument or a process al
   tap BTCUSDT                     all of an instrument    tap '*.BTC*'              a pattern
   tap health.feed                 of some processes       tap trade quote --rate    how many a second
   tap fill --from 1h --until now  the last hour's fills
+  tap trade --where "price > 60000 and side = sell" --columns seq,price,quantity
+  tap quote --out quotes.parquet --from 1d --until now; tap quote --plot bid_price
 
 lag: from the frame's arrival here to its place in the log. age: how long ago that was."""
 QUIET_S = 2.0  # so long without an event, and it is said what is waited for
@@ -55,6 +58,11 @@ def arguments() -> Arguments:
     add("--from", dest="since", metavar="PLACE", default="", help="begin at this seq, time (UTC) or so long ago (30s, 5m, 1h)")
     add("--until", metavar="PLACE", default="", help="end there; now: at the end of what is recorded")
     add("--at", metavar="FOLDER", default="", help="of the mesh or the replay (mesh replay --speed) in this folder")
+    add("--columns", metavar="A,B", default="", help="only these columns, a line for each record (names as --json has them)")
+    where = "only what fulfils this: columns with = != < <= > >= ~ (pattern) in (…), and, or, not, brackets"
+    add("--where", metavar="FILTER", default="", help=where)
+    add("--out", metavar="FILE", default="", help="write rows into FILE.csv or FILE.parquet, whole also after a Ctrl-C")
+    add("--plot", metavar="COLUMN", default="", help="draw a column's newest values as a line that moves")
     add("--local", action="store_true", help="times of this machine's zone instead of UTC")
     add("--json", action="store_true", help="one JSON object on a line for each event")
     add("--version", action="store_true", help="show the version and end")
@@ -78,6 +86,13 @@ def tap() -> int:
     follow_clock(config.log_dir)
     history = bool(since or until)
     chosen, kinds = topics.resolve(config, wanted, history)
+    rows = None
+    if given.columns or given.where or given.out or given.plot:
+        from tickmesh.tools import tap_rows  # most taps need no more than events
+
+        if given.rate and (given.columns or given.out or given.plot):
+            raise terminal.UsageFailure("--rate counts events; --columns, --out and --plot show their content")
+        rows = tap_rows.wanted_rows(kinds, given.columns, given.where, given.out, given.plot)
     running = is_running(config)
     if not running and not history:
         raise terminal.Failure("the mesh is not running; `mesh up` starts it (or read what it recorded: --until now)")
@@ -85,6 +100,11 @@ def tap() -> int:
     try:
         span = span_of(config, since, until, running, given.local)
         batches = announced(wanted_events(config, kinds, chosen, span), name, span.after is not None)
+        if rows is not None and not rows.is_filter_alone:
+            tap_rows.show(config, batches, rows, kinds, given.count, given.json)
+            return 0
+        if rows is not None:
+            batches = tap_rows.filtered(config, batches, rows.where)
         show = partial(show_rates if given.rate else show_events, config)
         show(batches, given.count, given.json, given.local)
     except LogError as error:
@@ -180,6 +200,11 @@ def _next(second: Second, ns: int) -> Second:
 
 def main() -> None:
     """The command `tap`."""
+    if "_TAP_COMPLETE" in os.environ:
+        from tickmesh.tools.completed_words import print_words_of_tap
+
+        print_words_of_tap(arguments()._option_string_actions)
+        return
     terminal.run(tap, "tap")
 
 

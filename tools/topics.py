@@ -67,6 +67,11 @@ def resolve(config: Config, wanted: Sequence[str], history: bool) -> tuple[Choic
     return chosen, tuple(dict.fromkeys([*named, *kinds])) if wanted else tuple(Kind)
 
 
+def known_topics(config: Config) -> list[str]:
+    """The topics that this mesh can have now: of its instruments and of its processes."""
+    return [*_of_instruments(config, False), *_of_processes(config)]
+
+
 def _found(word: str, known: list[str]) -> bool:
     return word in Kind.__members__ or any(_begins(names_of(one), word) for one in known)
 

@@ -6,7 +6,6 @@ holds of trades, quotes and depth, however short it is; of real venues what tool
 """
 
 import contextlib
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -21,14 +20,15 @@ from tickmesh.bus.config import Config, find_root, load
 from tickmesh.bus.log import LogReader, Tail
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
-from tickmesh.bus.settings import LOCAL_ORDERS, Mode
-from tickmesh.bus.space import free_of, refusal
+from tickmesh.bus.settings import Mode
+from tickmesh.bus.space import refusal
 from tickmesh.bus.wire import events
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.net.exchange_address import ForeignExchange, exchange_pid
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import laying, recording, reload, sources, started_with, table
+from tickmesh.tools.before_start import check_port, check_room
 from tickmesh.tools.check_model import check_models
 from tickmesh.tools.confirming import require_confirmation
 from tickmesh.tools.log_window import read_window
@@ -45,8 +45,6 @@ MARKET = (Kind.trade, Kind.quote, Kind.depth)
 TRADING = (Kind.intent, Kind.fill)
 SIZES = ("quantity", "notional", "price", "position")  # refusals by which the executor says that it can send no order at all
 DEATHS_MAX = 3  # of the exchange within one `mesh up`, before that is the answer
-FREE_BYTES_MIN = 256 << 20  # a log segment, an outbox segment each, and an archive file, with room to notice
-FREE_INODES_MIN = 200  # each of these files takes one, and each instrument's of a cut
 LOOK_S = 0.1
 RATES_S = 1.0  # rates are what comes in so long, once everything is there
 AWAY_S_MAX = 10.0  # supervisord answers within a second of its start
@@ -186,19 +184,8 @@ def check_before_start(config: Config) -> None:
         probe.unlink()
     except OSError as error:
         raise Failure(f"the data folder {config.source_dir} cannot be written: {refusal(error, config.source_dir)}") from None
-    free = free_of(config.source_dir)
-    if free.bytes < FREE_BYTES_MIN or free.inodes < FREE_INODES_MIN:
-        raise Failure(
-            f"the disk of {config.source_dir} has {free} free; at least {FREE_BYTES_MIN} bytes and {FREE_INODES_MIN} inodes "
-            "are needed"
-        )
-    if (port := config.exchange.port) and config.mode in LOCAL_ORDERS:
-        with socket.socket() as probe_socket:
-            probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe_socket.bind((config.exchange.host, port))
-            except OSError as error:
-                raise Failure(f"exchange.port {port}: {error.strerror}; 0 takes any free one") from None
+    check_room(config)
+    check_port(config)
 
 
 def _make(folder: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import tests.support.mesh_run as run
 import tickmesh
+from tests.support.command_run import mesh_here
 from tests.support.page_blocks import blocks, commands
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
@@ -113,6 +114,11 @@ def look(root) -> None:
     assert min(cpu_s) < 0.6, f"to the first line: {cpu_s} s of CPU; on a machine that does nothing else it is below 0.3"
     for words in live_commands():
         run.ok(root, *words)
+    hops = {one["hop"]: one for one in json.loads(mesh_here(root, "latency", "--for", "1s", "--json").stdout)["hops"]}
+    assert hops["feed: read, appended, sent"]["count"] > 0 and hops["market data → log"]["count"] > 0
+    checks = {one["name"]: one for one in json.loads(mesh_here(root, "doctor", "--json").stdout)["checks"]}
+    for name in ("config", "supervisord", "permissions", "left_over"):
+        assert checks[name]["grade"] == "ok", checks
     rare = run.command(root, "tap", "gap", "--until", "now")
     assert (rare.returncode, rare.stdout) == (0, "") and "nothing of gap was recorded" in rare.stderr
     status = run.status(root)
