@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 
 from tickmesh.bus.settings_alerts import NotifySettings
-from tickmesh.nodes.notifier.plan import Notice
+from tickmesh.nodes.notifier.plan import Dispatch
 
 PATIENCE_S = 15.0
 SAID_BYTES = 300  # of an answer or of a program's last words, in a sentence
@@ -22,7 +22,7 @@ class Undelivered(Exception):
     """Why a message did not arrive, as a sentence without the receiver's address, which may hold a password."""
 
 
-async def deliver(settings: NotifySettings, root: Path, message: Notice) -> None:
+async def deliver(settings: NotifySettings, root: Path, message: Dispatch) -> None:
     """Delivers `message` within PATIENCE_S. `root`: the folder of mesh.toml. Raises Undelivered."""
     try:
         async with asyncio.timeout(PATIENCE_S):
@@ -54,7 +54,7 @@ def address_of(settings: NotifySettings, root: Path) -> str:
     return lines[0]
 
 
-async def _post(url: str, message: Notice) -> None:
+async def _post(url: str, message: Dispatch) -> None:
     headers = {"Content-Type": "application/json", "User-Agent": "tickmesh"}
     try:
         async with (
@@ -76,7 +76,7 @@ def _words(error: Exception) -> str:
     return str(getattr(cause, "strerror", None) or type(error).__name__)
 
 
-async def _run(command: tuple[str, ...], root: Path, message: Notice) -> None:
+async def _run(command: tuple[str, ...], root: Path, message: Dispatch) -> None:
     try:
         process = await asyncio.create_subprocess_exec(
             *command, cwd=root, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
@@ -97,7 +97,7 @@ async def _run(command: tuple[str, ...], root: Path, message: Notice) -> None:
         )
 
 
-def _by_apprise(url: str, message: Notice) -> None:
+def _by_apprise(url: str, message: Dispatch) -> None:
     try:
         import apprise
     except ImportError:

@@ -21,7 +21,7 @@ KEPT_NS = 24 * HOUR_NS  # what was told of a trouble that no alert of the last h
 Phase = Literal["begins", "goes on", "is over"]
 
 
-class Notice(msgspec.Struct, frozen=True):
+class Dispatch(msgspec.Struct, frozen=True):
     """What a receiver is given, as JSON, of one trouble. `text`: all in words.
 
     `at`: UTC, of its newest alert, or when it was over; `left_out`: troubles that were over before it could be told of them.
@@ -68,7 +68,7 @@ class ReceiverPlan:
     mesh: str
     state: ReceiverState = field(default_factory=ReceiverState)
 
-    def due(self, troubles: Iterable[Episode], now_ns: int, local: datetime) -> list[tuple[str, Notice]]:
+    def due(self, troubles: Iterable[Episode], now_ns: int, local: datetime) -> list[tuple[str, Dispatch]]:
         """(key, message) of what is to be sent now, the oldest first. `local`: now, by this machine's zone.
 
         `sent` has to be called for each that was delivered.
@@ -81,7 +81,7 @@ class ReceiverPlan:
         self.state.sent_ns = [at for at in self.state.sent_ns if now_ns - at < HOUR_NS]
         room = self.settings.per_hour - len(self.state.sent_ns)
         quiet = is_quiet(self.settings.quiet, local.time())
-        out: list[tuple[str, Notice]] = []
+        out: list[tuple[str, Dispatch]] = []
         for key, one in mine:
             if not one.goes_on(now_ns):
                 self._forget(key, one, now_ns)
@@ -110,7 +110,7 @@ class ReceiverPlan:
         """Whether `delivery` is of this trouble, not of one before it. (Its first alert may be out of sight by now.)"""
         return not delivery.over or one.first_ns <= delivery.at_ns
 
-    def sent(self, key: str, message: Notice, now_ns: int) -> None:
+    def sent(self, key: str, message: Dispatch, now_ns: int) -> None:
         """Takes notice that a message of `due` was delivered."""
         self.state.deliveries[key] = Delivery(now_ns, message.phase == "is over")
         self.state.sent_ns.append(now_ns)
@@ -138,13 +138,13 @@ class ReceiverPlan:
             return ("begins" if one.what in HAPPENED else "is over") if one.newest.seq_ns > self.state.since_ns else None
         return "is over" if self.settings.recoveries and not delivery.over and one.what not in HAPPENED else None
 
-    def _message(self, one: Episode, phase: Phase, now_ns: int, left_out: int) -> Notice:
+    def _message(self, one: Episode, phase: Phase, now_ns: int, left_out: int) -> Dispatch:
         content = one.content
         words = {name: str(content.get(name, "")) for name in ("level", "why", "action")}
         at_ns = one.cleared_ns if phase == "is over" and one.cleared_ns else one.newest.seq_ns
         more = f" {left_out} more were over before this receiver could be told of them." if left_out else ""
         head = {"begins": "", "goes on": "Still: ", "is over": "Over: "}[phase]
-        return Notice(
+        return Dispatch(
             mesh=self.mesh, phase=phase, what=one.what, target=one.target, at=_utc(at_ns), times=one.times,
             text=f"{self.mesh}: {head}{sentence(one.as_json(now_ns))}{more}", left_out=left_out, **words,
         )  # fmt: skip
@@ -181,8 +181,8 @@ def unpack(state: bytes) -> dict[str, ReceiverState]:
     return found
 
 
-def trial(settings: NotifySettings, mesh: str, now_ns: int) -> Notice:
+def trial(settings: NotifySettings, mesh: str, now_ns: int) -> Dispatch:
     """The message of `mesh alert test`."""
     text = f"{mesh}: a test of receiver {settings.name}; nothing is wrong."
     why, action = "`mesh alert test` was asked for", "none"
-    return Notice(mesh, "begins", "info", "test", settings.name, why, action, _utc(now_ns), 1, text)
+    return Dispatch(mesh, "begins", "info", "test", settings.name, why, action, _utc(now_ns), 1, text)
