@@ -51,6 +51,7 @@ from tickmesh.bus.settings import (
     SessionSettings,
     VenueSettings,
 )  # fmt: skip
+from tickmesh.bus.settings_alerts import AlertRule, NotifySettings, contradictions_of_notify, with_defaults
 from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings, resolved
 from tickmesh.bus.trading_rules import contradictions_of_mode, contradictions_of_trading, traded_by
 
@@ -87,6 +88,8 @@ class Config:
         self.strategies: tuple[StrategySettings, ...] = mesh.strategies
         self.risk: RiskSettings = mesh.risk
         self.session: SessionSettings = mesh.session
+        self.alerts: tuple[AlertRule, ...] = mesh.alerts
+        self.notify: tuple[NotifySettings, ...] = mesh.notify
         self.recorder: RecorderSettings = mesh.recorder
 
     @property
@@ -216,7 +219,8 @@ def load(root: Path | None = None, overrides: dict[str, Any] | None = None, chos
         mesh = msgspec.convert(tree, Mesh)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_sentence(error, tree)}") from None
-    mesh = msgspec.structs.replace(mesh, models=_models(mesh, "models" in tree), venues=venues_of(mesh))
+    models, alerts = _models(mesh, "models" in tree), with_defaults(mesh.alerts)
+    mesh = msgspec.structs.replace(mesh, models=models, alerts=alerts, venues=venues_of(mesh))
     for key, seen, allowed in _contradictions(mesh):
         raise ConfigError(f"{path}: {key} = {seen!r} is impossible; allowed: {allowed}")
     return Config(mesh, root)
@@ -356,6 +360,7 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
                 allowed = f"what matches one of {some(subjects)}, like 'binance.*'"
                 yield f"models[{index}].instruments", pattern, allowed
     yield from contradictions_of_trading(mesh, subjects)
+    yield from contradictions_of_notify(mesh.notify)
     hostable = hostable_words(mesh)
     for word in mesh.host:
         if word not in hostable:

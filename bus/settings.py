@@ -30,6 +30,7 @@ from tickmesh.bus.setting_types import (
     WebsocketAddress,
     ZeroOrMore,
 )
+from tickmesh.bus.settings_alerts import DEFAULT_ALERTS, AlertRule, NotifySettings
 from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings
 
 Mode = Literal["sim", "capture", "paper", "testnet", "live"]
@@ -358,4 +359,7 @@ class Mesh(Section, frozen=True):
     strategies: tuple[StrategySettings, ...] = (StrategySettings(),)  # without any: one as [executor] says, "default"
     risk: RiskSettings = RiskSettings()
     session: SessionSettings = SessionSettings()
+    # [[alerts]]; a rule that is not among them is judged as bus/settings_alerts.py has it
+    alerts: tuple[AlertRule, ...] = DEFAULT_ALERTS
+    notify: tuple[NotifySettings, ...] = ()  # [[notify]]
     recorder: RecorderSettings = RecorderSettings()

@@ -69,16 +69,16 @@ TABLE: dict[Kind, TopicRow] = {
             stale_after_ns=SECOND,
         ),
         TopicRow(Kind.cursor, Lane.system, ("sequencer",), ("sequencer", "backfill", "recorder", "sentinel")),
-        TopicRow(Kind.run, Lane.system, EVERY, ("recorder",)),
+        TopicRow(Kind.run, Lane.system, EVERY, ("recorder", "notifier")),
         TopicRow(Kind.health, Lane.system, EVERY, ("executor", "recorder", "sentinel"), stale_after_ns=5 * SECOND),
         TopicRow(Kind.refusal, Lane.system, EVERY, ("recorder",)),
         TopicRow(Kind.watermark, Lane.system, ("recorder",), ("recorder", "sentinel")),
         TopicRow(Kind.coverage, Lane.system, ("recorder",), ("recorder",)),
         TopicRow(Kind.line, Lane.system, ("sequencer",), ("sentinel", "recorder")),
         TopicRow(Kind.raw, Lane.system, ("feed",), ("recorder",)),
-        TopicRow(Kind.alert, Lane.system, EVERY, ("recorder", "sentinel")),
+        TopicRow(Kind.alert, Lane.system, EVERY, ("recorder", "sentinel", "notifier")),
         TopicRow(
-            Kind.command, Lane.order, ("executor", "sentinel"), ("executor", "recorder", "sentinel")
+            Kind.command, Lane.order, ("executor", "sentinel"), ("executor", "recorder", "sentinel", "notifier")
         ),  # and `mesh` itself, as "operator"
         TopicRow(Kind.shadow, Lane.order, ("executor",), ("executor", "recorder")),
         TopicRow(Kind.parent, Lane.order, ("executor",), ("executor", "recorder")),

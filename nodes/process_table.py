@@ -49,7 +49,8 @@ NODES: Mapping[str, NodeRow] = {
     "model": NodeRow(600, 15, ("models", "paths", "instruments", "checkpoint_s", "log"), "models"),
     "executor": NodeRow(870, 15, ("executor", "strategies", "risk", "instruments", "checkpoint_s", "log")),
     "session": NodeRow(850, 15, ("session", "risk", "exchange", "instruments", "venues", "checkpoint_s", "log")),
-    "sentinel": NodeRow(900, 10, ("sentinel", "risk", "recorder", "feed", "instruments", "log"), "sentinels"),
+    "notifier": NodeRow(880, 10, ("notify", "log")),
+    "sentinel": NodeRow(900, 10, ("sentinel", "alerts", "risk", "recorder", "feed", "instruments", "log"), "sentinels"),
 }
 
 
@@ -125,6 +126,8 @@ def idle_because(config: Config, node: str, instance: str) -> str:
         return f"mesh.toml has no model {instance!r}"
     if node == "session" and venue_of_session(instance) not in account_venues(config):
         return f"no strategy in mesh.toml trades an instrument of {venue_of_session(instance)}"
+    if node == "notifier" and not config.notify:
+        return "mesh.toml has no [[notify]]: alerts are in the log alone"
     if node == "executor" and not config.executor.enabled:
         return "executor.enabled is false in mesh.toml"
     return ""
@@ -146,6 +149,8 @@ def nodes_of(config: Config) -> Iterator[tuple[str, str]]:
         yield "executor", ""
     if trades:
         yield from (("session", session_of_venue(venue)) for venue in account_venues(config))
+    if config.notify:
+        yield "notifier", ""
     yield from (("sentinel", number) for number in SENTINELS)
 
 
@@ -215,7 +220,7 @@ def _setting(config: Config, part: str, node: str, instance: str) -> object:
 
 
 def _instruments(config: Config, node: str, instance: str) -> tuple[InstrumentSettings, ...] | list[int]:
-    """The instruments that a node reads the settings of; of recorder and sentinels how many there are, at how many venues."""
+    """The instruments that a node reads the settings of; of a recorder how many there are, at how many venues."""
     if node == "feed":
         return tuple(one for one in config.instruments if one.venue == _venue_of(instance))
     if node == "model":
@@ -224,7 +229,7 @@ def _instruments(config: Config, node: str, instance: str) -> tuple[InstrumentSe
         return config.traded
     if node == "session":
         return tuple(one for one in config.instruments if one.venue == venue_of_session(instance))
-    if node in ("recorder", "sentinel"):
+    if node == "recorder":
         return [len(config.instruments), len(_venues(config))]
     return config.instruments
 

@@ -29,6 +29,7 @@ IO = (
     "session/publishing",
     "session/reconciliation", "session/requests", "session/rest_orders", "session/sending", "session/stopping",
     "session/venue_connection",
+    "notifier/deliver",
     "supervision/groups", "supervision/presence", "supervision/sessions",
 )  # fmt: skip
 MACHINE = {

@@ -7,6 +7,7 @@ import typer
 
 from tickmesh.tools import (
     account_commands,
+    alert_commands,
     backtest_command,
     command_line,
     compare_command,
@@ -372,6 +373,7 @@ model_commands.add_to(commands)
 trading_commands.add_to(commands)
 account_commands.add_to(commands)
 watching_commands.add_to(commands)
+alert_commands.add_to(commands)
 
 
 def main() -> None:

@@ -108,6 +108,11 @@ SIM = """
 # notional_max = "2000"           # beyond it no order is made
 # daily_loss_max = "50"           # beyond it the kill switch is on
 
+# [[notify]]                      # who is told of alerts, and of what: docs/alerts.md; try it: mesh alert test
+# name = "desk"
+# to = "webhook"                  # or "command", or "apprise" (mail, Telegram, Slack …)
+# url = "https://hooks.example.com/x"
+
 # [exchange]                      # the local venue
 # seed = 1
 # trades_per_s = 20.0

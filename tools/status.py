@@ -13,6 +13,7 @@ from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import PLENTY, Room, free_of, judge, short
 from tickmesh.bus.topics import TABLE
 from tickmesh.bus.wire import Event
+from tickmesh.nodes.alerts.episodes import episodes
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.standing import UNKNOWN
 from tickmesh.nodes.net.waits import all_waits, as_json
@@ -26,7 +27,6 @@ from tickmesh.storage.archive.reader import ArchiveError, read_watermark
 from tickmesh.storage.recent.lately import lately
 from tickmesh.tools import started_with, verdict
 from tickmesh.tools.blocked import blocked
-from tickmesh.tools.episodes import episodes
 from tickmesh.tools.log_window import SECOND, LogWindow, Topic, read_window
 from tickmesh.tools.paused import lost, paused_because
 from tickmesh.tools.running import last_line, living, ready_ns

@@ -2,7 +2,7 @@
 
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.topics import TABLE, Lane
-from tickmesh.tools.episodes import sentence
+from tickmesh.nodes.alerts.episodes import sentence
 from tickmesh.tools.status import strategy_state
 from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.terminal import JsonObject, out

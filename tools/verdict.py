@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tickmesh.bus.config import Config, ConfigError
+from tickmesh.nodes.alerts.episodes import CRASH_LOOP, GAVE_UP, TOLD_TO_WAIT, Episode
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.standing import UNKNOWN
 from tickmesh.nodes.sentinel.silence import WHAT as SUPERVISORD_SILENT
 from tickmesh.nodes.supervision.presence import Presence
-from tickmesh.tools.episodes import CRASH_LOOP, GAVE_UP, TOLD_TO_WAIT, Episode
 from tickmesh.tools.log_window import LogWindow
 from tickmesh.tools.terminal import JsonObject
 

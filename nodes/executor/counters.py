@@ -1,13 +1,14 @@
 """What an executor counts, for its `health` events: by instrument, by strategy, and in all."""
 
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 
 from tickmesh.nodes.executor.exposure import Exposures
 from tickmesh.nodes.executor.parents import Parent
 from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.profit import money_of, money_value
 from tickmesh.nodes.executor.state import ExecutorState, InstrumentState, StrategyStatus
+from tickmesh.nodes.executor.traders import Trader
 
 FEE_UNIT = 1e-8
 
@@ -54,6 +55,25 @@ def executor_counters(state: ExecutorState, listed: Set[str], exposures: Exposur
         "refused": dict(refused),
         "commands_refused": state.commands_refused,
     }
+
+
+def watched(state: ExecutorState, traders: Mapping[str, Trader]) -> dict[str, dict[str, float]]:
+    """What rules of alerts are about: `spread_bp`, by instrument: ask − bid, in bp of the mid; `position_share`, by `strategy
+    instrument`: the position's part of its limit there, with its sign left out.
+    """
+    spreads, shares = {}, {}
+    for subject, instrument in state.instruments.items():
+        rules, mark = instrument.rules, instrument.mark()
+        bid_ticks, _, ask_ticks, _ = instrument.quote
+        if mark and ask_ticks > bid_ticks > 0:
+            spreads[subject] = round((ask_ticks - bid_ticks) / (ask_ticks + bid_ticks) * 20_000, 6)
+        for name, book in instrument.books.items():
+            if rules is None or name not in traders or subject not in traders[name].subjects:
+                continue
+            sizes, _ = traders[name].sizes(subject, rules)
+            if mark and (most := sizes.position_lots(mark)):
+                shares[f"{name} {subject}"] = round(abs(book.position.lots) / most, 6)
+    return {"spread_bp": spreads, "position_share": shares}
 
 
 def _closing(state: ExecutorState) -> dict[str, dict[str, str]]:

@@ -14,7 +14,7 @@ from tickmesh.bus.layout import record_reader, record_struct
 from tickmesh.bus.schema import Action, Flag, Kind
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor.control import TradingControl
-from tickmesh.nodes.executor.counters import executor_counters
+from tickmesh.nodes.executor.counters import executor_counters, watched
 from tickmesh.nodes.executor.intents import INTENT, Answers
 from tickmesh.nodes.executor.ordering import MARKS, Ordering
 from tickmesh.nodes.executor.orders import Order
@@ -343,7 +343,7 @@ class Step:
 
         Money is not added up over instruments: their quote currencies differ, and the log does not name them.
         """
-        return executor_counters(self.state, self.listed, self._ordering.exposures)
+        return executor_counters(self.state, self.listed, self._ordering.exposures) | watched(self.state, self._traders)
 
     def identity(self) -> dict[str, object]:
         """Code, instruments and parameters that the state depends on: a state with another identity is not loaded."""

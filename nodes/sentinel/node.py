@@ -31,6 +31,7 @@ from tickmesh.nodes.sentinel.judge import Diagnosis, Judge, Process
 from tickmesh.nodes.sentinel.kill_switch import KillSwitchKeeper
 from tickmesh.nodes.sentinel.processes import ProcessWatch, age_ns, holds
 from tickmesh.nodes.sentinel.restarts import HOUR_NS, Decision, Restarts, SentinelAlert
+from tickmesh.nodes.sentinel.rules import Rules
 from tickmesh.nodes.sentinel.silence import Silence, StandInProcesses, commands_of
 from tickmesh.nodes.sentinel.supervisord import (
     Away,
@@ -64,6 +65,7 @@ class Opinion:
         self.ctx = ctx
         self.judge = Judge(ctx.config.sentinel, interval_s(ctx.config.recorder, files_expected(ctx.config)))
         self.restarts = Restarts(ctx.config.sentinel)
+        self.rules = Rules(ctx.config.alerts, [one.subject for one in ctx.config.instruments])
         self.kill_switch = KillSwitchKeeper(ctx, self.judge.vitals, raise_alert)
         self.known = False  # the alerts of the last hour: nothing is restarted before
 
@@ -74,13 +76,16 @@ class Opinion:
         self.restarts.take_over(clock.now_ns())
         async for events in self.ctx.subscribe(READS, after):
             self.judge.take(events)
+            self.rules.take(events)
             self.restarts.read_alerts(events)
             for event in events:
                 self.kill_switch.take(event)
 
     def _remember(self) -> int:
         last = LogReader(self.ctx.config.log_dir).last
-        self.restarts.read_alerts(lately(self.ctx.config, (Kind.alert,), NAMES, clock.now_ns() - HOUR_NS))
+        alerts = lately(self.ctx.config, (Kind.alert,), NAMES, clock.now_ns() - HOUR_NS)
+        self.restarts.read_alerts(alerts)
+        self.rules.take(alerts)
         return last
 
     def of(self, infos: list[ProcessInfo]) -> list[Decision]:
@@ -296,7 +301,7 @@ class Sentinel:
         if self.infos is not None:
             for decision in self.opinion.of(self.infos):
                 await self.carry_out(decision)
-            for alert in self.opinion.restarts.cleared():
+            for alert in (*self.opinion.restarts.cleared(), *(self.opinion.rules.look() if self.opinion.known else ())):
                 self.raise_alert(alert)
 
     async def carry_out(self, decision: Decision) -> None:

@@ -7,7 +7,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import InstrumentSettings, Mesh
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
-from tickmesh.tools.episodes import episodes
+from tickmesh.nodes.alerts.episodes import episodes
 from tickmesh.tools.log_window import LogWindow
 from tickmesh.tools.status import replay_progress, silent_instruments
 from tickmesh.tools.status_shown import show

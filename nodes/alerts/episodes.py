@@ -7,7 +7,8 @@ stands still, with one that has lasted. What only HAPPENED is over.
 
 A process that begins anew judges anew: what its earlier lives told of is over when all that told of it work again; a trouble
 that is still there is told of again. The kill switch outlives processes: what was told of it (KILL_SWITCH) is over when it is
-lifted. So is a trouble of a process that mesh.toml has no more, and a wait that is over.
+lifted, and what breaks a rule of mesh.toml when a sentinel says so. A trouble of a process that mesh.toml has no more is over,
+and a wait whose time has passed.
 All else counts as going on for GOES_ON_S after it was told of last: who raises it says it again within that time.
 """
 
@@ -16,12 +17,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any, get_args
 
 from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings_alerts import Rule
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.sentinel.deaths import LOOP_S
 from tickmesh.nodes.sentinel.silence import WHAT as SUPERVISORD_SILENT
-from tickmesh.tools.terminal import JsonObject
+
+JsonObject = dict[str, Any]
 
 SECOND = 1_000_000_000
 GOES_ON_S = 3600.0
@@ -39,6 +43,7 @@ CRASH_LOOP = "crash loop"
 SEQUENCER = "sequencer"  # who writes the log
 KILL_SWITCH = frozenset({("latched", "kill switch"), ("emergency cancel", "session")})  # (what, target)
 TOLD_TO_WAIT = "told_to_wait"
+RULES = frozenset(get_args(Rule))  # of mesh.toml: what their values are of is no process, and a sentinel's next life knows them
 LEVELS = ("info", "warning", "critical")
 
 
@@ -138,13 +143,13 @@ def episodes(
 def _is_verdict(one: Episode) -> bool:
     """Whether it is a sentinel's of a process, or that process's own of itself, and ends with another life of it."""
     by = one.newest.subject
-    of_process = one.what != SUPERVISORD_SILENT and (one.what, one.target) not in KILL_SWITCH
+    of_process = one.what not in (SUPERVISORD_SILENT, *RULES) and (one.what, one.target) not in KILL_SWITCH
     return of_process and by.startswith("sentinel-") or one.what in GAVE_UP and by == one.target
 
 
 def _of_earlier_lives_ns(one: Episode, lives: Mapping[str, Sequence[tuple[int, int]]]) -> int:
     """Since when all who told of it work in later lives than told of it; 0: one does not, or it outlives processes."""
-    if (one.what, one.target) in KILL_SWITCH or one.what == TOLD_TO_WAIT:
+    if (one.what, one.target) in KILL_SWITCH or one.what == TOLD_TO_WAIT or one.what in RULES:
         return 0
     since = []
     for name, raised_ns in one.raised_ns.items():

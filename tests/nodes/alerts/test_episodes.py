@@ -6,8 +6,8 @@ from tests.support.told_alerts import SECOND, told
 from tests.support.watched_world import World
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.nodes.alerts.episodes import episodes, sentence
 from tickmesh.nodes.sentinel.judge import Diagnosis, Process
-from tickmesh.tools.episodes import episodes, sentence
 
 
 @pytest.mark.parametrize(
@@ -185,3 +185,10 @@ def test_a_sentinel_tells_that_a_verdict_without_a_restart_is_over():
 def test_an_alert_reads_as_sentences(why, action, words):
     [one] = episodes(told(("warning", "odd", "X", {"why": why, "action": action})), {})
     assert sentence(one.as_json(2 * SECOND)).startswith(f"X: odd (warning). {words} Said 1 s ago.")
+
+
+def test_what_breaks_a_rule_is_over_when_a_sentinel_says_so_and_not_by_its_next_life():
+    raised = told(("warning", "spread", "binance.BTCUSDT", {"pid": 3, "at_ns": SECOND}))
+    assert raised[0].subject == "sentinel-1"
+    (one,) = episodes([*raised, life("sentinel-1", 4, 5)], {"sentinel-1": 5 * SECOND}, {"sentinel-1"})
+    assert one.goes_on(6 * SECOND)

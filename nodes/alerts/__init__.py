@@ -1,0 +1,1 @@
+"""Alerts as troubles that begin and end, and the words for them."""

@@ -1,0 +1,138 @@
+"""Tells the receivers of mesh.toml ([[notify]]) of troubles, and of their ends: each once, by way of what the log has of them.
+
+READS: alerts, the beginnings of processes and the commands that end troubles; run/ready. WRITES: alerts about receivers that
+cannot be reached. When it dies it goes on where it was: what was told is in its checkpoint, so at most what was delivered in
+the last moment is delivered twice. Nothing depends on it, and a receiver that does not answer holds up no other.
+"""
+
+import asyncio
+import json
+from datetime import datetime
+
+from tickmesh.bus.checkpoint import CheckpointWriter
+from tickmesh.bus.clock import now_ns
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.operator_log import log_line
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.wire import Event
+from tickmesh.nodes.alerts.episodes import Episode, episodes
+from tickmesh.nodes.net.backoff import Backoff
+from tickmesh.nodes.notifier.deliver import Undelivered, deliver
+from tickmesh.nodes.notifier.plan import KEPT_NS, ReceiverPlan, ReceiverState, pack, unpack
+from tickmesh.nodes.process_table import name_of, nodes_of
+from tickmesh.storage.recent.lately import lately
+
+READS = (Kind.alert, Kind.run, Kind.command)
+WRITES = (Kind.alert,)
+
+LOOK_S = 2.0  # between two looks for what only time brings: quiet hours, repeats, troubles that nobody says again
+BACKOFF_S = (2.0, 60.0)
+REPORTS_MAX = 20_000  # events that troubles are known from; the oldest go first
+OPERATOR = "operator"
+UNREACHABLE = "receiver unreachable"
+
+
+class Notifier:
+    """What the log has of troubles, and a plan for each receiver."""
+
+    def __init__(self, ctx: Context):
+        self.ctx = ctx
+        mesh = ctx.config.root.name
+        self.plans = [ReceiverPlan(one, mesh, ReceiverState(now_ns())) for one in ctx.config.notify]
+        self.names = frozenset(name_of(*one) for one in nodes_of(ctx.config))
+        self.reports: list[Event] = []
+        self.seq = 0
+        self.news = {plan.settings.name: asyncio.Event() for plan in self.plans}
+        self.checkpoints = CheckpointWriter(ctx.checkpoint, ctx.config.checkpoint_s)
+        ctx.counters.update({"delivered": 0, "undelivered": 0, "going_on": 0, "last_error": ""})
+
+    def restore(self) -> int:
+        """Takes over what was told before, and the troubles of the last hours; gives the seq up to which it knows all."""
+        self.seq = LogReader(self.ctx.config.log_dir).last
+        reports = lately(self.ctx.config, READS, self.names | {OPERATOR}, now_ns() - KEPT_NS)
+        self.reports = [event for event in reports if event.seq <= self.seq]
+        loaded = self.ctx.resume()
+        try:
+            told = unpack(loaded[1]) if loaded is not None else {}
+        except ValueError as error:
+            self.ctx.report_unused_checkpoint(str(error))
+            told = {}
+        for plan in self.plans:
+            plan.state = told.get(plan.settings.name, plan.state)
+        return self.seq
+
+    def take(self, events: list[Event]) -> None:
+        """Takes in events of the log."""
+        mine = [event for event in events if event.kind in READS]
+        self.seq = events[-1].seq
+        if not mine:
+            return
+        oldest_ns = now_ns() - KEPT_NS
+        self.reports = [event for event in (*self.reports, *mine) if event.seq_ns > oldest_ns][-REPORTS_MAX:]
+        for news in self.news.values():
+            news.set()
+
+    def troubles(self) -> list[Episode]:
+        """What the alerts of the last day tell of."""
+        ready = {name: self._ready_ns(name) for name in self.names}
+        found = episodes(self.reports, ready, self.names | {OPERATOR})
+        self.ctx.counters["going_on"] = sum(one.goes_on(now_ns()) for one in found)
+        return found
+
+    def _ready_ns(self, name: str) -> int:
+        try:
+            return int(json.loads((self.ctx.config.run_dir / f"ready/{name}.json").read_bytes())["ready_ns"])
+        except (OSError, ValueError, KeyError):
+            return 0
+
+    async def serve(self, plan: ReceiverPlan) -> None:
+        """For ever: one receiver's messages, one after the other; one that cannot be reached is tried again."""
+        name, news, backoff = plan.settings.name, self.news[plan.settings.name], Backoff(BACKOFF_S)
+        failing = False
+        while True:
+            news.clear()
+            for key, message in plan.due(self.troubles(), now_ns(), datetime.now()):
+                if message.what == UNREACHABLE and message.target == name:
+                    plan.sent(key, message, now_ns())  # it is told of others only
+                    continue
+                try:
+                    await deliver(plan.settings, self.ctx.config.root, message)
+                except Undelivered as error:
+                    self.ctx.counters["undelivered"] += 1
+                    self.ctx.counters["last_error"] = f"{name}: {error}"
+                    if not failing:
+                        self.ctx.alert_of(
+                            "warning", UNREACHABLE, name, str(error), "it is tried again; try it: `mesh alert test`"
+                        )
+                    failing = True
+                    await asyncio.sleep(backoff.wait_s())
+                    break
+                plan.sent(key, message, now_ns())
+                self.ctx.counters["delivered"] += 1
+                log_line(self.ctx.name, "info", f"{name} was told: {message.what} of {message.target} {message.phase}")
+                backoff.reset()
+                if failing:
+                    failing = False
+                    self.ctx.alert_of("info", UNREACHABLE, name, "it takes messages again", "none")
+            else:
+                await self._wait(news)
+
+    async def _wait(self, news: asyncio.Event) -> None:
+        try:
+            async with asyncio.timeout(LOOK_S):
+                await news.wait()
+        except TimeoutError:
+            pass
+
+
+async def run(ctx: Context) -> None:
+    notifier = Notifier(ctx)
+    subscription = ctx.subscribe(READS, await asyncio.to_thread(notifier.restore))
+    for plan in notifier.plans:
+        ctx.own(notifier.serve(plan), f"receiver {plan.settings.name}")
+    ctx.ready(receivers=len(notifier.plans))
+    async for events in subscription:
+        notifier.take(events)
+        notifier.checkpoints.offer(notifier.seq, lambda: pack(notifier.plans))
+        notifier.checkpoints.write_if_durable(subscription.durable_seq, subscription.log_id, ctx.own)

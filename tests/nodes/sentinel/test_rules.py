@@ -1,0 +1,122 @@
+"""Rules of mesh.toml on what the log has: each is broken and kept again, and nothing is told twice."""
+
+import numpy as np
+import pytest
+
+from tickmesh.bus.schema import LINE, Kind
+from tickmesh.bus.settings_alerts import DEFAULT_ALERTS, AlertRule
+from tickmesh.bus.wire import decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.nodes.sentinel.rules import AGAIN_NS, Rules
+
+SECOND = 10**9
+BTC = "binance.BTCUSDT"
+BEGAN = 1_790_000_000 * SECOND
+
+
+class Log:
+    """Events as the log has them, a second apart unless a test says otherwise, given to one sentinel's rules."""
+
+    def __init__(self, *rules: AlertRule):
+        self.rules, self.now_ns, self.seq = Rules(rules, [BTC]), BEGAN, 0
+
+    def give(self, kind, subject, content, after_s=1.0):
+        self.now_ns, self.seq = self.now_ns + int(after_s * SECOND), self.seq + 1
+        raw = encode(kind, subject, content)
+        stamp_sent(raw, subject.encode()[:32].ljust(32, b"\0"), 1, self.seq, self.now_ns)
+        stamp_sequenced(raw, self.seq, 0, self.now_ns)
+        self.rules.take([decode(raw)])
+        return self.look()
+
+    def look(self):
+        return [(one["level"], one["what"], one["target"]) for one in self.rules.look()]
+
+    def health(self, node, after_s=1.0, **values):
+        return self.give(Kind.health, node, {"node": node, **values}, after_s)
+
+    def line(self, stream, after_s=1.0, events=3):
+        rows = np.zeros(1, LINE)
+        rows["line"], rows["stream"], rows["events"] = b"feed-binance-1", stream, events
+        rows["end_ns"] = self.now_ns + int(after_s * SECOND)
+        return self.give(Kind.line, BTC, rows, after_s)
+
+
+def held(log: Log, seconds: int, node: str, **values) -> list:
+    return [alert for _ in range(seconds) for alert in log.health(node, **values)]
+
+
+CASES = {
+    "clock_offset": ("feed-binance-1", {"clock_offset_ms": -7.5}, {"clock_offset_ms": 1.0}, 5.0, "feed-binance-1"),
+    "gap_unrepaired": ("backfill", {"oldest_gap_s": 200.0}, {"oldest_gap_s": 0.0}, 120.0, "backfill"),
+    "latency": ("gateway", {"latency_p99_ms": {"log": 9.0}}, {"latency_p99_ms": {"log": 1.0}}, 5.0, "log"),
+    "position": ("executor", {"position_share": {f"a {BTC}": 0.95}}, {"position_share": {f"a {BTC}": 0.1}}, 0.9, f"a {BTC}"),
+    "spread": ("executor", {"spread_bp": {BTC: 12.0}}, {"spread_bp": {BTC: 1.0}}, 5.0, BTC),
+}
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_a_value_beyond_its_bound_is_told_once_and_its_end_too(rule):
+    node, wrong, right, above, target = CASES[rule]
+    log = Log(AlertRule(rule=rule, above=above, for_s=3.0))
+    assert held(log, 3, node, **right) == [] and held(log, 3, node, **wrong) == [], "it has to last for_s"
+    assert held(log, 4, node, **wrong) == [("warning", rule, target)]
+    assert held(log, 3, node, **right) == [] and held(log, 1, node, **wrong) == [], "it is not over yet"
+    assert held(log, 7, node, **right) == [("info", rule, target)]
+    assert held(log, 7, node, **right) == []
+
+
+def test_drawdown_is_counted_from_the_highest_profit_of_the_day():
+    log = Log(AlertRule(rule="drawdown", above=10.0))
+    for profit in (0.0, 50.0, 45.0, 40.0):
+        assert log.health("executor", strategies={"a": {"profit": profit}}) == []
+    assert log.health("executor", strategies={"a": {"profit": 39.0}}) == [("warning", "drawdown", "a")]
+    days = log.health("executor", after_s=86_400, strategies={"a": {"profit": 39.0}})
+    assert days == [] and held(log, 6, "executor", strategies={"a": {"profit": 39.0}}) == [("info", "drawdown", "a")]
+
+
+def test_a_stream_that_brings_nothing_is_stale_and_one_that_is_not_traded_is_not():
+    log = Log(*DEFAULT_ALERTS)
+    assert log.line(Kind.quote) == log.line(Kind.trade) == []
+    for _ in range(298):
+        assert log.health("recorder") == [] and log.line(Kind.quote, 0.0, events=0) == []
+    assert held(log, 3, "recorder") == [("warning", "stale_stream", f"quote.{BTC}")], "trades may be rare: no default rule"
+    assert log.line(Kind.quote) == [] and held(log, 5, "recorder") == [("info", "stale_stream", f"quote.{BTC}")]
+    assert log.health("feed-binance-1", not_trading={BTC: "halted"}) == [] and held(log, 600, "recorder") == []
+
+
+def test_a_log_that_stood_still_makes_nothing_late():
+    log = Log(*DEFAULT_ALERTS, AlertRule(rule="spread", above=1.0, for_s=100.0))
+    log.line(Kind.quote)
+    log.health("executor", spread_bp={BTC: 2.0})
+    assert log.health("executor", after_s=4000.0, spread_bp={BTC: 2.0}) == []
+    assert held(log, 99, "executor", spread_bp={BTC: 2.0}) == []
+    assert held(log, 2, "executor", spread_bp={BTC: 2.0}) == [("warning", "spread", BTC)]
+
+
+def test_of_two_levels_the_worse_one_is_told_when_it_comes_and_patterns_choose():
+    rules = AlertRule(rule="spread", above=5.0), AlertRule(rule="spread", above=20.0, level="critical", of=("binance.BTC*",))
+    log = Log(*rules)
+    assert log.health("executor", spread_bp={BTC: 6.0, "binance.ETHUSDT": 30.0}) == [
+        ("warning", "spread", BTC), ("warning", "spread", "binance.ETHUSDT"),
+    ]  # fmt: skip
+    assert log.health("executor", spread_bp={BTC: 21.0}) == [("critical", "spread", BTC)]
+    assert log.health("executor", spread_bp={BTC: 6.0}) == [], "less bad is no news"
+
+
+def test_what_goes_on_is_told_again_before_it_would_count_as_over():
+    log = Log(AlertRule(rule="spread", above=5.0))
+    told = held(log, AGAIN_NS // SECOND + 10, "executor", spread_bp={BTC: 6.0})
+    assert told == [("warning", "spread", BTC)] * 2
+
+
+def test_the_other_sentinel_knows_what_was_told_and_tells_the_end():
+    log = Log(AlertRule(rule="spread", above=5.0))
+    alert = {"level": "warning", "what": "spread", "target": BTC, "why": "", "action": ""}
+    log.give(Kind.alert, "sentinel-2", alert)
+    assert held(log, 5, "executor", spread_bp={BTC: 6.0}) == []
+    assert log.give(Kind.alert, "sentinel-2", {**alert, "level": "info"}) == [("warning", "spread", BTC)], "it said too much"
+    assert held(log, 30, "recorder") == [], "of whom nothing comes nothing is known"
+
+
+def test_a_rule_that_is_off_says_nothing_and_replaces_the_default():
+    log = Log(AlertRule(rule="gap_unrepaired", above=1.0, enabled=False))
+    assert held(log, 20, "backfill", oldest_gap_s=500.0) == []
