@@ -17,13 +17,23 @@ from numba import njit
 
 from bench.floor import line, one_core, take_turns
 from bench.quoting import ENTRY_NS, GTC, LIMIT_MAKER, LOT, QUANTITY, RESPONSE_NS, TICK, UNIT, capture_rows, ours, their_events
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import DEPTH, QUOTE, TRADE, Kind
+from tickmesh.bus.settings import Instrument, Mesh
+from tickmesh.nodes.executor.node import Step
+from tickmesh.nodes.executor.waiting import Awaited
+from tickmesh.research.backtest import venue_kernel
+from tickmesh.research.backtest.course import NEVER_NS, BacktestCourse
+from tickmesh.research.backtest.tape import TIMES, MarketTape, trigger_rows
 from tickmesh.research.backtest.terms import VenueTerms
 from tickmesh.research.backtest.venue import ColumnVenue, MarketRows
-from tickmesh.research.backtest.venue_arrays import REPORT
+from tickmesh.research.backtest.venue_arrays import MARKET_ROW, REPORT
 from tickmesh.research.backtest.venue_kernel import ASK, BID, book_of, cut, enter, pass_rows
 from tickmesh.storage.books.arrays import best
+from tickmesh.storage.columns.span import ColumnSpan
 
 CLOCK_NS = 1_000_000_000
+QUIET_QUOTES = 100_000
 CAPTURE = "hftbacktest/usdm/btcusdt_20240808.gz"
 
 
@@ -92,11 +102,56 @@ def their_run(hft, events: np.ndarray, kind: str) -> Callable[[], int]:
     return run
 
 
-def main() -> dict[str, float] | None:
+def quiet_market() -> MarketRows:
+    """A market of one instrument in which nothing happens but quotes, 20 ms apart."""
+    rows, quotes = np.zeros(QUIET_QUOTES, MARKET_ROW), np.zeros(QUIET_QUOTES, QUOTE)
+    number = np.arange(QUIET_QUOTES)
+    rows["seq"], rows["seq_ns"], rows["first"], rows["count"] = number + 1, 10**18 + number * 20_000_000, number, 1
+    rows["kind"], rows["what"] = int(Kind.quote), venue_kernel.QUOTE
+    quotes["bid_ticks"], quotes["ask_ticks"], quotes["bid_lots"], quotes["ask_lots"] = 1000, 1001, 5, 5
+    return MarketRows(rows, quotes, np.zeros(0, TRADE), np.zeros(0, DEPTH))
+
+
+def quiet_run(config: Config, market: MarketRows, step: type[Step]) -> Callable[[], int]:
+    """A backtest of a strategy that no model gives a signal: books, quotes and the executor; how many events it passed."""
+
+    def run() -> int:
+        executor = step(config, "")
+        triggers, none = trigger_rows(market, executor.reads), np.zeros(0, "i8")
+        last = int(market.rows["seq"][-1])
+        tape = MarketTape(ColumnSpan(1, last, [], []), market, triggers, none, {}, np.zeros(0, TIMES))
+        course = BacktestCourse(executor, (), ("binance.BTCUSDT",), ("main",), VenueTerms(), (0, NEVER_NS))
+        course.run([tape])
+        return course.events
+
+    return run
+
+
+class EveryMark(Step):
+    """An executor that is woken at every mark, sixteen times in `stale_ms`, whether something may follow from it or not."""
+
+    def waiting(self) -> Awaited:
+        """What it waits for."""
+        return super().waiting()._replace(marks_only=False)
+
+
+def quiet_strategy() -> dict[str, float]:
+    """What a strategy costs that does nothing: woken by what fires alone, beside woken at every mark."""
+    config, market = Config(Mesh(instruments=(Instrument("BTCUSDT"),)), Path()), quiet_market()
+    with one_core():
+        turns = take_turns({one.__name__: quiet_run(config, market, one) for one in (Step, EveryMark)})
+    ours_s, every_s = (turns[one.__name__].cpu_s for one in (Step, EveryMark))
+    own, other = (f"{QUIET_QUOTES / seconds / 1e6:.1f} M/s" for seconds in (ours_s, every_s))
+    line("quotes of a backtest whose strategy is quiet", own, f"{other}, woken at every mark", every_s / ours_s)
+    return {"backtest_quiet_events_per_s": QUIET_QUOTES / ours_s}
+
+
+def main() -> dict[str, float]:
+    quiet = quiet_strategy()
     path = Path(os.environ.get("TICKMESH_DATA") or "../shared/data") / CAPTURE
     if not path.is_file():
         print(f"{path} is not there (TICKMESH_DATA)")
-        return None
+        return quiet
     market = capture_rows(path)
     count = len(market.levels) + len(market.trades)
     terms = VenueTerms("probability_power", "whole", impact=False)
@@ -122,9 +177,11 @@ def main() -> dict[str, float] | None:
         for peer in peer_names:
             theirs = turns[peer].cpu_s
             line(f"events through book and queue, {what}", own, f"{count / theirs / 1e6:.1f} M/s, {peer}", theirs / seconds)
-    return {"backtest_events_per_s": count / turns["compiled strategy"].cpu_s} | {
-        f"backtest_to_{peer}": turns[peer].cpu_s / turns["compiled strategy"].cpu_s for peer in peer_names
-    }
+    return (
+        quiet
+        | {"backtest_events_per_s": count / turns["compiled strategy"].cpu_s}
+        | {f"backtest_to_{peer}": turns[peer].cpu_s / turns["compiled strategy"].cpu_s for peer in peer_names}
+    )
 
 
 if __name__ == "__main__":

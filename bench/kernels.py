@@ -2,7 +2,7 @@
 
 The bare kernel has its records in one array already and says nothing on: what is left is the mathematics. Columns are measured
 in memory, and with what it takes to read them: from a log in the page cache, from an archive. Seconds are of the processor;
-of a day in the archive those of the clock stand beside them, since its columns are decoded by several threads.
+of a day in the archive those of the clock stand beside them, since files are read.
 TICKMESH_BENCH_DAY: another number of events of that day.
 """
 

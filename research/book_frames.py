@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tickmesh.bus.config import Config
+from tickmesh.bus.schema import Kind
+from tickmesh.storage.query.gaps import check_recorded
 from tickmesh.storage.query.reader import definitions
 from tickmesh.storage.query.scales import scaled
-from tickmesh.storage.query.times import Time
+from tickmesh.storage.query.times import Time, span_ns
 
 if TYPE_CHECKING:
     import pandas
@@ -46,6 +48,7 @@ def sampled_books(config: Config, subject: str, every: "Every", start: Time, end
 
     from tickmesh.storage.books.reading import snapshots
 
+    check_recorded(config, Kind.depth, subject, span_ns(start, end))
     samples = snapshots(config, subject, every, start, end, levels)
     price, quantity = _exponents(config, subject, samples["seq"])
     columns: dict[str, np.ndarray] = {name: samples[name] for name in ("seq", "valid")}

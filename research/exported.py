@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from tickmesh.storage.archive.catalog import DAY_NS, day_of, day_start_ns
 from tickmesh.storage.archive.file import subject_of
 from tickmesh.storage.archive.rows import row_dtype
 from tickmesh.storage.coverage.intervals import merge
+from tickmesh.storage.query.recorded import RecordedSpan
 from tickmesh.storage.query.times import ReadError
 
 MANIFEST = "manifest.json"
@@ -59,6 +60,15 @@ class ExportSource:
     def begin_ns(self) -> int:
         """The beginning of the first day, ns."""
         return min((day_start_ns(file.day) for file in self.files), default=0)
+
+    def recorded(self, kind: Kind, subjects: Iterable[str]) -> dict[str, RecordedSpan]:
+        """The whole days that an instrument has files of, by subject."""
+        days: dict[str, list[str]] = {subject: [] for subject in subjects}
+        for file in self.files:
+            if file.subject in days:
+                days[file.subject].append(file.day)
+        edges = {subject: (day_start_ns(min(own)), day_start_ns(max(own)) + DAY_NS) for subject, own in days.items() if own}
+        return {subject: RecordedSpan(self.place, *edges.get(subject, (0, 0))) for subject in days}
 
     def _chosen(self, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> list[ExportedFile]:
         first = day_of(start_ns) if start_ns is not None else ""

@@ -16,6 +16,7 @@ from tickmesh.storage.columns import reading
 from tickmesh.storage.columns.span import ROW, SubjectColumns
 from tickmesh.storage.query import reader
 from tickmesh.storage.query.durations import Every, nanoseconds
+from tickmesh.storage.query.gaps import check_recorded
 from tickmesh.storage.query.known import check_known
 from tickmesh.storage.query.times import ReadError, Time, span_ns
 
@@ -151,6 +152,7 @@ def feature_frame(
     """Makes one frame of all chunks: index `time` (UTC), `seq`, `seq_ns`, then a column for each feature."""
     import pandas
 
+    check_recorded(config, Kind.quote, subject, span_ns(start, end))
     parts, total = [], 0
     for chunk in feature_chunks(config, subject, names, start, end, every, parameters, warm):
         parts.append(chunk)

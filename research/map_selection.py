@@ -45,6 +45,7 @@ class MapSelection(Selection):
 
     def chunks(self, rows: int = CHUNK_ROWS) -> "Iterator[pa.Table]":
         """Reads Arrow tables of at most `rows` events; each has the columns of its own events."""
+        self.check_span(self._terms.gaps)
         events = self._events()
         while part := list(islice(events, rows)):
             yield self._table(part)
@@ -60,6 +61,7 @@ class MapSelection(Selection):
 
     def to_arrow(self) -> "pa.Table":
         """Reads everything as one Arrow table. Raises ReadError for a process of which nothing is known."""
+        self.check_span(self._terms.gaps)
         events = list(self._events())
         if not events and self._subjects:
             self._check_known()
@@ -89,6 +91,7 @@ class MapSelection(Selection):
         return sum(1 for _ in self._events())
 
     def _first(self, rows: int) -> "pa.Table":
+        self.check_span(self._terms.gaps)
         return self._table(list(islice(self._events(), rows)))
 
 

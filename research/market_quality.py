@@ -94,6 +94,7 @@ def market_quality(
     found = resolve(db.instruments, instrument, db.place)
     if len(found) != 1:
         raise ReadError(f"{instrument} are {len(found)} instruments; a report is of one: {', '.join(found)}")
+    db.select(Kind.trade, found[0], start, end).check_span()
     return _Measuring(db, found[0], span_ns(start, end), shown).measure()
 
 

@@ -13,7 +13,8 @@ from tickmesh.research.libraries import library
 from tickmesh.research.sources import DataSource, RowPart
 from tickmesh.storage.archive.rows import joined, row_dtype
 from tickmesh.storage.query.coverage import COVERED, described, iso, lacking
-from tickmesh.storage.query.gaps import CoverageError, CoverageWarning, Gaps, Rows, outside, sentence, with_stretch
+from tickmesh.storage.query.gaps import CoverageError, CoverageWarning, Gaps, Rows, check_span, outside, sentence, with_stretch
+from tickmesh.storage.query.recorded import SLACK_NS, RecordedSpan
 from tickmesh.storage.query.times import ReadError
 
 if TYPE_CHECKING:
@@ -222,7 +223,8 @@ class Selection:
         return [{"instrument": subject, **one} for subject, rows in ledgers.items() for one in described(rows)]
 
     def _ledgers(self, gaps: Gaps, read: bool = False) -> dict[str, np.ndarray]:
-        """The ledger of each subject; warns or raises where it states a lack."""
+        """The ledger of each subject; warns or raises where it states a lack, and where the span is beyond what is recorded."""
+        self.check_span(gaps)
         if self._kind not in COVERED or (gaps == "ignore" and not read):
             return {}
         found = {}
@@ -234,6 +236,19 @@ class Selection:
             if len(lost) and gaps == "warn":
                 warnings.warn(sentence(self._kind, subject, lost), CoverageWarning, stacklevel=outside())
         return found
+
+    def check_span(self, gaps: Gaps = "warn") -> None:
+        """Warns, or raises as `gaps` says, where the span that is asked for reaches beyond what is recorded."""
+        if gaps == "ignore" or (self._terms.start_ns is None and self._terms.end_ns is None):
+            return
+        found = self._source.recorded(self._kind, self._subjects or ["*"])
+        together: list[tuple[RecordedSpan, list[str]]] = []  # those that begin together are of one sentence
+        for subject, span in sorted(found.items(), key=lambda one: one[1].begin_ns):
+            if not together or span.begin_ns > together[-1][0].begin_ns + SLACK_NS:
+                together.append((span, []))
+            together[-1][1].append(topic(self._kind, subject))
+        for span, names in together:
+            check_span(names, span, self._terms.start_ns, self._terms.end_ns, gaps)
 
     def __len__(self) -> int:
         terms = self._terms
@@ -256,6 +271,7 @@ class Selection:
 
     def tail(self, rows: int = 5) -> "pandas.DataFrame":
         """Reads the newest rows, of several subjects in order of seq, as a pandas frame: without reading what is before."""
+        self.check_span(self._terms.gaps)
         _, newest_ns = self._source.now()
         end_ns = min(newest_ns + 1, self._terms.end_ns if self._terms.end_ns is not None else newest_ns + 1)
         begin_ns = max(self._source.begin_ns(), self._terms.start_ns or 0)

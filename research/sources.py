@@ -1,7 +1,7 @@
 """Where data are read from: a mesh's folder or a copy of its data. What `Database` asks of each is a `DataSource`."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -19,6 +19,7 @@ from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader, day_of
 from tickmesh.storage.query import coverage, gaps, reader
 from tickmesh.storage.query.known import known_subjects
 from tickmesh.storage.query.map_rows import is_map
+from tickmesh.storage.query.recorded import RecordedSpan, recorded_spans
 from tickmesh.storage.query.row_parts import count_rows, row_parts
 
 if TYPE_CHECKING:
@@ -69,6 +70,9 @@ class DataSource(Protocol):
 
     def begin_ns(self) -> int:
         """A time before which nothing is, ns."""
+
+    def recorded(self, kind: Kind, subjects: Iterable[str]) -> dict[str, RecordedSpan]:
+        """The times between which anything is recorded, by subject: of its instrument, or of all processes."""
 
     def parts(
         self, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None, until: int, scaled: bool
@@ -146,6 +150,10 @@ class MeshSource:
             return day_start_ns(days[0])
         first = next(LogReader(self.config.log_dir).events(LogReader(self.config.log_dir).first - 1), None)
         return first.seq_ns if first else 0
+
+    def recorded(self, kind: Kind, subjects: Iterable[str]) -> dict[str, RecordedSpan]:
+        """Reads the times between which anything is recorded, by subject: of its instrument, or of all processes."""
+        return recorded_spans(self.config, kind, subjects)
 
     def parts(
         self, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None, until: int, scaled: bool

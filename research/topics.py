@@ -74,52 +74,52 @@ class Topics:
         merge: bool = False,
     ) -> Selection:  # fmt: skip
         """What models have published, with the event that caused it. `db.signals("BTCUSDT").to_pandas()`"""
-        return self.select(Kind.signal, instruments, start, end, "ignore", decimals, merge)
+        return self.select(Kind.signal, instruments, start, end, decimals=decimals, merge=merge)
 
     def live_features(self, instruments: Instruments = None, start: Time = None, end: Time = None) -> Selection:
         """Values of features that models have published, `at_ns` the moment. `db.live_features("BTCUSDT").to_pandas()`"""
-        return self.select(Kind.feature, instruments, start, end, "ignore")
+        return self.select(Kind.feature, instruments, start, end)
 
     def intents(
         self, instruments: Instruments = None, start: Time = None, end: Time = None, decimals: Decimals = "float",
         merge: bool = False,
     ) -> Selection:  # fmt: skip
         """What the executor wanted: new orders, cancels, amendments. `db.intents().tail()`"""
-        return self.select(Kind.intent, instruments, start, end, "ignore", decimals, merge)
+        return self.select(Kind.intent, instruments, start, end, decimals=decimals, merge=merge)
 
     def orders(
         self, instruments: Instruments = None, start: Time = None, end: Time = None, decimals: Decimals = "float",
         merge: bool = False,
     ) -> Selection:  # fmt: skip
         """Each state of each order, as the session learned it (kind `update`). `db.orders("BTCUSDT").to_pandas()`"""
-        return self.select(Kind.update, instruments, start, end, "ignore", decimals, merge)
+        return self.select(Kind.update, instruments, start, end, decimals=decimals, merge=merge)
 
     def fills(
         self, instruments: Instruments = None, start: Time = None, end: Time = None, decimals: Decimals = "float",
         merge: bool = False,
     ) -> Selection:  # fmt: skip
         """Our own fills, with fees. `db.fills().to_pandas()`"""
-        return self.select(Kind.fill, instruments, start, end, "ignore", decimals, merge)
+        return self.select(Kind.fill, instruments, start, end, decimals=decimals, merge=merge)
 
     def balances(self, accounts: Instruments = None, start: Time = None, end: Time = None) -> Selection:
         """What accounts hold, whenever it changed; an account is `binance.account`. `db.balances().to_pandas()`"""
-        return self.select(Kind.balance, accounts, start, end, "ignore")
+        return self.select(Kind.balance, accounts, start, end)
 
     def fundings(self, instruments: Instruments = None, start: Time = None, end: Time = None) -> Selection:
         """Fundings that were paid or received. `db.fundings().to_pandas()`"""
-        return self.select(Kind.funding, instruments, start, end, "ignore")
+        return self.select(Kind.funding, instruments, start, end)
 
     def shadows(self, instruments: Instruments = None, start: Time = None, end: Time = None) -> Selection:
         """Simulated orders of strategies in the state shadow. `db.shadows().to_pandas()`"""
-        return self.select(Kind.shadow, instruments, start, end, "ignore")
+        return self.select(Kind.shadow, instruments, start, end)
 
     def parents(self, instruments: Instruments = None, start: Time = None, end: Time = None) -> Selection:
         """Parent orders: what a style was to do, and what it cost. `db.parents().to_pandas()`"""
-        return self.select(Kind.parent, instruments, start, end, "ignore")
+        return self.select(Kind.parent, instruments, start, end)
 
     def lines(self, instruments: Instruments = None, start: Time = None, end: Time = None) -> Selection:
         """How each line of a feed did, every ten seconds. `db.lines().tail()`"""
-        return self.select(Kind.line, instruments, start, end, "ignore")
+        return self.select(Kind.line, instruments, start, end)
 
     def health(self, processes: Instruments = None, start: Time = None, end: Time = None) -> Selection:
         """What each process says of itself every second. `db.health("feed-*", "1h").to_pandas()`"""

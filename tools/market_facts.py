@@ -1,6 +1,6 @@
 """How believable the default market is: its stylised facts beside those of a real capture, as numbers and as plots.
 
-`python -m tickmesh.tools.market_facts [--seconds N] [--folder docs/exchange-market]` reads the capture from TICKMESH_DATA and
+`python -m tickmesh.tools.market_facts [--seconds N] [--folder docs]` reads the capture from TICKMESH_DATA and
 writes the plots that docs/exchange-market.md shows, and the table on stdout. Facts as in R. Cont, "Empirical properties of
 asset returns: stylized facts and statistical issues", Quantitative Finance 1 (2001), and for the signs of trades F. Lillo and
 J. D. Farmer, "The long memory of the efficient market", Studies in Nonlinear Dynamics & Econometrics 8:3 (2004).
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tickmesh.bus.settings import PopulationSettings
+from tickmesh.research.plot.palette import LIGHT
 from tickmesh.tools.extras import use_matplotlib
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 CAPTURE = "hftbacktest/spot/btcusdt_20240808.gz"
 LAGS = 50
+OF_MARKETS = ("bid", "ask", "bought")  # the colours of the markets, one over the other
 Row = tuple[float, ...]  # a trade: s, price, size, sign; a quote: s, bid, ask, and their sizes
 
 
@@ -198,6 +200,8 @@ def draw(markets: list[ObservedMarket], folder: Path) -> None:
     pyplot.close(figure)
 
     figure, axes = pyplot.subplots(2, 3, figsize=(12, 6.5), layout="constrained")
+    for axis in axes.flat:
+        axis.set_prop_cycle(color=[LIGHT[name] for name in OF_MARKETS])
     for market in markets:
         spread = (market.asks - market.bids) / market.bids * 1e6
         _tail(axes[0, 0], spread, market.name)
@@ -231,9 +235,9 @@ def draw(markets: list[ObservedMarket], folder: Path) -> None:
 def _tape(axis: "Axes", market: ObservedMarket, begin: float, end: float) -> None:
     quotes = (market.quote_s >= begin) & (market.quote_s < end)
     trades = (market.trade_s >= begin) & (market.trade_s < end)
-    axis.step(market.quote_s[quotes] - begin, market.bids[quotes], where="post", color="tab:blue", linewidth=0.7)
-    axis.step(market.quote_s[quotes] - begin, market.asks[quotes], where="post", color="tab:red", linewidth=0.7)
-    colours = np.where(market.signs[trades] > 0, "tab:green", "tab:purple")
+    axis.step(market.quote_s[quotes] - begin, market.bids[quotes], where="post", color=LIGHT["bid"], linewidth=0.7)
+    axis.step(market.quote_s[quotes] - begin, market.asks[quotes], where="post", color=LIGHT["ask"], linewidth=0.7)
+    colours = np.where(market.signs[trades] > 0, LIGHT["bought"], LIGHT["sold"])
     area = np.clip(np.sqrt(market.sizes[trades] * market.prices[trades]) / 4, 4, 50)
     axis.scatter(market.trade_s[trades] - begin, market.prices[trades], s=area, c=colours, linewidths=0, alpha=0.6)
     axis.set_title(f"{market.name}: a minute of bid, ask and trades", fontsize=9)

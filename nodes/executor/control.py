@@ -146,6 +146,17 @@ class TradingControl:
         status = self._state.strategies.get(strategy)
         return self._state.kill.on or (status is not None and status.state != "live")
 
+    def heeds_marks(self) -> bool:
+        """Whether `watch_losses` can come to anything before the next event but a quote: of nothing held, no profit changes."""
+        state = self._state
+        limited: tuple[Trader | AccountLimits, ...] = (*self._traders.values(), self._account)
+        instruments = state.instruments.values()
+        if state.stopping or any(one.closing for one in instruments):
+            return True
+        if not any(one.daily_loss_max or one.drawdown_max for one in limited):
+            return False
+        return any(one.position.lots or any(book.position.lots for book in one.books.values()) for one in instruments)
+
     def watch_losses(self, event: Event) -> bool:
         """Compares what strategies and account have lost with their limits; who is beyond them is stopped, by a command.
 

@@ -4,6 +4,7 @@ When it dies: the checkpoint is loaded and the log replayed from there; the same
 published already is not published again. It never speaks to a venue: the session acts on intents that it reads in the log.
 """
 
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
@@ -336,7 +337,18 @@ class Step:
 
     def waiting(self) -> Awaited:
         """What it waits for now: of quotes and trades at which nothing of it fires only the newest need be given."""
-        return waiting(self.state, self._working, self._next_mark_ns, self._flattens)
+        marks_only = not self._control.heeds_marks()
+        return waiting(self.state, self._working, self._next_mark_ns, marks_only, self._flattens)
+
+    def note_marks(self, marks: Iterable[tuple[int, int]]) -> None:
+        """Takes notice of the time at events that it is not given, (seq, seq_ns) of each: see `Awaited.marks_only`."""
+        for seq, now_ns in marks:
+            self._mark(seq, now_ns)
+
+    @property
+    def mark_pace(self) -> tuple[int, int]:
+        """(when the next mark is, how long after one the next is), ns: at the first event that it reads then."""
+        return self._next_mark_ns, self._mark_ns
 
     def counters(self) -> dict[str, object]:
         """Positions, profits and counts for people, by instrument and in all. Asked for once a second, not at every event.

@@ -33,6 +33,21 @@ TRIGGER = np.dtype(
 
 
 @njit(nogil=True, cache=True)
+def mark_rows(rows: np.ndarray, begin: int, end: int, mark_ns: int, every_ns: int, newest: np.ndarray) -> int:
+    """How many of rows[begin:end] are the first at or after `mark_ns`, which is `every_ns` later after each.
+
+    newest: (n,) i8, the places of the last n of them, that of number k at k % n.
+    """
+    count = 0
+    for i in range(begin, end):
+        if rows[i].what != SKIPPED and rows[i].time_ns >= mark_ns:
+            newest[count % len(newest)] = i
+            count += 1
+            mark_ns = rows[i].time_ns + every_ns
+    return count
+
+
+@njit(nogil=True, cache=True)
 def first_fired(rows: np.ndarray, begin: int, end: int, triggers: np.ndarray, volumes: np.ndarray, fired: np.ndarray) -> int:
     """The first of rows[begin:end] at which a trigger fires, or `end`. The same for live lists and for whole columns.
 

@@ -9,8 +9,9 @@ from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import DTYPES, Flag, Kind
 from tickmesh.bus.wire import Event, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor.node import Step
+from tickmesh.nodes.executor.ordering import MARKS
 from tickmesh.nodes.executor.styles.interface import Trigger
-from tickmesh.nodes.executor.trigger_kernel import TRADE, TRIGGER, first_fired
+from tickmesh.nodes.executor.trigger_kernel import TRADE, TRIGGER, first_fired, mark_rows
 from tickmesh.nodes.executor.waiting import Awaited
 from tickmesh.research.backtest.tape import MarketTape
 from tickmesh.research.backtest.venue_kernel import BOOK, QUOTE
@@ -39,6 +40,8 @@ class ExecutorFollower:
         self._seen = 0  # rows of the tape that it knows of
         self._quotes: list[np.ndarray] = []  # by slot: its quotes among the tape's rows
         self._trades: list[np.ndarray] = []
+        self._odd = np.zeros(0, "i8")  # rows with quotes that are not tradable
+        self._marks = np.zeros(2 * MARKS, "i8")
         self._timed: list[np.ndarray] = []  # where it counts how late data came: quotes that say it
 
     # Along the tape
@@ -51,6 +54,9 @@ class ExecutorFollower:
         slots = range(len(self._subjects))
         self._quotes = [quotes[rows["slot"][quotes] == slot] for slot in slots]
         self._trades = [trades[rows["slot"][trades] == slot] for slot in slots]
+        last = tape.market.quotes[rows["first"][quotes] + rows["count"][quotes] - 1]
+        crossed = (last["bid_ticks"] <= 0) | (last["ask_ticks"] <= last["bid_ticks"])
+        self._odd = quotes[crossed | (last["bid_lots"] <= 0) | (last["ask_lots"] <= 0)]
         sound = quotes[rows["flags"][quotes] & int(Flag.REPAIRED) == 0] if len(tape.times) else quotes[:0]
         self._timed = [sound[rows["slot"][sound] == slot] for slot in slots]
 
@@ -62,7 +68,7 @@ class ExecutorFollower:
             wake = begin + int(np.argmax(rows)) if rows.any() else end
             return wake, _until(wait)
         triggers = np.zeros(len(wait.triggers) + 1, TRIGGER)
-        triggers[0] = (-1, *Trigger(time_ns=min(wait.time_ns, wait.mark_ns)))
+        triggers[0] = (-1, *Trigger(time_ns=wait.time_ns if wait.marks_only else min(wait.time_ns, wait.mark_ns)))
         volumes = np.zeros(len(self._subjects), "i8")
         for place, (subject, trigger) in enumerate(wait.triggers.items(), 1):
             slot = self._subjects.index(subject) if subject in self._subjects else -1
@@ -70,8 +76,14 @@ class ExecutorFollower:
             if slot >= 0:
                 volumes[slot] = self.step.state.instruments[subject].market.traded_lots + self._unseen_lots(slot, begin)
         fired = np.zeros(len(triggers), "u1")
-        wake = int(first_fired(self._tape.triggers, begin, end, triggers, volumes, fired))
+        odd = min(self._next_odd(begin), end) if wait.marks_only else end
+        wake = int(first_fired(self._tape.triggers, begin, odd, triggers, volumes, fired))
         return wake, _until(wait)
+
+    def _next_odd(self, row: int) -> int:
+        """The first row at or after this one with a quote by which nothing can be valued; one beyond all rows for none."""
+        place = int(np.searchsorted(self._odd, row))
+        return int(self._odd[place]) if place < len(self._odd) else len(self._tape.market.rows)
 
     def _unseen_lots(self, slot: int, row: int) -> int:
         places = self._trades[slot]
@@ -82,6 +94,27 @@ class ExecutorFollower:
         """Brings it up to this row of the tape, that one included; gives what it says."""
         if row < self._seen:
             return []
+        before = self.see(row - 1) if self._next_odd(row) == row else []  # what was valued at a mark is so from now on
+        mark = self._pass_marks(row)
+        sequenced = self._sequenced_to(mark) if self._seen <= mark < row else []
+        sequenced += self._sequenced_to(row)
+        answers = self._given(sequenced) if sequenced else []
+        last = int(self._tape.market.rows["seq"][row]) << SEQ_BITS
+        self._seq = max(self._seq, last)  # whatever it was given: what follows is named by this row
+        return before + answers
+
+    def _pass_marks(self, row: int) -> int:
+        """Notes the marks up to this row but for the last one, and gives the row of that, which it is to be given; −1: none."""
+        rows = self._tape.market.rows
+        count = int(mark_rows(self._tape.triggers, self._seen, row + 1, *self.step.mark_pace, self._marks))
+        if not count:
+            return -1
+        places = [int(self._marks[number % len(self._marks)]) for number in range(max(count - len(self._marks), 0), count)]
+        self.step.note_marks(((int(rows["seq"][at]) << SEQ_BITS) + 1, int(rows["seq_ns"][at])) for at in places[:-1])
+        return places[-1]
+
+    def _sequenced_to(self, row: int) -> list[Event]:
+        """What it is given up to this row of the tape, stamped: the newest of what it has not seen."""
         rows = self._tape.market.rows
         events: list[tuple[int, bytearray]] = []
         for slot in range(len(self._subjects)):
@@ -102,11 +135,7 @@ class ExecutorFollower:
         for place, event in events:
             self._seq = max(self._seq, int(rows["seq"][place]) << SEQ_BITS)
             sequenced.append(self._stamped(event, "feed", int(rows["seq_ns"][place])))
-        answers = self._given(sequenced) if sequenced else []
-        self._seq = max(
-            self._seq, int(rows["seq"][row]) << SEQ_BITS
-        )  # whatever it was given: what follows is named by this row
-        return answers
+        return sequenced
 
     def _event_of(self, row: int) -> bytearray:
         one, market = self._tape.market.rows[row], self._tape.market

@@ -34,6 +34,7 @@ from tickmesh.research.opening import settings_of
 from tickmesh.research.sources import MeshSource
 from tickmesh.storage.query.coverage import described, lacking, span_text
 from tickmesh.storage.query.gaps import touched
+from tickmesh.storage.query.recorded import recorded_spans
 from tickmesh.storage.query.times import ReadError, Time, span_words, to_ns
 
 COVERED_KINDS = (Kind.trade, Kind.quote, Kind.depth)
@@ -216,7 +217,10 @@ def _settings(
 
 
 def _lacks(config: Config, subjects: tuple[str, ...], start_ns: int | None, end_ns: int | None) -> Iterable[str]:
-    """Sentences about what is missing, or cannot be proven, of each stream."""
+    """Sentences about what is missing, or cannot be proven, of each stream, and about what is beyond the recording."""
+    for subject, span in recorded_spans(config, Kind.depth, subjects).items():
+        if beyond := span.beyond(start_ns, end_ns):
+            yield f"{subject}: {beyond}"
     for subject in subjects:
         for kind in COVERED_KINDS:
             lost = lacking(touched(config, kind, subject, start_ns, end_ns))

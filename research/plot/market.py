@@ -65,6 +65,7 @@ def read_market(db: Database, terms: PlotTerms, shown: Shown = lambda done, of: 
     if len(found) != 1:
         raise ReadError(f"{terms.instrument} are {len(found)} instruments; a plot is of one: {', '.join(found)}")
     (subject,) = found
+    db.select(Kind.trade, subject, terms.start, terms.end).check_span()
     return _MarketReading(db, subject, *span_ns(terms.start, terms.end), shown).read(terms.book)
 
 

@@ -9,7 +9,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
 from tickmesh.storage.bars.runs import Window
 from tickmesh.storage.query import coverage
-from tickmesh.storage.query.gaps import CoverageError, CoverageWarning, Gaps, Rows, outside, sentence
+from tickmesh.storage.query.gaps import CoverageError, CoverageWarning, Gaps, Rows, check_recorded, outside, sentence
 from tickmesh.storage.query.times import ReadError
 
 STREAMS = {Kind.trade: 1, Kind.quote: 2}  # bit of a stream in the field `missing`
@@ -27,7 +27,9 @@ def bars_with_coverage(config: Config, subject: str, window: Window, bars: np.nd
     out = bars.view(Rows)
     if gaps == "ignore":
         return out
-    ledger = coverage.read(config, subject, list(STREAMS), window.start_ns, window.end_ns)
+    whole = coverage.look(config, subject).rows
+    check_recorded(config, Kind.trade, subject, (window.start_ns, window.end_ns), gaps, whole)
+    ledger = coverage.chosen(whole, list(STREAMS), window.start_ns, window.end_ns)
     lost = coverage.lacking(ledger)
     for kind in STREAMS:
         own = lost[lost["stream"] == kind]

@@ -26,6 +26,7 @@ from tickmesh.storage.query.times import ReadError, Time, to_ns
 __all__ = [
     "COVERED",
     "added",
+    "chosen",
     "described",
     "look",
     "merge",
@@ -58,14 +59,18 @@ def read(
     Raises ArchiveError, LogError or ReadError with a sentence.
     """
     wanted = COVERED if kinds is None else [_kind(kind) for kind in kinds]
-    rows = look(config, subject).rows
-    keep = np.isin(rows["stream"], wanted)
-    start_ns, end_ns = to_ns(start), to_ns(end)
+    return chosen(look(config, subject).rows, wanted, to_ns(start), to_ns(end))
+
+
+def chosen(rows: np.ndarray, kinds: Iterable[Kind], start_ns: int | None, end_ns: int | None) -> np.ndarray:
+    """The rows of a ledger that are of these kinds and touch start ≤ venue time < end, or whose time is not known."""
+    keep = np.isin(rows["stream"], list(kinds))
     if start_ns is not None:
         keep &= (rows["end_ns"] >= start_ns) | (rows["end_ns"] == 0)
     if end_ns is not None:
         keep &= rows["begin_ns"] < end_ns
-    return rows[keep]
+    found: np.ndarray = rows[keep]
+    return found
 
 
 def _kind(kind: Kind | str) -> Kind:

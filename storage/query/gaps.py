@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -10,8 +10,10 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from tickmesh.bus.config import Config
+from tickmesh.bus.patterns import some
 from tickmesh.bus.schema import COVERAGE, HEADER, Coverage, Flag, Kind, Reason
 from tickmesh.bus.segments import LogError
+from tickmesh.bus.topics import topic
 from tickmesh.storage.archive.catalog import DAY_NS, day_of, day_start_ns
 from tickmesh.storage.archive.eras import era_of, eras_in
 from tickmesh.storage.archive.file import ArchiveFile
@@ -19,14 +21,15 @@ from tickmesh.storage.archive.rows import By
 from tickmesh.storage.query.coverage import (
     COVERED,
     Look,
+    chosen,
     described,
     is_lacking,
     lacking,
     look,
-    read,
     retry_if_moved,
     span_text,
 )
+from tickmesh.storage.query.recorded import RecordedSpan, recorded_spans
 from tickmesh.storage.query.times import ReadError
 
 Gaps = Literal["warn", "raise", "mask", "ignore"]
@@ -86,10 +89,13 @@ def rows_with_coverage(
     out = rows.view(Rows)
     if gaps == "ignore":
         return out
+    by_venue = None
     if by == "seq":
         ledger = touched(config, kind, subject, start_ns, end_ns)
     else:
-        ledger = read(config, subject, [kind], start_ns, end_ns)
+        by_venue = look(config, subject).rows
+        ledger = chosen(by_venue, [kind], start_ns, end_ns)
+    check_recorded(config, kind, subject, (start_ns, end_ns), gaps, by_venue)
     lost = lacking(ledger)
     if len(lost) and gaps == "raise":
         raise CoverageError(sentence(kind, subject, lost), lost)
@@ -99,6 +105,35 @@ def rows_with_coverage(
         out = with_stretch(rows, ledger).view(Rows)
     out.coverage = ledger
     return out
+
+
+def check_span(
+    topics: Sequence[str], span: RecordedSpan, start_ns: int | None, end_ns: int | None, gaps: Gaps = "warn"
+) -> None:
+    """Warns (CoverageWarning), or with gaps="raise" raises CoverageError, of a request that reaches beyond what is recorded.
+
+    With "mask" it warns too: rows that there are not carry no mark. With "ignore" it does nothing.
+    """
+    if gaps == "ignore" or not (beyond := span.beyond(start_ns, end_ns)):
+        return
+    text = f"{some(list(topics))}: {beyond}"
+    if gaps == "raise":
+        raise CoverageError(text, COVERAGE_NONE)
+    warnings.warn(text, CoverageWarning, stacklevel=outside())
+
+
+def check_recorded(
+    config: Config, kind: Kind, subject: str, asked: tuple[int | None, int | None], gaps: Gaps = "warn",
+    by_venue: np.ndarray | None = None,
+) -> None:  # fmt: skip
+    """Warns or raises as `check_span` does, of one stream of a mesh; `asked`: start and end, ns.
+
+    `by_venue`: the instrument's whole ledger, where the times that are asked for are the venue's.
+    """
+    if gaps == "ignore" or asked == (None, None):
+        return
+    span = recorded_spans(config, kind, [subject])[subject]
+    check_span([topic(kind, subject)], span if by_venue is None else span.with_venue_times(by_venue), *asked, gaps)
 
 
 def sentence(kind: Kind, subject: str, lost: np.ndarray) -> str:

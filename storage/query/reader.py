@@ -24,7 +24,7 @@ from tickmesh.storage.archive.rows import By, check_order, in_id_order, rows_of
 from tickmesh.storage.hdf5.columns import from_bytes
 from tickmesh.storage.query.columns_shown import columns_shown
 from tickmesh.storage.query.coverage import described
-from tickmesh.storage.query.gaps import Gaps, coverage_of, rows_with_coverage
+from tickmesh.storage.query.gaps import Gaps, check_recorded, coverage_of, rows_with_coverage
 from tickmesh.storage.query.known import check_known
 from tickmesh.storage.query.map_rows import is_map, map_columns
 from tickmesh.storage.query.times import ReadError, Time, to_ns
@@ -226,6 +226,7 @@ def frame(config: Config, topic: str, start: Time = None, end: Time = None, gaps
         rows = _gathered(config, kind, subject, to_ns(start), to_ns(end), "seq")
         if not len(rows):
             check_known(config, kind, subject)
+        check_recorded(config, kind, subject, (to_ns(start), to_ns(end)), gaps)
         columns = map_columns(kind, rows)
     else:
         rows = arrays(config, topic, start, end, gaps=gaps)

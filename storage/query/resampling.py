@@ -21,6 +21,7 @@ from tickmesh.storage.columns import reading
 from tickmesh.storage.columns.span import SubjectColumns
 from tickmesh.storage.query import reader
 from tickmesh.storage.query.durations import Every, nanoseconds
+from tickmesh.storage.query.gaps import check_recorded
 from tickmesh.storage.query.known import check_known
 from tickmesh.storage.query.own_functions import FAILURES, failure
 from tickmesh.storage.query.scales import scaled
@@ -172,6 +173,7 @@ def frame(config: Config, subject: str, rule: Rule, size: Size, start: Time = No
     """
     import pandas as pd
 
+    check_recorded(config, Kind.trade, subject, span_ns(start, end))
     rows = resample(config, subject, rule, size, start, end)
     definitions = reader.definitions(config, subject, start, end)
     if len(definitions) > 1:

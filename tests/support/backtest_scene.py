@@ -85,6 +85,14 @@ class RandomMarket:
                 self._gap(subject, Kind.trade if deed < 0.998 else Kind.quote)
         return self.raws
 
+    def lose_bids(self) -> list[bytes]:
+        """Adds a quote without a bid, then a trade, of each instrument; gives all events."""
+        for subject in self._subjects:
+            record = np.array([(self._market.seq, 0, 0, self._middles[subject] + 1, LOT, 0)], QUOTE)
+            self.raws.append(self._market.event(Kind.quote, subject, record, step_ns=400 * MS))
+            self._trade(subject)
+        return self.raws
+
     def _gap(self, subject: str, stream: Kind) -> None:
         """A gap of trades is repaired some events later, as it mostly is."""
         record = np.zeros(1, DTYPES[Kind.gap])

@@ -18,6 +18,16 @@ def test_with_nothing_to_do_it_waits_for_the_next_mark_alone():
     ) and scene.tape.now_ns < wait.mark_ns < scene.tape.now_ns + TTL_NS
 
 
+def test_marks_come_to_something_while_a_loss_limit_holds_and_something_is_held_or_closed():
+    free, limited, closing = Scene("market"), Scene("market", limits={"daily_loss_max": "50"}), Scene("market")
+    for scene in (free, limited, closing):
+        assert scene.step.waiting().marks_only
+        (intent,) = scene.signal()
+        scene.fill(intent)
+    closing.see(closing.tape.command(Flatten("operator", SUBJECT)))
+    assert [scene.step.waiting().marks_only for scene in (free, limited, closing)] == [True, False, False]
+
+
 def test_an_order_of_no_parent_is_cancelled_in_time():
     scene = Scene("post_only")
     scene.see(scene.tape.update(f"t{LOG_ID}-1-0".encode(), Status.New))

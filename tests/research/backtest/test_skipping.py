@@ -49,6 +49,7 @@ def test_skipping_from_wake_up_to_wake_up_says_the_same_as_every_event(tmp_path,
     assert [bytes(event.raw) for event in skipped.answers] == [bytes(event.raw) for event in stepped.answers]
     assert skipped.session.fills().tobytes() == stepped.session.fills().tobytes()
     assert skipped.session.orders().tobytes() == stepped.session.orders().tobytes()
+    assert skipped.follower.step.state.marks == stepped.follower.step.state.marks
     assert skipped.follower.wakes < 0.8 * stepped.follower.wakes
     intents = sum(event.kind == Kind.intent for event in skipped.answers)
     fills = skipped.session.fills()
@@ -56,6 +57,28 @@ def test_skipping_from_wake_up_to_wake_up_says_the_same_as_every_event(tmp_path,
         refused = skipped.follower.step.counters()["refused"]
         assert refused["venue_lag"] > 10, refused
     assert intents > 50 and fills["maker"].any() and not fills["maker"].all(), (intents, len(fills))
+
+
+@pytest.mark.parametrize("loss, odd, share", [("", False, 0.006), ("", True, 0.0), ("0.5", True, 0.006)])
+def test_a_quiet_strategy_is_woken_by_its_signals_alone_and_its_losses_are_watched_all_the_same(tmp_path, loss, odd, share):
+    market = RandomMarket(5)
+    raws = market.run(1000)
+    if odd:  # what is held is valued by what was there before
+        raws = market.lose_bids()
+        market.run(1000)
+        raws = market.lose_bids()
+    config = scene(tmp_path, raws, STRATEGIES[2:3], {"daily_loss_max": loss})
+    runs = [course(config, VenueTerms(), RandomSignals(9, SUBJECTS, share), every) for every in (False, True)]
+    skipped, stepped = runs
+    state, every = (one.follower.step.state for one in runs)
+    assert [bytes(event.raw) for event in skipped.answers] == [bytes(event.raw) for event in stepped.answers]
+    assert state.marks == every.marks and len(state.marks) > 5
+    assert [one.mark_ticks for one in state.instruments.values()] == [one.mark_ticks for one in every.instruments.values()]
+    if loss:
+        assert skipped.follower.step.save() == stepped.follower.step.save()
+        assert any(event.kind == Kind.command for event in skipped.answers)
+    assert not share or len(skipped.session.fills()) and skipped.signals > 5
+    assert skipped.follower.wakes < stepped.follower.wakes / (2 if loss or odd else 10)
 
 
 @pytest.mark.parametrize("place, what", [(2, "tick size"), (3, "lot size")])

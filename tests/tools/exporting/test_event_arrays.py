@@ -106,6 +106,7 @@ def test_what_was_exported_comes_back(exported):
     assert [(int(r["price_ticks"]), int(r["quantity_lots"]), int(r["side"]), int(r["venue_ns"])) for r in now] == scaled
 
 
+@pytest.mark.timeout(900)  # it compiles its backtester anew in each environment, for minutes where the machine is busy
 def test_hftbacktest_loads_it_and_has_the_same_book(exported):
     hft = pytest.importorskip("hftbacktest", reason="hftbacktest is not installed (make peers)")
     from hftbacktest.data.validation import validate_event_order
