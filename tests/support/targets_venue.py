@@ -1,23 +1,28 @@
 """Target strategies on one instrument whose signals come together, at a venue whose reports come rounds later."""
 
+from functools import partial
+
 from tests.support.executor_tape import ASK, BID, LOT, SUBJECT, Tape, make
 from tests.support.limits_venue import LimitsVenue
-from tickmesh.bus.schema import Action, Status
+from tickmesh.bus.schema import Action
 from tickmesh.bus.settings_trading import ExecutionSettings, StrategySettings
 
 ROUND_MS = 100
-EXECUTION = ExecutionSettings(
-    lifetime_ms=600_000, horizon_ms=30_000, slices=3, slice_style="post_only", patience_ms=2_000, participation=0.5,
-    slippage_max_bp=50,
-)  # fmt: skip
+EXECUTION = {
+    "lifetime_ms": 600_000, "horizon_ms": 3_000, "slices": 3, "slice_style": "post_only", "patience_ms": 500,
+    "participation": 0.5, "slippage_max_bp": 50.0,
+}  # fmt: skip
 
 
-def strategies(**styles: str) -> tuple[StrategySettings, ...]:
-    """One for each style named: a signal of 1.0 asks for 0.016, sixteen lots; no position of one may go beyond that."""
+def strategies(styles: dict[str, str], spreads: dict[str, float]) -> tuple[StrategySettings, ...]:
+    """One for each style named: a signal of 1.0 asks for 0.016, sixteen lots; no position of one may go beyond that.
+
+    `spreads`: `spread_max_bp` by strategy.
+    """
     return tuple(
         StrategySettings(
             name=name, models=(name,), target_quantity="0.016", styles=(style,), position_max="0.016",
-            order_ttl_ms=600_000, execution=EXECUTION,
+            order_ttl_ms=600_000, execution=ExecutionSettings(**EXECUTION, spread_max_bp=spreads.get(name, 0.0)),
         )
         for name, style in styles.items()
     )  # fmt: skip
@@ -30,9 +35,14 @@ class TargetsVenue:
     is. `lost`: orders are not accepted, nor filled, as long as it is set.
     """
 
-    def __init__(self, late: int = 0, fills: bool = True, limits: dict | None = None, **styles: str):
+    def __init__(
+        self, late: int = 0, fills: bool = True, limits: dict | None = None, spreads: dict | None = None, **styles: str
+    ):  # fmt: skip
         self.names, self.late, self.fills, self.lost = tuple(styles), late, fills, False
-        self.step = make(strategies=strategies(**styles), limits=limits, orders_per_s=1000.0, stale_ms=60_000)
+        self.fresh = partial(
+            make, strategies=strategies(styles, spreads or {}), limits=limits, orders_per_s=1000.0, stale_ms=60_000
+        )
+        self.step = self.fresh()
         self.tape = Tape().opened(self.step)
         self.venue = LimitsVenue(self.tape)
         self.venue.quotes[SUBJECT] = BID, ASK
@@ -69,7 +79,7 @@ class TargetsVenue:
         """A round; `targets`: in lots, the signals' order; None: no signals."""
         self.tape.now_ns += ROUND_MS * 1_000_000
         self.give(self.tape.clock(0))
-        self.give(self.tape.quote(BID, ask=ASK))
+        self.give(self.tape.quote(BID, ask=ASK), self.tape.trade(4 * LOT))
         signals = [self.tape.signal(lots / 16, model=name) for name, lots in (targets or {}).items()]
         for some in [signals] if together else [[one] for one in signals]:
             self.give(*some)
@@ -92,6 +102,3 @@ class TargetsVenue:
         """Lots that the account has, and would have when all that stands is filled."""
         stands = sum(one.side * one.left for one in self.venue.working.values())
         return (sum(self.venue.positions.values()) + stands) / LOT
-
-
-__all__ = ["Status", "TargetsVenue"]
