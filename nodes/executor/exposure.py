@@ -68,14 +68,15 @@ class Exposures:
         return draft._replace(quantity_lots=closes), draft._replace(quantity_lots=beyond)
 
     def missed_by_others(self, instrument: InstrumentState, strategy: str, now_ns: int) -> int:
-        """Lots, signed, by which the other live strategies' targets are away from what they hold and have under way.
+        """Lots, signed, by which the other strategies' targets are away from what they hold and have under way.
 
-        What is being cancelled, or reduced, is under way no more: whatever becomes of that, it is asked for again by what is
-        held then. What is left of a parent that is worked is.
+        Targets count as long as `Book.target_until_ns` says; of a strategy that may not trade that is 0. What is being
+        cancelled, or reduced, is under way no more: whatever becomes of that, it is asked for again by what is held then. What
+        is left of a parent that is worked is.
         """
         missed = 0
         for name, book in instrument.books.items():
-            if name == strategy or now_ns >= book.target_until_ns or not self._is_live(name):
+            if name == strategy or now_ns >= book.target_until_ns:
                 continue
             worked = book.worked()
             seq = worked.seq if worked is not None else -1
@@ -85,9 +86,6 @@ class Exposures:
                     comes += order.side * order.staying_lots
             missed += book.target_lots - book.position.lots - comes
         return missed
-
-    def _is_live(self, strategy: str) -> bool:
-        return strategy in self._known and self._state.strategies[strategy].state == "live"
 
     def of_strategy(
         self, subject: str, instrument: InstrumentState, strategy: str, bounds: Bounds, position_max_lots: int

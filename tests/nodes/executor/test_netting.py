@@ -139,11 +139,23 @@ def test_an_order_that_makes_way_before_its_intent_is_read_is_cancelled_when_it_
     )
     step, tape = make(strategies=both), Tape()
     tape.opened(step)
-    (raw,) = step.step([tape.signal(1.0, model="a"), tape.signal(-1.0, model="b")])
+    (raw,) = step.step([tape.signal(1.0, model="a"), tape.signal(-1.0, model="b"), tape.signal(-1.0, model="b")])
+    assert step.counters()["strategies"]["b"]["refused"] == {"netted": 1, "own_order": 1}, "what goes is netted once"
     (cancel,) = tape.answer(step, tape.log(raw, "executor"))
     assert (cancel["action"], cancel["target_id"]) == (Action.CANCEL, tape.events[-2].records["client_order_id"][0])
-    assert step.counters()["strategies"]["b"]["refused"] == {"netted": 1}
-    assert tape.answer(step, tape.quote(), tape.signal(-1.0, model="b")) == [], "and for what goes nobody else makes way"
+    assert tape.answer(step, tape.quote(), tape.signal(-1.0, model="b")) == []
+
+
+def test_what_waits_to_make_way_is_not_netted_again():
+    """Of 3 that rest 2 wait to make way; who sells 2 then finds 1, and the other one of its wish is left."""
+    two = StrategySettings(name="two", models=("two",), order_quantity="0.002", styles=("limit",), position_max="9")
+    step, tape = make(strategies=(RESTS, two)), Tape()
+    tape.opened(step)
+    (order,) = tape.answer(step, tape.signal(0.9, model="rests"))
+    assert tape.answer(step, tape.signal(-0.9, model="two")) == []
+    placed, cancel = tape.answer(step, tape.signal(-0.9, model="two"))
+    assert (placed["action"], placed["side"], placed["quantity_lots"]) == (Action.NEW, -1, LOT)
+    assert (cancel["action"], cancel["target_id"]) == (Action.CANCEL, order["client_order_id"])
 
 
 def test_the_oldest_makes_way_first_and_no_more_than_is_asked_for():

@@ -41,6 +41,17 @@ def test_the_sum_of_targets_is_reached_whose_signals_come_together(late, fills):
             assert min(a, b, a + b, 0) <= venue.shortest / LOT and venue.longest / LOT <= max(a, b, a + b, 0)
 
 
+@pytest.mark.parametrize("late", [0, 4])
+def test_it_is_reached_by_one_signal_of_each_where_they_only_rest(late):
+    for one, other in product(("limit", "limit_maker", "post_only"), repeat=2):
+        for a, b in RATIOS:
+            venue = TargetsVenue(late, False, a=one, b=other)
+            venue.round({"a": a, "b": b})
+            for _ in range(2 * late + 4):
+                venue.round()
+            assert venue.net() == a + b and venue.reductions <= 1, (one, other, a, b)
+
+
 def test_worked_styles_reach_it_too():
     for one, other in [("twap", "limit"), ("pov", "limit"), ("post_only", "twap"), ("pov", "market"), ("twap", "patient")]:
         for (a, b), late in zip(RATIOS, (0, 3, 1, 2, 0, 3)):
@@ -157,6 +168,18 @@ def test_what_was_placed_by_hand_is_nobodys_target_and_stays():
     venue.give(venue.tape.update(b"web_1", Status.New, side=1, lots=9 * LOT, price=BID - 1_000_000))
     settle(venue, {"a": -4, "b": 1}, 8)
     assert venue.step.state.instruments[SUBJECT].orders["web_1"].cancels == 0
+
+
+def test_an_order_that_is_over_counts_until_all_its_fills_are_read():
+    """a wants nothing any more, but its order was filled before the cancel: it will sell, so b need not buy."""
+    venue = netted()
+    (order,) = venue.venue.working
+    venue.give(venue.tape.signal(0.0, model="a"))
+    assert venue.reductions == 2, "an amendment, and now a cancel"
+    venue.give(venue.tape.update(order, Status.Filled, 3 * LOT, lots=3 * LOT))
+    sent = len(venue.venue.sent)
+    venue.give(venue.tape.signal(1 / 16, model="b"))
+    assert len(venue.venue.sent) == sent and venue.step.counters()["strategies"]["b"]["refused"]["netted"] > 1
 
 
 def test_who_has_what_its_target_asks_for_is_not_counted_as_netted():
