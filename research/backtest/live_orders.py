@@ -112,7 +112,7 @@ class LiveOrders(NamedTuple):
 
 
 def down_of(down: Iterable[tuple[int, int, str]], venues: Collection[str]) -> list[tuple[int, int, str]]:
-    """Those of `LiveOrders.down` that orders of the accounts at these venues needed: all but sessions of other accounts."""
+    """Gives the absences of `LiveOrders.down` that stopped orders of accounts at these venues: no other account's session."""
     sessions = {session_name(venue) for venue in venues}
     return [one for one in down if one[2] in sessions or not is_session(one[2])]
 

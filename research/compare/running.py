@@ -129,7 +129,7 @@ def compare(
 
 
 def _of_account(config: Config, subjects: tuple[str, ...], account: str) -> tuple[str, ...]:
-    """Those of these instruments that the account trades; "": all. Raises ReadError where there is no such account."""
+    """Gives the instruments among these that the account trades; "": all. Raises ReadError where there is no such account."""
     known = account_venues(config)
     if account and account not in known:
         raise ReadError(

@@ -87,9 +87,17 @@ def test_what_nobody_knows_to_stand_is_reduced_as_soon_as_it_is_known_to():
         (parent,) = step.state.instruments[SUBJECT].books["rests"].parents.values()
         assert parent.wanted_lots == 2 * LOT
         assert meet(step, tape)[0] == [] and step.counters()["strategies"]["takes"]["refused"] == {"netted": 2}
+        assert parent.wanted_lots == LOT, "each time what was wished then"
         assert known(step, tape, order) == [(Action.AMEND, order, LOT)], "for both"
         assert known(step, tape, order) == [], "and once"
         assert meet(step, tape)[0] == [(Action.CANCEL, order, 0)], "now nothing of it is left"
+
+
+def test_an_order_whose_time_is_over_is_cancelled_and_not_reduced_before():
+    step, tape, order = resting(Status.PendingNew)
+    meet(step, tape)
+    tape.now_ns += 2_000_000_000
+    assert known(step, tape, order) == [(Action.CANCEL, order, 0)]
 
 
 def test_an_amendment_waits_for_the_one_that_is_under_way():
