@@ -41,6 +41,7 @@ class CompareChoice(NamedTuple):
     fitted: bool
     whole: bool
     every: str
+    account: str
 
 
 def run(place: Path | None, choice: CompareChoice) -> LiveComparison:
@@ -62,8 +63,9 @@ def demand(found: LiveComparison, least: float) -> None:
 def summary(found: LiveComparison) -> JsonObject:
     """What `--json` prints (docs/compare.md)."""
     return {
-        "schema": 1, "share": _number(found.share), "orders": len(found.orders), "filled_live": found.filled_live,
-        "outcomes": dict(found.outcomes), "reasons": dict(found.reasons), "settings": dict(found.settings),
+        "schema": 1, "accounts": list(found.accounts), "share": _number(found.share), "orders": len(found.orders),
+        "filled_live": found.filled_live, "outcomes": dict(found.outcomes), "reasons": dict(found.reasons),
+        "settings": dict(found.settings),
         "down": [{"from": iso(begin), "to": iso(end), "process": name} for begin, end, name in found.down],
         "fit": _fit(found.fit) if found.fit else None, "whole": _whole(found.whole) if found.whole else None,
         "rows": [_row(one) for one in found.orders],

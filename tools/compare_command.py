@@ -35,6 +35,9 @@ def compare(
             show_default="never",
         ),
     ] = "",
+    account: Annotated[
+        str, typer.Option(help="Of the account at this venue alone: binance, binance_usdm.", show_default="all accounts")
+    ] = "",
     least: Annotated[float, typer.Option(min=0, max=1, help="Exit 1 where a smaller share is reproduced.")] = 0.0,
     at: At = None,
     csv: Csv = False,
@@ -50,11 +53,13 @@ def compare(
 
     mesh compare --whole --least 0.95
 
+    mesh compare --account binance_usdm --start 1d
+
     mesh compare --start 2024-08-09 --end 2024-08-10 --least 0.95 --json
     """
     from tickmesh.tools import compare as command
 
-    found = command.run(at, command.CompareChoice(start, end, queue, quotes, "", through, impact, fit, whole, every))
+    found = command.run(at, command.CompareChoice(start, end, queue, quotes, "", through, impact, fit, whole, every, account))
     if csv:
         terminal.out.file.write(command.as_csv(found))
     else:

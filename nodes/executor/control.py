@@ -140,6 +140,9 @@ class TradingControl:
         for subject, instrument in self._state.instruments.items():
             orders = [one for one in instrument.orders.values() if not one.final and strategy in ("", one.strategy)]
             self._ordering.cancel_now(subject, orders, event.seq_ns)
+            for name, book in instrument.books.items():
+                if strategy in ("", name):
+                    book.target_until_ns = 0
 
     def stopped(self, strategy: str) -> bool:
         """Whether no order of this strategy may stand."""

@@ -67,6 +67,26 @@ class Exposures:
             return (draft,)
         return draft._replace(quantity_lots=closes), draft._replace(quantity_lots=beyond)
 
+    def missed_by_others(self, instrument: InstrumentState, strategy: str, now_ns: int) -> int:
+        """Lots, signed, by which the other strategies' targets are away from what they hold and have under way.
+
+        Targets count as long as `Book.target_until_ns` says; of a strategy that may not trade that is 0. What is being
+        cancelled, or reduced, is under way no more: whatever becomes of that, it is asked for again by what is held then. What
+        is left of a parent that is worked is.
+        """
+        missed = 0
+        for name, book in instrument.books.items():
+            if name == strategy or now_ns >= book.target_until_ns:
+                continue
+            worked = book.worked()
+            seq = worked.seq if worked is not None else -1
+            comes = worked.side * worked.left_lots if worked is not None else 0
+            for order in instrument.orders.values():
+                if order.strategy == name and order.parent_seq != seq and not order.leaving(now_ns):
+                    comes += order.side * order.staying_lots
+            missed += book.target_lots - book.position.lots - comes
+        return missed
+
     def of_strategy(
         self, subject: str, instrument: InstrumentState, strategy: str, bounds: Bounds, position_max_lots: int
     ) -> Scope:

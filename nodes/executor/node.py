@@ -263,6 +263,7 @@ class Step:
             order.confirmed = True
             if self.state.apply_update(instrument, order, status, filled, order_id, terms[-1]):
                 self._ordering.cancel_unamended(event.subject, order, event.seq_ns)
+            self._ordering.reduce_waiting(event.subject, instrument, order, event)
 
     def _adopt(
         self, event: Event, client_order_id: str, whose: tuple[str, int], side: int, order_type: int, force: int, price: int,

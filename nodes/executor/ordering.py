@@ -65,7 +65,7 @@ class Ordering:
         return [
             order for order in instrument.orders.values()
             if order.side == -draft.side and order.resting and order.strategy in self._traders and order.strategy != trader.name
-            and not order.cancels and order.cancel_ns > now_ns  # nor is a cancel due with this event
+            and not order.leaving(now_ns)
         ]  # fmt: skip
 
     def _net(
@@ -74,20 +74,17 @@ class Ordering:
     ) -> Draft | None:  # fmt: skip
         """What is left of an order when what other strategies have resting on the other side makes way; None for nothing.
 
-        Of what rests so much makes way as is asked for, the oldest first. The last one is reduced in its place, if it can be
-        and its rest is worth an order; else all of it is cancelled. Both parents wish so much less.
+        Of what rests so much makes way as is asked for, the oldest first. The last one is reduced in its place if its rest is
+        worth an order, as soon as the venue is known to have it; else all of it is cancelled. Both parents wish so much less.
         """
         asked, netted = draft.quantity_lots, 0
         for order in opposite:
             if netted >= asked:
                 break
-            part, lots = min(order.unasked_lots, asked - netted), market.rules.whole(order.quantity_lots - asked + netted)
-            if order.amendable and market.rules.takes(lots - order.filled_lots, order.price_ticks):
-                part = order.quantity_lots - lots
-                place = self._answers.place(event, subject, self._state.log_id, order.strategy, 0, order.parent_seq)
-                self._ask(instrument, order, build_amend(order, lots, place), event.seq_ns)
-                order.amend_lots = lots
-                self._state.amends += 1
+            part, lots = min(order.unasked_lots, asked - netted), market.rules.whole(order.kept_lots - asked + netted)
+            if market.rules.takes(lots - order.filled_lots, order.price_ticks):
+                part, order.reduce_lots = order.kept_lots - lots, lots
+                self.reduce_waiting(subject, instrument, order, event)
             else:
                 self.cancel_now(subject, (order,), event.seq_ns)
             netted += part
@@ -96,6 +93,21 @@ class Ordering:
         parent.net(netted)
         left = market.rules.whole(asked - netted)
         return draft._replace(quantity_lots=left) if market.rules.takes(left, market.quote.bid_ticks) else None
+
+    def reduce_waiting(self, subject: str, instrument: InstrumentState, order: Order, event: Event) -> None:
+        """Asks to reduce an order that waits for it, if it is known to stand at the venue and nothing else is asked of it."""
+        if not (lots := order.reduce_lots) or not order.amendable or order.leaving(event.seq_ns):
+            return
+        order.reduce_lots = 0
+        if lots >= order.quantity_lots:
+            return  # somebody else has reduced it as far
+        if instrument.rules is None or not instrument.rules.takes(lots - order.filled_lots, order.price_ticks):
+            self.cancel_now(subject, (order,), event.seq_ns)  # it has been filled so far meanwhile
+            return
+        place = self._answers.place(event, subject, self._state.log_id, order.strategy, 0, order.parent_seq)
+        self._ask(instrument, order, build_amend(order, lots, place), event.seq_ns)
+        order.amend_lots = lots
+        self._state.amends += 1
 
     def order(
         self, trader: Trader, instrument: InstrumentState, event: Event, draft: Draft, parent: Parent, terms: ChildTerms
@@ -235,14 +247,14 @@ class Ordering:
         self.cancel_now(subject, orders, event.seq_ns)
 
     def cancel_now(self, subject: str, orders: Iterable[Order], now_ns: int) -> None:
-        """Brings the time at which orders are to be cancelled forward to now."""
+        """Brings the time at which orders are to be cancelled forward to now, or to when their intent is read."""
         for order in orders:
-            order.cancel_ns = now_ns
+            order.cancel_ns, order.recalled = now_ns, order.recalled or not order.confirmed
             self._state.schedule(subject, now_ns)
 
     def cancel_unamended(self, subject: str, order: Order, now_ns: int) -> None:
         """An amendment was refused, or not done: all of the order makes way instead of a part."""
-        order.amend_lots = 0
+        order.amend_lots = order.reduce_lots = 0
         if not order.final:
             self.cancel_now(subject, (order,), now_ns)
 
@@ -269,13 +281,18 @@ class Ordering:
     def recall_parents(self, instrument: InstrumentState, strategy: str) -> None:
         """Ends what a strategy, "": any, is working on an instrument: a person had its orders cancelled."""
         for name, book in instrument.books.items():
-            for parent in book.parents.values() if strategy in ("", name) else ():
+            if strategy not in ("", name):
+                continue
+            book.target_until_ns = 0
+            for parent in book.parents.values():
                 if not parent.shadow:
                     parent.end("recalled")
 
     def recall_parent(self, instrument: InstrumentState, order: Order) -> None:
         """Ends the parent of an order, likewise: its style would order again."""
-        if (parent := instrument.book(order.strategy).parents.get(order.parent_seq)) is not None:
+        book = instrument.book(order.strategy)
+        book.target_until_ns = 0
+        if (parent := book.parents.get(order.parent_seq)) is not None:
             parent.end("recalled")
 
     def is_ours(self, order: Order) -> bool:

@@ -30,7 +30,8 @@ class Order(msgspec.Struct):
     cancel_ns: int = 0  # when the next cancel is due
     amend_lots: int = 0  # the quantity to which an amendment that is under way reduces it; 0: none is
     parent_seq: int = 0  # the parent that it is a child of; 0: none
-    recalled: bool = False  # a person had it cancelled before its intent was read
+    reduce_lots: int = 0  # the quantity to which it is to be reduced as soon as that can be asked for; 0: nothing waits
+    recalled: bool = False  # it is to be cancelled as soon as its intent is read
     strategy: str = ""  # whose it is; empty: nobody's, as orders placed by hand or by a version of before
 
     @property
@@ -53,15 +54,26 @@ class Order(msgspec.Struct):
         """Whether the venue can be asked to reduce it: it is known to stand there, and nothing else has been asked about it."""
         return self.status in OPEN and self.confirmed and not self.cancels and not self.amend_lots
 
+    def leaving(self, now_ns: int) -> bool:
+        """Whether a cancel of it has been asked for, or is due at that log time."""
+        return not self.final and (self.cancels > 0 or self.recalled or self.cancel_ns <= now_ns)
+
+    @property
+    def kept_lots(self) -> int:
+        """Its quantity once the amendments that are under way, or wait, are done."""
+        return self.reduce_lots or self.amend_lots or self.quantity_lots
+
     @property
     def unasked_lots(self) -> int:
-        """Lots of a resting order that neither are filled nor make way by an amendment that is under way."""
-        return max((self.amend_lots or self.quantity_lots) - self.filled_lots, 0)
+        """Lots of a resting order that neither are filled nor make way by an amendment that is under way, or waits."""
+        return max(self.kept_lots - self.filled_lots, 0)
 
     @property
     def staying_lots(self) -> int:
-        """Outstanding lots, but for those that make way by an amendment that is under way."""
-        return max(self.outstanding_lots - (max(self.quantity_lots - self.amend_lots, 0) if self.amend_lots else 0), 0)
+        """Outstanding lots, but for those that make way by an amendment that is under way, or waits."""
+        if self.final:
+            return self.outstanding_lots
+        return max(self.outstanding_lots - max(self.quantity_lots - self.kept_lots, 0), 0)
 
     @property
     def outstanding_lots(self) -> int:

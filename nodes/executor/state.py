@@ -34,6 +34,8 @@ class Book(msgspec.Struct):
     position: Position = msgspec.field(default_factory=Position)
     shadow: Position = msgspec.field(default_factory=Position)  # of simulated fills
     turn: int = 0  # which style is next
+    target_lots: int = 0  # the position that its last signal asked for, signed
+    target_until_ns: int = 0  # so long (log time) that counts for what all strategies miss together; 0: not
     parents: dict[int, Parent] = {}  # by the seq of their signal: that is worked, and those whose orders are not over
     intents: int = 0
     signals: int = 0

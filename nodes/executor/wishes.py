@@ -8,8 +8,9 @@ from tickmesh.nodes.executor.parents import Parent
 from tickmesh.nodes.executor.rules import InstrumentRules
 from tickmesh.nodes.executor.signals import RANGE
 from tickmesh.nodes.executor.state import Book, ExecutorState, InstrumentState
+from tickmesh.nodes.executor.styles.table import lifetime_ns
 from tickmesh.nodes.executor.traders import Trader
-from tickmesh.nodes.executor.working import Working
+from tickmesh.nodes.executor.working import NETTED, Working
 
 
 class Wishes:
@@ -85,13 +86,32 @@ class Wishes:
             book.count_refusal("quote")
             return None
         missing = target - _held(trader.name, instrument, book, live, worked)
-        lots = rules.whole(abs(missing))
-        if worked is not None:
+        side, lots = 1 if missing > 0 else -1, rules.whole(abs(missing))
+        if live:
+            style = trader.styles[book.turn % len(trader.styles)]
+            book.target_lots = target
+            book.target_until_ns = event.seq_ns + lifetime_ns(style, trader.execution, trader.ttl_ns)
+            together = missing + self._exposures.missed_by_others(instrument, trader.name, event.seq_ns)
+            if lots and side * together < lots:  # others wish the opposite: what all miss together is ordered, by who misses it
+                lots = rules.whole(max(side * together, 0))
+                if not lots:
+                    book.count_refusal(NETTED)
+                    if worked is not None and side == worked.side:
+                        worked.net(worked.left_lots)
+        if worked is not None and worked.working:
             if missing * worked.side > 0:
                 worked.wanted_lots = worked.filled_lots + lots
                 return None
             worked.end("target")
-        return (1 if missing > 0 else -1, lots) if rules.takes(lots, price) else None
+        if not rules.takes(lots, price):
+            return None
+        turned = [o for o in instrument.orders.values() if o.strategy == trader.name and o.side == -side and o.resting]
+        if live and turned:  # of what the signal asked for before, before any limit counts both
+            now_ns = event.seq_ns
+            self._ordering.cancel_now(event.subject, (o for o in turned if not o.leaving(now_ns)), now_ns)
+            book.count_refusal("own_order")
+            return None
+        return side, lots
 
 
 def _held(strategy: str, instrument: InstrumentState, book: Book, live: bool, worked: Parent | None) -> int:

@@ -31,6 +31,7 @@ AGAIN_NS = 200 * MS  # before the next order after one that nobody took, or an I
 EMPTY_MAX = 5  # so often it doubles for an IOC: a book that shows what nobody gets is asked for it every 6.4 s
 HOLDING = frozenset((*REASONS, "stopping")) - KEEPING  # while one of them is so nothing is asked
 NETTED = "netted"  # of what was asked for nothing is left: another strategy wished the opposite
+PASSING = frozenset((NETTED, "own_order", "rate", "message_rate"))  # what is refused for these stays a wish
 RISK_AGAIN_NS = 1000 * MS  # before an order is tried again that risk refused
 
 
@@ -94,6 +95,7 @@ class Working:
         stale_ns = self._ordering.stale_ns
         if reason := closed_by(trader.execution, instrument.market, quote, instrument.quote_ns, now_ns, stale_ns):
             book.count_refusal(reason)
+            book.target_until_ns = 0
             return
         deadline_ns = now_ns + lifetime_ns(style, trader.execution, trader.ttl_ns)
         parent = Parent(
@@ -111,6 +113,8 @@ class Working:
             if parent.paused and not (parent.paused == NETTED and parent.working and _takes(instrument, parent)):
                 self.pending.add(event.subject)  # a parent of another strategy may have been netted
                 del book.parents[parent.seq]
+                if parent.paused not in PASSING:
+                    book.target_until_ns = 0
                 return
             if style in ONCE:
                 for part in beyond if not parent.paused else ():
@@ -119,6 +123,7 @@ class Working:
         elif not view.quote.tradable or not view.rules.takes(view.rules.whole(lots), quote.bid_ticks):
             del book.parents[parent.seq]
             book.count_refusal("quote" if not view.quote.tradable else "quantity")
+            book.target_until_ns = 0
             return
         book.turn += 1
         self.subjects.add(event.subject)
@@ -157,6 +162,8 @@ class Working:
     def _work(self, subject: str, instrument: InstrumentState, trader: Trader, parent: Parent, event: Event) -> Trigger:
         now_ns = event.seq_ns
         children = self._children(instrument, parent, now_ns)
+        if parent.refused and not parent.shadow:  # a wish that the venue does not take holds up nobody else's
+            instrument.book(trader.name).target_until_ns = 0
         self._end_if_over(instrument, trader.name, parent, children, now_ns)
         if not parent.working:
             return self._wind_up(subject, instrument, trader.name, parent, children, event)

@@ -1,6 +1,6 @@
 """The orders of a recording: what was sent, when the venue had it, what it filled, and how it ended, all in the log's time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Action, Kind, OrderType, Status
 from tickmesh.bus.wire import Event
+from tickmesh.nodes.orders.accounts import is_session, session_name
 from tickmesh.nodes.orders.states import FINAL
 from tickmesh.research.backtest.log_times import CHANGE, LogTimes, Sought, log_times
 from tickmesh.storage.query import reader
@@ -108,6 +109,17 @@ class LiveOrders(NamedTuple):
     requests: list[LiveRequest]
     down: list[tuple[int, int, str]]
     others: Sequence[LiveOrder] = ()
+
+
+def down_of(down: Iterable[tuple[int, int, str]], venues: Collection[str]) -> list[tuple[int, int, str]]:
+    """Gives the absences of `LiveOrders.down` that stopped orders of accounts at these venues: no other account's session."""
+    sessions = {session_name(venue) for venue in venues}
+    return [one for one in down if one[2] in sessions or not is_session(one[2])]
+
+
+def venue_of(subject: str) -> str:
+    """The venue of an instrument, which names the account its orders are of."""
+    return subject.partition(".")[0]
 
 
 def read_live_orders(config: Config, subjects: Iterable[str]) -> LiveOrders:

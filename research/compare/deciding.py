@@ -18,7 +18,15 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.schema import DTYPES, Action, Kind, Status
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor.node import READS
-from tickmesh.research.backtest.live_orders import OF_SESSION, SESSION, LiveOrder, LiveOrders, LiveRequest
+from tickmesh.research.backtest.live_orders import (
+    OF_SESSION,
+    SESSION,
+    LiveOrder,
+    LiveOrders,
+    LiveRequest,
+    down_of,
+    venue_of,
+)
 from tickmesh.research.backtest.terms import VenueTerms
 from tickmesh.research.compare.agreement import OrderAgreement, VenueState
 from tickmesh.research.compare.live_executor import LiveExecutor
@@ -90,7 +98,7 @@ class RunDecided:
         self._to_come: list[tuple[int, int, Event]] = []
         self._count = self._seq = self._now_ns = 0
         self._lag_ns = 0  # from what causes an intent until the log has it, as it was last
-        self._down = live.down
+        self._down = {of: down_of(live.down, (venue_of(of),)) for of in subjects}
         self._arrives_ns: dict[Name, int] = {}  # when the newest word about an order reaches the simulated venue
         self._given = {of for of, one in self._orders.items() if one.sent_ns < start_ns}  # they go on as they did live
         self._next_ns = 0
@@ -261,7 +269,9 @@ class RunDecided:
     def _send_new(self, subject: str, intent: np.void) -> None:
         """What was not sent live, or otherwise: it takes as long as the order before."""
         course = self._courses.get(subject)
-        if course is None or self._now_ns < self._start_ns or any(one <= self._now_ns <= to for one, to, _ in self._down):
+        if course is None or self._now_ns < self._start_ns:
+            return
+        if any(one <= self._now_ns <= to for one, to, _ in self._down[subject]):
             return
         course.send(intent, self._now_ns, self._now_ns + self._entry_ns(subject))
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tickmesh.bus.config import Config
-from tickmesh.research.backtest.live_orders import LiveOrder, LiveOrders
+from tickmesh.research.backtest.live_orders import LiveOrder, LiveOrders, down_of, venue_of
 from tickmesh.research.backtest.terms import VenueTerms
 from tickmesh.research.compare.deciding import Parting, RunDecided
 from tickmesh.research.compare.matching import (
@@ -56,21 +56,24 @@ class _Fill(NamedTuple):
 def compare_whole(
     config: Config, live: LiveOrders, subjects: tuple[str, ...], terms: VenueTerms, span_ns: tuple[int, int], every_ns: int,
     lost: Callable[[str], list[tuple[int, int]]], shown: Callable[[int], object] = lambda ns: None,
+    compared: frozenset[str] | None = None,
 ) -> tuple[list[ComparedOrder], WholeComparison]:  # fmt: skip
     """Trades a recording once more and compares the orders of start ≤ time < end, live ones and those of the backtest alone.
 
     `live`: all orders of the recording; `lost`: [from, to] of what an instrument's recording lacks;
-    `shown`: called with the log's time, now and then. Raises ReadError,
-    ArchiveError and LogError as reading does.
+    `shown`: called with the log's time, now and then; `compared`: the instruments whose orders are compared and counted, None:
+    all; intents are those of all. Raises ReadError, ArchiveError and LogError as reading does.
     """
     run = RunDecided(config, live, subjects, terms, span_ns[0], every_ns).decide(shown)
     rows: list[ComparedOrder] = []
     orders = filled = 0
     for subject, course in run.courses.items():
+        if compared is not None and subject not in compared:
+            continue
         side = _Side(subject, course, span_ns, {name for of, name in run.given if of == subject})
         own = [one for one in live.orders if one.subject == subject and span_ns[0] <= one.sent_ns < span_ns[1]]
         rows += side.compare([one for one in own if one.arrived_ns], lost(subject))
-        rows += not_sent((one for one in own if not one.arrived_ns), live.down, *course.worth)
+        rows += not_sent((one for one in own if not one.arrived_ns), down_of(live.down, (venue_of(subject),)), *course.worth)
         orders, filled = orders + len(side.inside), filled + sum(bool(side.fills[number]) for number in side.inside)
     rows.sort(key=lambda one: one.sent_ns)
     return rows, WholeComparison(every_ns, orders, filled, run.intents, run.equal, run.parting, run.notes)

@@ -15,17 +15,25 @@ VENUE_LAG_NS = 2 * MS  # an event is in the log so long after the venue's time o
 
 
 class LiveRun:
-    """Builds the log. Prices are ticks, quantities lots; every event comes 1 ms after the one before."""
+    """Builds the log. Prices are ticks, quantities lots; every event comes 1 ms after the one before.
+
+    `subject`, `session`: the instrument, and the session of its account, of what comes next; see `move`.
+    """
 
     def __init__(self):
         self.market, self.raws = Market(), []
         self._update_id, self._trade_id, self._flags = 10, 100, 0
+        self.move(BTC, b"session")
+
+    def move(self, subject: str, session: bytes) -> None:
+        """What comes next is of this instrument; begins with its definition and book."""
+        self.subject, self.session = subject, session
         self._add(Kind.instrument, np.array([DEFINITION], DTYPES[Kind.instrument]))
         self.book(100, 100, snapshot=True)
         self.quote(100, 100)
 
-    def _add(self, kind: Kind, records, producer: bytes = b"feed-1", subject: str = BTC, **more) -> int:
-        self.raws.append(self.market.event(kind, subject, records, producer=producer, **more))
+    def _add(self, kind: Kind, records, producer: bytes = b"feed-1", subject: str = "", **more) -> int:
+        self.raws.append(self.market.event(kind, subject or self.subject, records, producer=producer, **more))
         return self.market.seq
 
     @property
@@ -43,7 +51,7 @@ class LiveRun:
         self._update_id += 1
         far = [(BID - 1, 500, 1), (ASK + 1, 500, -1)] if snapshot else []
         levels = [(BID, bid_lots, 1), (ASK, ask_lots, -1), *far]
-        self.raws.append(self.market.depth(levels, self._update_id, snapshot, subject=BTC))
+        self.raws.append(self.market.depth(levels, self._update_id, snapshot, subject=self.subject))
 
     def trade(self, price: int, lots: int, side: int) -> int:
         """Somebody trades; gives the trade's id."""
@@ -95,14 +103,14 @@ class LiveRun:
         row = np.zeros(1, DTYPES[Kind.update])
         row["client_order_id"], row["status"], row["venue_ns"], row["reason"] = name.encode(), status, at_ns, reason.encode()
         row["origin"], row["quantity_lots"], row["filled_lots"] = origin, lots, filled
-        self._add(Kind.update, row, b"session")
+        self._add(Kind.update, row, self.session)
 
     def fill(self, name: str, trade_id: int, side: int, price: int, lots: int, maker: bool, at_ns: int) -> None:
         """The session reports a fill."""
         row = np.zeros(1, DTYPES[Kind.fill])
         row["client_order_id"], row["trade_id"], row["side"], row["maker"] = name.encode(), trade_id, side, maker
         row["price_ticks"], row["quantity_lots"], row["venue_ns"] = price, lots, at_ns
-        self._add(Kind.fill, row, b"session")
+        self._add(Kind.fill, row, self.session)
 
     def health(self, name: str) -> None:
         """A process lives."""

@@ -1,4 +1,4 @@
-"""A wish that meets a larger resting order of another strategy: that is reduced in its place, or cancelled if it cannot be."""
+"""A wish that meets a larger resting order of another strategy: that is reduced in its place, when the venue has it."""
 
 import pytest
 
@@ -68,14 +68,102 @@ def test_all_of_it_makes_way_where_the_session_refuses_the_amendment():
     assert step.counters()["open_orders"] == 1, "the refusal is no order, and ends none"
 
 
-def test_what_nobody_can_reduce_is_cancelled():
-    step, tape, order = resting(Status.PendingNew)
-    assert meet(step, tape)[0] == [(Action.CANCEL, order, 0)], "nobody knows yet that it stands"
+def test_what_would_be_worth_no_order_is_cancelled():
     step, tape, order = resting(min_notional=50 * 10**8)
     assert meet(step, tape, "most")[0] == [(Action.CANCEL, order, 0)], "a sixth of it is worth 30: no order"
+
+
+def known(step, tape, order, status=Status.New, filled=0, lots=3 * LOT):
+    """What a report that an order stands causes, as (action, target, quantity)."""
+    sent = tape.answer(step, tape.update(order, status, filled, lots=lots))
+    return [(int(one["action"]), one["target_id"], int(one["quantity_lots"])) for one in sent]
+
+
+def test_what_nobody_knows_to_stand_is_reduced_as_soon_as_it_is_known_to():
+    """All that is wished meanwhile makes way at once; both wishes are less from the first moment on."""
+    for status in (Status.PendingNew, Status.Unknown):
+        step, tape, order = resting(status)
+        assert meet(step, tape)[0] == [] and outstanding(step) == 3 * LOT
+        (parent,) = step.state.instruments[SUBJECT].books["rests"].parents.values()
+        assert parent.wanted_lots == 2 * LOT
+        assert meet(step, tape)[0] == [] and step.counters()["strategies"]["takes"]["refused"] == {"netted": 2}
+        assert parent.wanted_lots == LOT, "each time what was wished then"
+        assert known(step, tape, order) == [(Action.AMEND, order, LOT)], "for both"
+        assert known(step, tape, order) == [], "and once"
+        assert meet(step, tape)[0] == [(Action.CANCEL, order, 0)], "now nothing of it is left"
+
+
+def test_an_order_whose_time_is_over_is_cancelled_and_not_reduced_before():
+    step, tape, order = resting(Status.PendingNew)
+    meet(step, tape)
+    tape.now_ns += 2_000_000_000
+    assert known(step, tape, order) == [(Action.CANCEL, order, 0)]
+
+
+def test_an_amendment_waits_for_the_one_that_is_under_way():
     step, tape, order = resting()
     meet(step, tape)
-    assert meet(step, tape)[0] == [(Action.CANCEL, order, 0)], "an amendment is under way, and more is asked for"
+    assert meet(step, tape)[0] == []
+    assert known(step, tape, order, Status.PendingReplace) == []
+    assert known(step, tape, order, lots=2 * LOT) == [(Action.AMEND, order, LOT)]
+    assert known(step, tape, order, Status.PendingReplace, lots=2 * LOT) == []
+    assert known(step, tape, order, lots=LOT) == [] and outstanding(step) == LOT
+
+
+def test_an_amendment_that_waits_is_gone_with_one_that_was_not_done():
+    step, tape, order = resting()
+    meet(step, tape)
+    meet(step, tape)
+    assert known(step, tape, order, Status.PendingReplace) == []
+    assert known(step, tape, order) == [(Action.CANCEL, order, 0)]
+    assert known(step, tape, order, Status.PendingCancel) == known(step, tape, order) == []
+
+
+@pytest.mark.parametrize(
+    "status, filled, lots, then",
+    [
+        (Status.PartiallyFilled, LOT, 3 * LOT, Action.AMEND),
+        (Status.PartiallyFilled, 2 * LOT, 3 * LOT, Action.CANCEL),  # nothing of the rest is wished
+        (Status.PartiallyFilled, 3 * LOT - 1000, 3 * LOT, Action.CANCEL),
+        (Status.New, 0, 2 * LOT, None),  # somebody else has reduced it as far
+        (Status.Filled, 3 * LOT, 3 * LOT, None),
+        (Status.Canceled, 0, 3 * LOT, None),
+        (Status.Rejected, 0, 3 * LOT, None),
+    ],
+)
+def test_an_amendment_that_waited_asks_for_what_is_left_to_ask_for(status, filled, lots, then):
+    step, tape, order = resting(Status.PendingNew)
+    assert meet(step, tape)[0] == []
+    assert [action for action, *_ in known(step, tape, order, status, filled, lots)] == ([then] if then else [])
+    if status == Status.Filled:
+        assert outstanding(step) == 3 * LOT, "its fills are not in the log yet"
+        assert step.state.instruments[SUBJECT].orders[order.decode()].staying_lots == 3 * LOT
+
+
+def test_an_order_that_makes_way_before_its_intent_is_read_is_cancelled_when_it_is():
+    both = (
+        StrategySettings(name="a", models=("a",), order_quantity="0.001", styles=("limit",), position_max="9"),
+        StrategySettings(name="b", models=("b",), order_quantity="0.001", styles=("market",), position_max="9"),
+    )
+    step, tape = make(strategies=both), Tape()
+    tape.opened(step)
+    (raw,) = step.step([tape.signal(1.0, model="a"), tape.signal(-1.0, model="b"), tape.signal(-1.0, model="b")])
+    assert step.counters()["strategies"]["b"]["refused"] == {"netted": 1, "own_order": 1}, "what goes is netted once"
+    (cancel,) = tape.answer(step, tape.log(raw, "executor"))
+    assert (cancel["action"], cancel["target_id"]) == (Action.CANCEL, tape.events[-2].records["client_order_id"][0])
+    assert tape.answer(step, tape.quote(), tape.signal(-1.0, model="b")) == []
+
+
+def test_what_waits_to_make_way_is_not_netted_again():
+    """Of 3 that rest 2 wait to make way; who sells 2 then finds 1, and the other one of its wish is left."""
+    two = StrategySettings(name="two", models=("two",), order_quantity="0.002", styles=("limit",), position_max="9")
+    step, tape = make(strategies=(RESTS, two)), Tape()
+    tape.opened(step)
+    (order,) = tape.answer(step, tape.signal(0.9, model="rests"))
+    assert tape.answer(step, tape.signal(-0.9, model="two")) == []
+    placed, cancel = tape.answer(step, tape.signal(-0.9, model="two"))
+    assert (placed["action"], placed["side"], placed["quantity_lots"]) == (Action.NEW, -1, LOT)
+    assert (cancel["action"], cancel["target_id"]) == (Action.CANCEL, order["client_order_id"])
 
 
 def test_the_oldest_makes_way_first_and_no_more_than_is_asked_for():
@@ -205,12 +293,14 @@ def test_a_slice_that_is_netted_ends_no_more_than_itself():
 
 
 def test_what_is_cancelled_whole_for_a_part_is_ordered_again_without_that_part():
-    """Nobody knows yet that the order stands, so it cannot be reduced; its strategy wishes the rest all the same."""
+    """The amendment is refused, so all of it makes way; its strategy wishes the rest all the same."""
     step, tape = make(strategies=(RESTS_ON, TAKES)), Tape()
     tape.opened(step)
     (order,) = tape.answer(step, tape.signal(0.9, model="rests"))
-    (cancel,) = tape.answer(step, tape.signal(-0.9, model="takes"))
-    assert (cancel["action"], cancel["target_id"]) == (Action.CANCEL, order["client_order_id"]), "nobody knows that it stands"
+    assert tape.answer(step, tape.signal(-0.9, model="takes")) == [], "nobody knows yet that it stands"
+    (amendment,) = tape.answer(step, tape.update(order["client_order_id"], Status.New, lots=3 * LOT))
+    (cancel,) = tape.answer(step, tape.update(amendment["client_order_id"], Status.Rejected, lots=0))
+    assert (cancel["action"], cancel["target_id"]) == (Action.CANCEL, order["client_order_id"])
     tape.now_ns += 1_000_000_000
     (again,) = tape.answer(step, tape.update(order["client_order_id"], Status.Canceled, lots=3 * LOT), tape.quote())
     assert (again["action"], again["side"], again["quantity_lots"]) == (Action.NEW, 1, 2 * LOT)
