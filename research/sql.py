@@ -7,13 +7,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tickmesh.research.libraries import library
-from tickmesh.research.topics import TABLES, Topics
+from tickmesh.research.topics import Topics
+from tickmesh.storage.query.tables import TABLES
 from tickmesh.storage.query.times import ReadError, Time
 
 if TYPE_CHECKING:
     import duckdb
 
-    from tickmesh.research.names import Instruments
+    from tickmesh.storage.query.names import Instruments
 
 
 @cache
