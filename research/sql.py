@@ -6,9 +6,9 @@ import tempfile
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from tickmesh.bus.table_names import TABLES
 from tickmesh.research.libraries import library
 from tickmesh.research.topics import Topics
-from tickmesh.storage.query.tables import TABLES
 from tickmesh.storage.query.times import ReadError, Time
 
 if TYPE_CHECKING:

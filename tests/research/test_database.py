@@ -21,6 +21,7 @@ from tests.support.stored import Market, write_log
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
+from tickmesh.bus.table_names import TABLES
 from tickmesh.bus.wire import Event
 from tickmesh.research.database import Database
 from tickmesh.research.topics import Topics
@@ -28,7 +29,6 @@ from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.query import bars, reader
 from tickmesh.storage.query.gaps import CoverageError, CoverageWarning
 from tickmesh.storage.query.known import known_subjects
-from tickmesh.storage.query.tables import TABLES
 from tickmesh.storage.query.times import ReadError, to_ns
 
 pytestmark = pytest.mark.filterwarnings("ignore::tickmesh.storage.query.gaps.CoverageWarning")
