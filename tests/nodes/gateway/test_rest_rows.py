@@ -13,9 +13,11 @@ import pytest
 import tickmesh
 from tests.support.gateway_scene import GatewayProcess
 from tests.support.research_scene import OTHER, SUBJECT, recorded
+from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.table_names import TABLES
 from tickmesh.storage.query.map_rows import is_map
+from tickmesh.storage.recent.store import RecentWriter
 
 SETTINGS = """
 [[instruments]]
@@ -40,8 +42,13 @@ ROUNDS = 150  # three days of some hundred events a kind: more than the little m
 def gateway(tmp_path_factory):
     """A gateway on three recorded days, most of them archived, that keeps little in memory."""
     root = tmp_path_factory.mktemp("gateway")
-    recorded(root, ROUNDS)
+    config = recorded(root, ROUNDS)
     (root / "mesh.toml").write_text(SETTINGS)
+    log = LogReader(config.log_dir)
+    recent = RecentWriter(config.recent_dir, log.log_id, last=log.last)
+    recent.put(log.events())
+    recent.commit()
+    recent.close()
     gateway = GatewayProcess(root)
     yield gateway
     gateway.end()
@@ -99,6 +106,9 @@ def test_filters_mean_what_they_mean_in_the_facade(gateway, db):
     given = gateway.pages(f"/v1/trades?instrument=BTCUSDT&start={span[0]}&end={span[1]}&limit=33")
     assert rows.num_rows > 100
     same(rows_of(given), rows)
+    everything = db.trades(None, *span, gaps="ignore", merge=True).to_arrow()
+    newest = gateway.json(f"/v1/trades?start={span[0]}&end={span[1]}&limit=5000")["events"]
+    assert [event["seq"] for event in newest] == everything.column("seq").to_pylist()
     last = gateway.json(f"/v1/trades?instrument=BTCUSDT&start={span[0]}&end={span[1]}&limit=5000")
     assert last["next"] is None and not last["more"], "the end has been reached: nothing can follow"
     pattern = db.trades("binance_usdm.*", gaps="ignore", decimals="exact").to_arrow()
@@ -108,6 +118,15 @@ def test_filters_mean_what_they_mean_in_the_facade(gateway, db):
     assert {event["subject"] for event in gateway.pages("/v1/health?process=feed-2&after=0")} == {"feed-2"}
     mixed = gateway.pages("/v1/events?topics=fill,alert,update.binance&after=0&limit=2")
     assert [event["kind"] for event in mixed] == ["update", "fill"] * 3 + ["alert"]
+
+
+def test_the_newest_are_those_of_memory_and_of_the_recent_store(gateway, db):
+    memory = gateway.json("/v1/status")["gateway"]["stored_reads"]
+    trades = db.trades("binance.BTCUSDT", gaps="ignore").to_arrow().column("seq").to_pylist()
+    for limit in (1, 50, len(trades) - 1, 5000):
+        given = gateway.json(f"/v1/trades?instrument=BTCUSDT&limit={limit}")["events"]
+        assert [event["seq"] for event in given] == trades[-limit:]
+    assert 2 <= gateway.json("/v1/status")["gateway"]["stored_reads"] - memory < 4, "few of them are in memory alone"
 
 
 def test_forms_carry_the_same(gateway, db):
