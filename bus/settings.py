@@ -322,7 +322,7 @@ class GatewaySettings(Section, frozen=True):
     kind_bytes: BufferBytes = 2 << 20  # of the newest events of each kind, kept in memory
     requests_per_s: Positive = 200.0  # of one address; twice as many at once
     connections_max: Annotated[int, Meta(ge=8, le=100_000)] = 1200  # websockets too
-    slow_s: PositiveSeconds = 15.0  # a request with its answer, or a message of a stream, that takes longer is cut off
+    slow_s: PositiveSeconds = 15.0  # a client that sends its request, or takes its answer or a message, more slowly is cut off
 
 
 class HostingSettings(Section, frozen=True):

@@ -35,6 +35,12 @@ class BoundedHttp(H11Protocol):
         if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
             transport.abort()
 
+    @property
+    def works(self) -> bool:
+        """Whether the gateway itself is at a request that has come in whole: its client waits, and is not waited for."""
+        cycle = self.cycle
+        return cycle is not None and not cycle.response_complete and not cycle.more_body and not self.flow.write_paused
+
 
 class GatewayServer(uvicorn.Server):
     """uvicorn's server in a loop whose signals are the node's."""
@@ -123,7 +129,7 @@ async def serve(server: GatewayServer, sock: socket.socket, stop: asyncio.Event,
 
 
 async def cut_slow(server: GatewayServer, slow_s: float) -> None:
-    """Cuts connections whose request and answer take longer than `slow_s`, idle ones too, and closed websockets that stay."""
+    """Cuts connections whose client is waited for longer than `slow_s`, idle ones too, and closed websockets that stay."""
     loop = asyncio.get_running_loop()
     since: dict[object, tuple[object, float]] = {}  # connection → (what it does, since when)
     while True:
@@ -132,13 +138,13 @@ async def cut_slow(server: GatewayServer, slow_s: float) -> None:
         since = {connection: seen for connection, seen in since.items() if connection in there}
         for connection in there:
             if isinstance(connection, BoundedHttp):
-                doing: object = connection.cycle
-                patience_s = slow_s
+                doing: object = (connection.cycle, connection.works)
+                patience_s = float("inf") if connection.works else slow_s
             else:
                 doing = connection.transport.is_closing()
                 patience_s = CLOSING_S if doing else float("inf")
             before, begun = since.get(connection, (None, 0.0))
-            if connection not in since or before is not doing:
+            if connection not in since or before != doing:
                 since[connection] = (doing, now)
             elif now - begun > patience_s:
                 connection.transport.abort()

@@ -21,7 +21,7 @@ from tickmesh.storage.query.event_dict import as_dict
 EVENTS_MAX = 500  # of one message
 MESSAGE_BYTES_MAX = 64 << 10  # of its events as they lie in the log; a larger event comes alone
 SILENCE_S = 1.0  # then a message without events says how far the log has come
-PACE_S = 0.01  # between two messages: many small ones would cost more than they tell
+PACE_S = 0.03  # between two messages: many small ones would cost more than they are worth
 RETRY_S = 0.5  # where too many read what is old
 REASON_BYTES = 120  # of a close frame
 INTERNAL, POLICY = 1011, 1008  # close codes of RFC 6455
