@@ -6,6 +6,7 @@ anything.
 
 import difflib
 import hashlib
+import ipaddress
 import os
 import re
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ from tickmesh.bus.settings import (
     DiskSettings,
     ExchangeSettings,
     FeedSettings,
+    GatewaySettings,
     HostingSettings,
     InstrumentSettings,
     LogSettings,
@@ -91,6 +93,7 @@ class Config:
         self.alerts: tuple[AlertRule, ...] = mesh.alerts
         self.notify: tuple[NotifySettings, ...] = mesh.notify
         self.recorder: RecorderSettings = mesh.recorder
+        self.gateway: GatewaySettings = mesh.gateway
 
     @property
     def run_dir(self) -> Path:
@@ -329,6 +332,14 @@ def hostable_words(mesh: Mesh) -> list[str]:
     ]  # fmt: skip
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host, an IP address or a name, is this machine's own, that no other machine reaches."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 LOCAL_SYMBOL = re.compile(r"(?:[A-Z0-9_]|[^\x00-\x7f])+")  # Binance has symbols beyond ASCII
 
 
@@ -372,6 +383,11 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
         yield "disk.critical_bytes", disk.critical_bytes, f"disk.low_bytes = {disk.low_bytes} or less"
     if disk.critical_inodes > disk.low_inodes:
         yield "disk.critical_inodes", disk.critical_inodes, f"0 to disk.low_inodes = {disk.low_inodes}"
+    gateway = mesh.gateway
+    if bool(gateway.tls_certificate) != bool(gateway.tls_key):
+        yield "gateway.tls_key", gateway.tls_key, "a file beside gateway.tls_certificate, or neither of them"
+    if not gateway.tls_certificate and not is_loopback(gateway.host):
+        yield "gateway.host", gateway.host, "127.0.0.1, ::1 or localhost; others with gateway.tls_certificate and tls_key"
     leaders = [*dict.fromkeys(instrument.symbol for instrument in mesh.instruments), *subjects]
     populated = mesh.exchange.population if mesh.mode == "sim" and not mesh.exchange.replay else {}  # of a made-up market
     for name, one in populated.items():

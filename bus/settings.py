@@ -309,6 +309,23 @@ class RecorderSettings(Section, frozen=True):
     seal_after_s: float = 60.0  # after midnight
 
 
+class GatewaySettings(Section, frozen=True):
+    """Recent events over REST and websockets, for people and programs (docs/gateway.md). It changes nothing in the mesh."""
+
+    enabled: bool = True
+    # Beyond this machine: only with a certificate; every request brings the token of run/gateway.token then
+    host: str = "127.0.0.1"
+    # 0: a free one, kept from one start to the next in the run folder
+    port: Annotated[int, Meta(ge=0, le=65_535, description="0 (any free one) to 65535")] = 0
+    names: tuple[str, ...] = ()  # under which it is asked for beside `host`; of an address of this machine none is needed
+    tls_certificate: str = ""  # files (PEM), from the mesh's folder; both or none
+    tls_key: str = ""
+    kind_bytes: BufferBytes = 2 << 20  # of the newest events of each kind, kept in memory
+    requests_per_s: Positive = 200.0  # of one address; twice as many at once
+    connections_max: Annotated[int, Meta(ge=8, le=100_000)] = 1200  # websockets too
+    slow_s: PositiveSeconds = 15.0  # a client that sends its request, or takes its answer or a message, more slowly is cut off
+
+
 class HostingSettings(Section, frozen=True):
     """What the sequencer's process does for the sake of what it hosts."""
 
@@ -363,3 +380,4 @@ class Mesh(Section, frozen=True):
     alerts: tuple[AlertRule, ...] = DEFAULT_ALERTS
     notify: tuple[NotifySettings, ...] = ()  # [[notify]]
     recorder: RecorderSettings = RecorderSettings()
+    gateway: GatewaySettings = GatewaySettings()

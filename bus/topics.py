@@ -43,45 +43,53 @@ EVERY = ("*",)
 TABLE: dict[Kind, TopicRow] = {
     row.kind: row
     for row in (
-        TopicRow(Kind.instrument, Lane.order, ("feed",), ("model", "executor", "session", "exchange", "recorder")),
+        TopicRow(Kind.instrument, Lane.order, ("feed",), ("model", "executor", "session", "exchange", "recorder", "gateway")),
         TopicRow(
             Kind.trade,
             Lane.market,
             ("feed", "backfill"),
-            ("model", "executor", "backfill", "exchange", "recorder"),
+            ("model", "executor", "backfill", "exchange", "recorder", "gateway"),
             stale_after_ns=60 * SECOND,
         ),
-        TopicRow(Kind.quote, Lane.market, ("feed",), ("model", "executor", "exchange", "recorder"), stale_after_ns=30 * SECOND),
-        TopicRow(Kind.depth, Lane.market, ("feed",), ("model", "exchange", "recorder"), stale_after_ns=30 * SECOND),
-        TopicRow(Kind.gap, Lane.market, ("sequencer", "backfill"), ("model", "executor", "backfill", "recorder")),
-        TopicRow(Kind.signal, Lane.order, ("model",), ("executor", "recorder")),
-        TopicRow(Kind.feature, Lane.market, ("model",), ("recorder",)),  # no executor reads it: a feature is never traded
-        TopicRow(Kind.intent, Lane.order, ("executor",), ("session", "executor", "recorder")),
-        TopicRow(Kind.update, Lane.order, ("session",), ("executor", "session", "recorder")),
-        TopicRow(Kind.fill, Lane.order, ("session",), ("executor", "session", "recorder")),
-        TopicRow(Kind.balance, Lane.order, ("session",), ("session", "recorder")),
-        TopicRow(Kind.funding, Lane.order, ("session",), ("executor", "session", "recorder")),
+        TopicRow(
+            Kind.quote,
+            Lane.market,
+            ("feed",),
+            ("model", "executor", "exchange", "recorder", "gateway"),
+            stale_after_ns=30 * SECOND,
+        ),
+        TopicRow(Kind.depth, Lane.market, ("feed",), ("model", "exchange", "recorder", "gateway"), stale_after_ns=30 * SECOND),
+        TopicRow(Kind.gap, Lane.market, ("sequencer", "backfill"), ("model", "executor", "backfill", "recorder", "gateway")),
+        TopicRow(Kind.signal, Lane.order, ("model",), ("executor", "recorder", "gateway")),
+        TopicRow(
+            Kind.feature, Lane.market, ("model",), ("recorder", "gateway")
+        ),  # no executor reads it: a feature is never traded
+        TopicRow(Kind.intent, Lane.order, ("executor",), ("session", "executor", "recorder", "gateway")),
+        TopicRow(Kind.update, Lane.order, ("session",), ("executor", "session", "recorder", "gateway")),
+        TopicRow(Kind.fill, Lane.order, ("session",), ("executor", "session", "recorder", "gateway")),
+        TopicRow(Kind.balance, Lane.order, ("session",), ("session", "recorder", "gateway")),
+        TopicRow(Kind.funding, Lane.order, ("session",), ("executor", "session", "recorder", "gateway")),
         TopicRow(
             Kind.clock,
             Lane.system,
             ("sequencer",),
-            ("model", "executor", "session", "recorder", "sentinel"),
+            ("model", "executor", "session", "recorder", "sentinel", "gateway"),
             stale_after_ns=SECOND,
         ),
-        TopicRow(Kind.cursor, Lane.system, ("sequencer",), ("sequencer", "backfill", "recorder", "sentinel")),
-        TopicRow(Kind.run, Lane.system, EVERY, ("recorder", "notifier")),
-        TopicRow(Kind.health, Lane.system, EVERY, ("executor", "recorder", "sentinel"), stale_after_ns=5 * SECOND),
-        TopicRow(Kind.refusal, Lane.system, EVERY, ("recorder",)),
-        TopicRow(Kind.watermark, Lane.system, ("recorder",), ("recorder", "sentinel")),
-        TopicRow(Kind.coverage, Lane.system, ("recorder",), ("recorder",)),
-        TopicRow(Kind.line, Lane.system, ("sequencer",), ("sentinel", "recorder")),
+        TopicRow(Kind.cursor, Lane.system, ("sequencer",), ("sequencer", "backfill", "recorder", "sentinel", "gateway")),
+        TopicRow(Kind.run, Lane.system, EVERY, ("recorder", "notifier", "gateway")),
+        TopicRow(Kind.health, Lane.system, EVERY, ("executor", "recorder", "sentinel", "gateway"), stale_after_ns=5 * SECOND),
+        TopicRow(Kind.refusal, Lane.system, EVERY, ("recorder", "gateway")),
+        TopicRow(Kind.watermark, Lane.system, ("recorder",), ("recorder", "sentinel", "gateway")),
+        TopicRow(Kind.coverage, Lane.system, ("recorder",), ("recorder", "gateway")),
+        TopicRow(Kind.line, Lane.system, ("sequencer",), ("sentinel", "recorder", "gateway")),
         TopicRow(Kind.raw, Lane.system, ("feed",), ("recorder",)),
-        TopicRow(Kind.alert, Lane.system, EVERY, ("recorder", "sentinel", "notifier")),
+        TopicRow(Kind.alert, Lane.system, EVERY, ("recorder", "sentinel", "notifier", "gateway")),
         TopicRow(
-            Kind.command, Lane.order, ("executor", "sentinel"), ("executor", "recorder", "sentinel", "notifier")
+            Kind.command, Lane.order, ("executor", "sentinel"), ("executor", "recorder", "sentinel", "notifier", "gateway")
         ),  # and `mesh` itself, as "operator"
-        TopicRow(Kind.shadow, Lane.order, ("executor",), ("executor", "recorder")),
-        TopicRow(Kind.parent, Lane.order, ("executor",), ("executor", "recorder")),
+        TopicRow(Kind.shadow, Lane.order, ("executor",), ("executor", "recorder", "gateway")),
+        TopicRow(Kind.parent, Lane.order, ("executor",), ("executor", "recorder", "gateway")),
     )
 }
 

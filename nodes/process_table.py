@@ -49,6 +49,7 @@ NODES: Mapping[str, NodeRow] = {
     "model": NodeRow(600, 15, ("models", "paths", "instruments", "checkpoint_s", "log"), "models"),
     "executor": NodeRow(870, 15, ("executor", "strategies", "risk", "instruments", "checkpoint_s", "log")),
     "session": NodeRow(850, 15, ("session", "risk", "exchange", "instruments", "venues", "checkpoint_s", "log")),
+    "gateway": NodeRow(890, 10, ("gateway", "risk", "instruments", "log")),
     "notifier": NodeRow(880, 10, ("notify", "log")),
     "sentinel": NodeRow(900, 10, ("sentinel", "alerts", "risk", "recorder", "feed", "instruments", "log"), "sentinels"),
 }
@@ -130,6 +131,8 @@ def idle_because(config: Config, node: str, instance: str) -> str:
         return "mesh.toml has no [[notify]]: alerts are in the log alone"
     if node == "executor" and not config.executor.enabled:
         return "executor.enabled is false in mesh.toml"
+    if node == "gateway" and not config.gateway.enabled:
+        return "gateway.enabled is false in mesh.toml"
     return ""
 
 
@@ -149,6 +152,8 @@ def nodes_of(config: Config) -> Iterator[tuple[str, str]]:
         yield "executor", ""
     if trades:
         yield from (("session", session_of_venue(venue)) for venue in account_venues(config))
+    if config.gateway.enabled:
+        yield "gateway", ""
     if config.notify:
         yield "notifier", ""
     yield from (("sentinel", number) for number in SENTINELS)
@@ -210,6 +215,8 @@ def _setting(config: Config, part: str, node: str, instance: str) -> object:
         return [config.exchange.api_key, config.exchange.api_secret]
     if part == "risk" and node == "session":
         return config.risk.on_kill
+    if part == "risk" and node == "gateway":
+        return config.risk.currency
     if part == "host":
         return hosted(config)
     if part == "log":

@@ -8,13 +8,14 @@ import numpy as np
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
+from tickmesh.bus.table_names import TABLES
 from tickmesh.research.bar_selection import BarSelection, BarTerms
-from tickmesh.research.names import Instruments, resolve, several
 from tickmesh.research.sources import DataSource, MeshSource, TopicStock
-from tickmesh.research.topics import TABLES, Topics
+from tickmesh.research.topics import Topics
 from tickmesh.storage.query import bars as resample
 from tickmesh.storage.query.coverage import COVERED, described
 from tickmesh.storage.query.gaps import Gaps
+from tickmesh.storage.query.names import Instruments, resolve, several
 from tickmesh.storage.query.times import ReadError, Time, span_ns
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import numpy as np
 
 from tickmesh.bus.schema import Coverage, Flag, Kind
 from tickmesh.research.database import Database
-from tickmesh.research.names import resolve
 from tickmesh.research.sources import RowPart
 from tickmesh.research.weighted_counts import WeightedCounts
+from tickmesh.storage.query.names import resolve
 from tickmesh.storage.query.times import ReadError, Time, span_ns
 
 SHARES = (0.5, 0.95, 0.99)

@@ -6,14 +6,15 @@ import tempfile
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from tickmesh.bus.table_names import TABLES
 from tickmesh.research.libraries import library
-from tickmesh.research.topics import TABLES, Topics
+from tickmesh.research.topics import Topics
 from tickmesh.storage.query.times import ReadError, Time
 
 if TYPE_CHECKING:
     import duckdb
 
-    from tickmesh.research.names import Instruments
+    from tickmesh.storage.query.names import Instruments
 
 
 @cache

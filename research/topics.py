@@ -2,19 +2,12 @@
 
 from tickmesh.bus.schema import Kind
 from tickmesh.research.map_selection import MapSelection
-from tickmesh.research.names import Instruments, resolve
 from tickmesh.research.selection import Decimals, RowTerms, Selection
 from tickmesh.research.sources import DataSource
 from tickmesh.storage.query.gaps import Gaps
 from tickmesh.storage.query.map_rows import is_map
+from tickmesh.storage.query.names import Instruments, resolve
 from tickmesh.storage.query.times import Time, to_ns
-
-TABLES = {  # method and SQL table → kind
-    "definitions": Kind.instrument, "trades": Kind.trade, "quotes": Kind.quote, "depth": Kind.depth, "gaps": Kind.gap,
-    "signals": Kind.signal, "live_features": Kind.feature, "intents": Kind.intent, "orders": Kind.update, "fills": Kind.fill,
-    "balances": Kind.balance, "fundings": Kind.funding, "shadows": Kind.shadow, "parents": Kind.parent, "lines": Kind.line,
-    "health": Kind.health, "alerts": Kind.alert, "runs": Kind.run, "commands": Kind.command, "refusals": Kind.refusal,
-}  # fmt: skip
 
 
 class Topics:

@@ -12,12 +12,12 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.sockets import Subscriber
+from tickmesh.bus.topic_names import Choice
 from tickmesh.bus.topics import lanes_of
 from tickmesh.bus.wire import Event
 from tickmesh.storage.query.times import NOW
 from tickmesh.tools.arguments import Place, place
 from tickmesh.tools.terminal import Failure
-from tickmesh.tools.topics import Choice
 
 SECOND = 1_000_000_000
 LISTEN_S = 0.25

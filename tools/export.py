@@ -20,6 +20,7 @@ from tickmesh.bus.files import make_folders
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DTYPES, Kind
 from tickmesh.bus.segments import LogError
+from tickmesh.bus.topic_names import chooser
 from tickmesh.bus.topics import TABLE, Lane
 from tickmesh.storage.archive.catalog import PRUNED_KINDS
 from tickmesh.storage.archive.file import SYSTEM, ArchiveGone, folder_of, place, subject_of
@@ -29,7 +30,6 @@ from tickmesh.storage.query import coverage
 from tickmesh.tools.arguments import moment
 from tickmesh.tools.extras import need
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
-from tickmesh.tools.topics import chooser
 
 if TYPE_CHECKING:
     from tickmesh.storage.query.export import Day

@@ -130,4 +130,6 @@ def _show_running(result: JsonObject) -> None:
         f"\nlog: {log['last_seq']} events, {log['rate']:g}/s, on disk up to {log['durable_seq']}, "
         f"archived up to {log['archived_seq']}; source {result['source']}"
     )
+    if result["gateway"]:
+        out.print(f"gateway: {result['gateway']} (docs/gateway.md)", markup=False)
     out.print(MODES[result["mode"]], style="bold")

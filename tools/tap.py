@@ -16,9 +16,10 @@ from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config, load
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.wire import Event
+from tickmesh.storage.query.event_dict import as_dict
 from tickmesh.tools import terminal, topics
 from tickmesh.tools.event_streams import SECOND, is_running, span_of, wanted_events
-from tickmesh.tools.event_text import as_dict, event_line, time_text
+from tickmesh.tools.event_text import event_line, time_text
 
 ABOUT = """Show events of these topics as they come; of all without one. What was recorded: --from, --until.
 

@@ -8,9 +8,9 @@ from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.files import write_file
 from tickmesh.bus.segments import LogError
 from tickmesh.research.feature_frames import use_cache
-from tickmesh.research.names import resolve
 from tickmesh.research.sources import MeshSource
 from tickmesh.storage.archive.file import ArchiveError
+from tickmesh.storage.query.names import resolve
 from tickmesh.storage.query.times import ReadError
 from tickmesh.tools.new_model import Wish, checked, written
 from tickmesh.tools.progress import progress

@@ -29,11 +29,11 @@ from tickmesh.research.backtest.terms import (
     order_limits_of,
     usdm_fees_of,
 )
-from tickmesh.research.names import several
 from tickmesh.research.opening import settings_of
 from tickmesh.research.sources import MeshSource
 from tickmesh.storage.query.coverage import described, lacking, span_text
 from tickmesh.storage.query.gaps import touched
+from tickmesh.storage.query.names import several
 from tickmesh.storage.query.recorded import recorded_spans
 from tickmesh.storage.query.times import ReadError, Time, span_words, to_ns
 

@@ -9,11 +9,11 @@ import numpy as np
 from tickmesh.bus.schema import Flag, Kind, OrderType
 from tickmesh.nodes.orders.states import FINAL
 from tickmesh.research.database import Database
-from tickmesh.research.names import resolve
 from tickmesh.research.plot.book_map import BookMap, book_map
 from tickmesh.research.plot.series import GROUP, TimeSeries
 from tickmesh.research.plot.shading import CoverageSpan, IntervalPlaces, placed_by_time
 from tickmesh.research.sources import RowPart
+from tickmesh.storage.query.names import resolve
 from tickmesh.storage.query.times import ReadError, Time, span_ns
 
 Shown = Callable[[int, int | None], object]  # (rows read, of how many)

@@ -13,7 +13,6 @@ import msgspec
 from tickmesh.bus.config import Config, ConfigError, find_root
 from tickmesh.bus.schema import Kind
 from tickmesh.research.backtest.measures.activity import chosen_interval
-from tickmesh.research.names import Instruments, resolve, several
 from tickmesh.research.opening import settings_of
 from tickmesh.research.sources import MeshSource
 from tickmesh.research.sweep.child import LIMIT_S, WorkerDied, WorkerProcess
@@ -29,6 +28,7 @@ from tickmesh.storage.archive.catalog import day_of
 from tickmesh.storage.archive.file import folder_of
 from tickmesh.storage.query.bars import seconds
 from tickmesh.storage.query.durations import Every, nanoseconds
+from tickmesh.storage.query.names import Instruments, resolve, several
 from tickmesh.storage.query.times import ReadError, Time, to_ns
 
 PARTS_MAX = 200_000

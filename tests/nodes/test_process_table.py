@@ -55,6 +55,7 @@ def test_the_default_mesh_has_every_process_in_the_order_of_its_data(mesh):
         *MODELS,
         "executor",
         "session",
+        "gateway",
         *SENTINELS,
     ]
     shown = {entry.name: (entry.node, entry.instance, entry.group) for entry in entries}
@@ -62,7 +63,7 @@ def test_the_default_mesh_has_every_process_in_the_order_of_its_data(mesh):
     assert shown["executor"] == ("executor", "", "executor") and shown["sentinel-2"] == ("sentinel", "2", "sentinels")
     stopped = sorted(entries, key=lambda entry: -entry.priority)
     assert list(dict.fromkeys(entry.node for entry in stopped)) == [
-        "sentinel", "executor", "session", "exchange", "feed", "backfill", "model", "sequencer", "recorder",
+        "sentinel", "gateway", "executor", "session", "exchange", "feed", "backfill", "model", "sequencer", "recorder",
     ]  # fmt: skip
 
 
@@ -72,7 +73,9 @@ def test_lines_models_and_what_is_switched_off_follow_the_settings(mesh):
         feed={"lines": 3}, models=[], executor={"enabled": False}, backfill={"enabled": False},
     )  # fmt: skip
     lines = [f"feed-{venue}-{line}" for venue in ("binance", "kraken") for line in (1, 2, 3)]
-    assert names(config) == ["exchange", "sequencer", "recorder", *lines, "session", *SENTINELS]
+    assert names(config) == ["exchange", "sequencer", "recorder", *lines, "session", "gateway", *SENTINELS]
+    assert "gateway" not in names(mesh(gateway={"enabled": False}))
+    assert "gateway.enabled is false" in idle_because(mesh(gateway={"enabled": False}), "gateway", "")
     with pytest.raises(ConfigError, match="instruments.venue = 'krakn' is impossible; allowed: binance, .*kraken"):
         processes(mesh(instruments=[{"symbol": "XBT/USD", "venue": "krakn"}]))
 
@@ -89,7 +92,7 @@ def test_models_are_those_of_the_file_and_the_default_ones_unless_it_says_otherw
 
 def test_in_mode_capture_nothing_trades_and_there_is_no_local_venue(mesh):
     config = mesh(mode="capture", source="binance")
-    assert names(config) == ["sequencer", "recorder", *LINES, "backfill", *MODELS, *SENTINELS]
+    assert names(config) == ["sequencer", "recorder", *LINES, "backfill", *MODELS, "gateway", *SENTINELS]
     assert all("capture" in idle_because(config, node, "") for node in ("exchange", "executor", "session"))
 
 
@@ -165,7 +168,7 @@ def test_another_instrument_changes_who_reads_it(mesh):
     """
     both = [{"symbol": "BTCUSDT"}, {"symbol": "XBT/USD", "venue": "kraken"}]
     concerned = set(changed(mesh(instruments=both), mesh(instruments=[*both, {"symbol": "ETHUSDT"}])))
-    assert concerned == {"exchange", "recorder", *LINES, "backfill", *MODELS, "session", *SENTINELS}
+    assert concerned == {"exchange", "recorder", *LINES, "backfill", *MODELS, "session", "gateway", *SENTINELS}
     assert not set(changed(mesh(), mesh(instruments=both))) & set(LINES)
 
 

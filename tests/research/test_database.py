@@ -21,9 +21,10 @@ from tests.support.stored import Market, write_log
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
+from tickmesh.bus.table_names import TABLES
 from tickmesh.bus.wire import Event
 from tickmesh.research.database import Database
-from tickmesh.research.topics import TABLES, Topics
+from tickmesh.research.topics import Topics
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.query import bars, reader
 from tickmesh.storage.query.gaps import CoverageError, CoverageWarning

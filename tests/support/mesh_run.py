@@ -15,8 +15,8 @@ from tickmesh.bus.config import Config, load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 
-# At the top of a mesh.toml: nobody trades. What is recorded of a market needs no models, executor and session beside it.
-MARKET_ALONE = "models = []\nexecutor.enabled = false\n"
+# At the top of a mesh.toml: nobody trades or looks. What is recorded of a market needs no models, executor, session, gateway.
+MARKET_ALONE = "models = []\nexecutor.enabled = false\ngateway.enabled = false\n"
 
 
 def command(root: Path, program: str, *words: str, timeout: float = 240) -> subprocess.CompletedProcess:

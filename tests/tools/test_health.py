@@ -93,7 +93,7 @@ def test_a_mesh_of_which_nothing_runs_is_down_and_up_starts_it(mesh):
     ]
     priorities = {entry.name: entry.priority for entry in processes(load(mesh.root))}
     stopped = [priorities[words[4]] for words in said[-len(priorities) :]]
-    assert stopped == sorted(stopped, reverse=True) and len(set(stopped)) == 9, (
+    assert stopped == sorted(stopped, reverse=True) and len(set(stopped)) == 10, (
         "as in a shutdown: sentinels first, the recorder last"
     )
     code, answer = look(mesh)

@@ -45,7 +45,7 @@ def test_what_others_need_comes_first_and_lines_one_after_another(mesh):
         ["start feed-binance-3", "start feed-kraken-3"],
         ["restart feed-binance-1", "restart feed-kraken-1"],
         ["restart feed-binance-2", "restart feed-kraken-2"],
-        ["restart backfill", "restart session"],
+        ["restart backfill", "restart session", "restart gateway"],
         ["restart sentinel-1"],
         ["restart sentinel-2"],
         ["stop model-imbalance", "stop model-flow"],

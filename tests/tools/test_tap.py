@@ -19,13 +19,15 @@ from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DTYPES, Action, Flag, Kind, OrderType, Status, TimeInForce
 from tickmesh.bus.segments import release
+from tickmesh.bus.topic_names import chooser
 from tickmesh.bus.wire import decode
 from tickmesh.storage.query import times
+from tickmesh.storage.query.event_dict import as_dict
 from tickmesh.tools import arguments, terminal
 from tickmesh.tools.event_streams import span_of
-from tickmesh.tools.event_text import age_text, as_dict, event_line, time_text
+from tickmesh.tools.event_text import age_text, event_line, time_text
 from tickmesh.tools.tap import _seconds, announced
-from tickmesh.tools.topics import chooser, resolve
+from tickmesh.tools.topics import resolve
 
 OKX = ["trade.okx.BTC-USDT", "trade.okx.BTC-USDT-SWAP", "quote.okx.BTC-USDT", "health.feed-okx-1", "health.feed-okx-10"]
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import DEPTH, Kind
+from tickmesh.bus.topic_names import chooser
 from tickmesh.storage.archive.catalog import day_start_ns
 from tickmesh.storage.archive.file import SYSTEM, ArchiveFile, subject_of
 from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader
 from tickmesh.storage.archive.rows import row_dtype
 from tickmesh.storage.query import reader
 from tickmesh.tools.terminal import Failure, JsonObject
-from tickmesh.tools.topics import chooser
 
 
 def days_to_write(

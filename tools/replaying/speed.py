@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
+from tickmesh.bus.topic_names import Choice
 from tickmesh.bus.wire import Event, stamp_received, stamp_sequenced
 from tickmesh.storage.archive.file import ArchiveError
 from tickmesh.storage.query.reader import ReadError
@@ -165,7 +166,7 @@ def publish(
 class ReplayedTopics:
     """The events of some topics in a part of a recording."""
 
-    def __init__(self, recording: RecordedEvents, part: ReplayedPart, chosen: topics.Choice, kinds: tuple[Kind, ...]):
+    def __init__(self, recording: RecordedEvents, part: ReplayedPart, chosen: Choice, kinds: tuple[Kind, ...]):
         self._recording, self._part, self._chosen, self._kinds = recording, part, chosen, kinds
 
     def events(self) -> Iterator[Event]:

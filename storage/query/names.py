@@ -20,20 +20,20 @@ def several(given: str | Iterable[str], what: str) -> tuple[str, ...]:
     return names
 
 
-def resolve(known: list[str], wanted: Instruments, place: object) -> list[str]:
+def resolve(known: list[str], wanted: Instruments, place: object, what: str = "instrument") -> list[str]:
     """The subjects that `wanted` names, each once, in its order. `known`: those of `place` that there are.
 
-    Raises ReadError with near or possible ones where a name means none of them, or several.
+    `what`: they are, in words. Raises ReadError with near or possible ones where a name means none of them, or several.
     """
     if wanted is None:
         return known
     found: list[str] = []
-    for name in several(wanted, "instruments"):
-        found += _named(known, name, place)
+    for name in several(wanted, f"{what}s"):
+        found += _named(known, name, place, what)
     return list(dict.fromkeys(found))
 
 
-def _named(known: list[str], name: str, place: object) -> list[str]:
+def _named(known: list[str], name: str, place: object, what: str) -> list[str]:
     if name in known:
         return [name]
     if PATTERN & set(name):
@@ -51,4 +51,4 @@ def _named(known: list[str], name: str, place: object) -> list[str]:
     folds = {symbol.casefold(): symbol for symbol in symbols}
     near = [symbols[folds[one]] for one in get_close_matches(name.casefold(), folds, 3)]
     hint = f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
-    raise ReadError(f"there is no instrument {name!r} in {place}; there is {some(known)}{hint}")
+    raise ReadError(f"there is no {what} {name!r} in {place}; there is {some(known)}{hint}")

@@ -1,0 +1,1 @@
+"""The gateway: recent events over REST and websockets, for people and programs."""

@@ -1,0 +1,85 @@
+"""Serves recent events, books, bars, and how the mesh stands, over REST and websockets: from memory, what is older from files.
+
+It follows the whole log as every reader does, keeps the newest events of each kind within a bound, and changes nothing in the
+mesh. When it dies nothing else notices: its clients reconnect, at the same address, and go on after the seq that they have.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.wire import Event
+from tickmesh.nodes.gateway.access import AccessRules, names_of_server
+from tickmesh.nodes.gateway.api import build_api
+from tickmesh.nodes.gateway.guard import Guard
+from tickmesh.nodes.gateway.queries import MeshQueries
+from tickmesh.nodes.gateway.rates import RequestRates
+from tickmesh.nodes.gateway.recent_events import RecentEvents
+from tickmesh.nodes.gateway.run_files import keep_token, write_address
+from tickmesh.nodes.gateway.server import build_server, listening_socket, serve, url_of
+from tickmesh.nodes.gateway.streaming import LiveStreams
+
+READS: tuple[Kind, ...] = tuple(kind for kind in Kind if kind is not Kind.raw)
+WRITES: tuple[Kind, ...] = ()
+
+BEGINS_BACK = 20_000  # events: so far back the memory goes at its start
+NICE = 5  # who looks gives way to who trades
+
+
+class Gateway:
+    """The memory of recent events, and the application that answers from it."""
+
+    def __init__(self, ctx: Context, after: int):
+        config = ctx.config
+        self.ctx = ctx
+        self.recent = RecentEvents(after, config.gateway.kind_bytes)
+        self.queries = MeshQueries(config, self.recent, self.counted)
+        self.streams = LiveStreams(self.queries)
+        api = build_api(self.queries, version("tickmesh"))
+        self.streams.add_to(api)
+        scheme = "https" if config.gateway.tls_certificate else "http"
+        rules = AccessRules(names_of_server(config.gateway.host, config.gateway.names), scheme, keep_token(config))
+        self.guard = Guard(api, rules, RequestRates(config.gateway.requests_per_s), asyncio.get_running_loop().time)
+        self.server = build_server(config, self.guard)
+        ctx.ask_counters = self.counted
+
+    def counted(self) -> dict[str, Any]:
+        """What the gateway counts of itself."""
+        return {
+            "requests": self.guard.requests, "requests_refused": dict(self.guard.refused), "streams": self.streams.count,
+            "streams_cut": self.streams.cut, "connections": len(self.server.server_state.connections),
+            "kept_bytes": self.recent.bytes, "stored_reads": self.queries.reading.stored_reads,
+        }  # fmt: skip
+
+    def take(self, events: Iterable[Event], head: int) -> None:
+        """Takes in what has come, up to the seq `head`, and lets streams send it."""
+        self.recent.take(events, head)
+        self.streams.wake()
+
+
+async def run(ctx: Context) -> None:
+    """Follows the log and answers requests until the node is stopped."""
+    os.nice(NICE)
+    log = LogReader(ctx.config.log_dir)
+    after = max(log.last - BEGINS_BACK, log.first - 1, 0)
+    gateway = Gateway(ctx, after)
+    subscription = ctx.subscribe(READS, after)
+    for events in subscription.backlog():
+        gateway.take(events, subscription.seq)
+        await asyncio.sleep(0)
+    sock = listening_socket(ctx.config)
+    port = sock.getsockname()[1]
+    serving = ctx.own(serve(gateway.server, sock, ctx.stop, ctx.config.gateway.slow_s), "serving")
+    while not gateway.server.started and not serving.done():
+        await asyncio.sleep(0.005)
+    url = url_of(ctx.config, port)
+    write_address(ctx.config, url, port)
+    ctx.ready(url=url)
+    async for events in subscription:
+        gateway.take(events, subscription.seq)
+    await serving
