@@ -90,7 +90,7 @@ def live_commands() -> list[list[str]]:
 def tap_cpu_s(root) -> float:
     """The CPU time that `tap` takes to its first live line."""
     begun = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert "trade.binance.BTCUSDT" in run.ok(root, "tap", "trade", "-n", "1").stdout
+    assert "trade.binance.BTCUSDT" in run.ok(root, "tap", "trade", "-n", "1", alone=True).stdout
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime
 
@@ -112,7 +112,7 @@ def look(root) -> None:
     cpu_s = [tap_cpu_s(root) for _ in range(3)]
     assert min(cpu_s) < 0.6, f"to the first line: {cpu_s} s of CPU; on a machine that does nothing else it is below 0.3"
     for words in live_commands():
-        run.ok(root, *words)
+        run.ok(root, *words, alone=True)
     rare = run.command(root, "tap", "gap", "--until", "now")
     assert (rare.returncode, rare.stdout) == (0, "") and "nothing of gap was recorded" in rare.stderr
     status = run.status(root)

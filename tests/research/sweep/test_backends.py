@@ -46,7 +46,7 @@ def test_processes_and_a_cluster_give_what_single_backtests_do_though_workers_ar
     check_against_a_backtest(root, rows)
     check_failures(here)
     check_command(root)
-    environment = {**os.environ, "TICKMESH_CACHE": str(tmp_path / "cache"), "NUMBA_CACHE_DIR": ""}  # compiled code is there
+    environment = {**os.environ, "TICKMESH_CACHE": str(tmp_path / "cache")}
     with dask_cluster(tmp_path, environment) as (address, workers):
         with killing(lambda: [psutil.Process(one.pid) for one in at_work(workers)]):
             there = tm.sweep(
