@@ -97,7 +97,7 @@ def tap_cpu_s(root) -> float:
 
 def look(root) -> None:
     """A mesh that has just been asked to come up, as a person looks at it."""
-    first = run.ok_json(root, "mesh", "up")
+    first = run.ok_json(root, "mesh", "up", alone=True)
     assert first["running"] and not first["already"]
     assert list(first["rates"]) == ["trade", "quote", "depth", "signal", "intent", "fill"]
     assert first["rates"]["quote"] > 0, "of the second after everything was seen"

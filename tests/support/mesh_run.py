@@ -21,11 +21,11 @@ MARKET_ALONE = "models = []\nexecutor.enabled = false\n"
 
 
 def command(root: Path, program: str, *words: object, timeout: float = 240) -> subprocess.CompletedProcess:
-    """Runs a command of the mesh under `root`: in this process where it only looks, asks or ends, else as `process` does.
+    """Runs a command of the mesh under `root`: `mesh` and `tap` in this process, another as `process` does.
 
     A process of its own costs half a second of CPU before it begins, and a mesh's test asks a dozen times.
     """
-    if program in PROGRAMS and words[:1] != ("up",):
+    if program in PROGRAMS:
         return run_here(root, program, *words)
     return process(root, program, *words, timeout=timeout)
 
@@ -44,14 +44,14 @@ def ok(root: Path, program: str, *words: object, timeout: float = 240, alone: bo
     return done
 
 
-def ok_json(root: Path, program: str, *words: object, timeout: float = 240) -> dict:
+def ok_json(root: Path, program: str, *words: object, timeout: float = 240, alone: bool = False) -> dict:
     """Runs a command that must succeed with `--json`; gives what it printed."""
-    return json.loads(ok(root, program, *words, "--json", timeout=timeout).stdout)
+    return json.loads(ok(root, program, *words, "--json", timeout=timeout, alone=alone).stdout)
 
 
-def status(root: Path) -> dict:
+def status(root: Path, alone: bool = False) -> dict:
     """What `mesh status --json` prints of a mesh that runs, healthy or degraded."""
-    done = command(root, "mesh", "status", "--json")
+    done = (process if alone else command)(root, "mesh", "status", "--json")
     assert done.returncode in (0, 1), f"{done.returncode}\n{done.stdout}\n{done.stderr}\n{logs(root)}"
     return json.loads(done.stdout)
 
