@@ -28,10 +28,14 @@ SEED ?= 1
 FAST := $(filter-out $(addprefix tests/test_, $(addsuffix .py, pages $(WITHOUT))), $(wildcard tests/test_*.py)) \
 	tests/bus/test_wire.py tests/bus/test_layout.py tests/bus/test_config.py tests/nodes/sequencer tests/nodes/venues tests/nodes/executor tests/nodes/orders tests/nodes/backfill tests/nodes/model tests/storage/coverage \
 	tests/storage/bars/test_bars.py tests/storage/archive/test_archive.py
-.PHONY: help venv dev extras up down status test fast peers lock chaos bench style types clean
+.PHONY: help python venv dev extras up down status test fast peers lock chaos bench style types clean
 
 help:
 	@sed -n 's/^# \(make.*\)/  \1/p' Makefile
+
+# Which Python makes the installation.
+python:
+	@echo "$(PYTHON)"
 
 venv: $(STAMP)
 dev: $(DEV_STAMP)

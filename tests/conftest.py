@@ -12,9 +12,9 @@ import hypothesis
 import pytest
 
 from tests.support.command_run import mesh_here
-from tests.support.found_models import folders_kept
 from tests.support.long_first import long_first
 from tests.support.places import PROJECT
+from tests.support.process_state import process_kept
 from tests.support.source_trees import hash_of, sources
 
 # Machines are noisy and speed is measured in bench/, so no example has a deadline. Examples are the same in every run.
@@ -57,16 +57,16 @@ def tmpfs() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def models_of_the_module() -> Iterator[None]:
-    """What a module's fixtures let this process find is not there for the next module's tests."""
-    with folders_kept():
+def process_of_the_module() -> Iterator[None]:
+    """What a module's fixtures let this process find, handle or follow is not there for the next module's tests."""
+    with process_kept():
         yield
 
 
 @pytest.fixture(autouse=True)
-def models_of_the_test() -> Iterator[None]:
+def process_of_the_test() -> Iterator[None]:
     """Nor what a test does, for the next test."""
-    with folders_kept():
+    with process_kept():
         yield
 
 

@@ -1,18 +1,23 @@
 """How tests are run: what takes long begins early, machine code is kept in one folder, and a command leaves nothing behind."""
 
+import logging
 import os
+import signal
+import sys
 from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
+import numba
 import pytest
 
 from tests.support.command_run import mesh_here
 from tests.support.long_first import long_first
 from tests.support.places import PROJECT
+from tests.support.process_state import process_kept
 from tests.support.source_trees import hash_of, sources
-from tickmesh.bus import clock
+from tickmesh.bus import clock, operator_log
 from tickmesh.bus.config import load
 
 LONG = 36  # tests, in files of three, each with a short one
@@ -68,6 +73,30 @@ def test_a_command_that_was_run_here_leaves_no_mesh_s_time_behind(tmp_path):
     (log / clock.NAME).write_bytes(clock.pack(long_ago, clock.boot_bytes()))
     assert mesh_here(tmp_path, "status", "--json").stdout
     assert clock.now_ns() > 1_720_000_000 * clock.SECOND
+
+
+def one_of_each() -> dict[str, object]:
+    """What this process has one of, and a node that runs in it sets: bus/operator_log.py, uvloop, nodes/models/cache.py."""
+    return {
+        "Ctrl-C": signal.getsignal(signal.SIGINT), "a stop": signal.getsignal(signal.SIGTERM), "fault": sys.excepthook,
+        "lines": [type(one).__name__ for one in logging.getLogger().handlers], "level": logging.getLogger().level,
+        "warnings": logging._warnings_showwarning, "clock": clock._process.path, "code": numba.config.CACHE_DIR,
+    }  # fmt: skip
+
+
+def test_what_works_in_the_process_of_tests_leaves_it_as_it_was(tmp_path):
+    """Else a Ctrl-C, or a worker's end, went to an event loop that is closed, and lines to a node's log."""
+    before = one_of_each()
+    with process_kept():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        operator_log.set_up(["a node"])
+        clock.follow(tmp_path)
+        numba.config.CACHE_DIR = str(tmp_path)
+        within = one_of_each()
+    assert not [what for what in before if within[what] == before[what] and what != "level"], "all of it was changed"
+    assert one_of_each() == before | {"lines": one_of_each()["lines"]}
+    assert "LineHandler" not in one_of_each()["lines"]
 
 
 def test_machine_code_of_changed_sources_is_not_used(tmp_path):

@@ -3,6 +3,7 @@
 import gzip
 import json
 import urllib.request
+from itertools import takewhile
 
 import pytest
 
@@ -40,11 +41,6 @@ def window(trades, after_ms=3_600_000) -> tuple[int, int]:
     return begin - 1, begin - 1 + WINDOW_MS
 
 
-@pytest.fixture(scope="module")
-def trades(data):
-    return captured(data)
-
-
 def replayed(make_root, data, faults: list[dict], files=NEXO, speed=0, then=lambda root: None, more=""):
     """The mesh after the whole capture has passed with these faults, down again; and the judge's verdict."""
     root = make_root(SETTINGS + more)
@@ -53,7 +49,11 @@ def replayed(make_root, data, faults: list[dict], files=NEXO, speed=0, then=lamb
     run.ok(root, "mesh", "up", "--capture", *captures, "--speed", speed)
     then(root)
     run.until(lambda: run.replay_ended(root), lambda: f"the capture's end\n{run.logs(root)}", 240)
-    run.until(lambda: not still_open(root), lambda: f"every gap is decided\n{run.logs(root)}", 90)
+    last = max(row["t"] for _, row in captured(data, files))
+    run.until(
+        lambda: any(event.last_id == last for event in run.events(root, Kind.trade)) and not still_open(root),
+        lambda: f"all is in the log, and every gap decided\n{run.logs(root)}", 90,
+    )  # fmt: skip
     run.ok(root, "mesh", "down")
     done = run.command(root, "mesh", "verify", "--against", *captures, "--json")
     return root, json.loads(done.stdout)
@@ -110,12 +110,25 @@ def withheld(root) -> int:
     return sum(row[1] == "frame" for row in exchange_ledger.read_rows(run.config_of(root).exchange_dir, findings))
 
 
-def test_of_two_windows_cut_from_both_lines_the_one_that_the_venue_still_has_is_repaired(make_root, data, trades):
-    """The earlier one it has forgotten: exactly those ids are missing. The later one is fetched over REST, and flagged."""
-    gone, there = window(trades), window(trades, 4 * 3_600_000)
+def until_ms(path, end_ms: int, target):
+    """The lines of a capture up to a time, in a file of their own."""
+    with gzip.open(path, "rt") as lines, gzip.open(target, "wt", 1) as out:
+        out.writelines(takewhile(lambda line: int(line.partition(" ")[0]) // 1000 <= end_ms, lines))
+    return target
+
+
+def test_of_two_windows_cut_from_both_lines_the_one_that_the_venue_still_has_is_repaired(make_root, data, tmp_path):
+    """The earlier one it has forgotten: exactly those ids are missing. The later one is fetched over REST, and flagged.
+
+    Of the capture's 24 hours the first four and what follows the later window for ten minutes.
+    """
+    whole = captured(data)
+    gone, there = window(whole), window(whole, 4 * 3_600_000)
+    files = (NEXO[0], until_ms(data / NEXO[1], there[1] + 600_000, tmp_path / "four_hours.dat.gz"))
+    trades = captured(data, files)
     end_ms = max(row["T"] for stamp, row in trades if gone[0] <= stamp < gone[1]) + 1
     faults = [{"kind": "skip", "stream": "*@trade", "from_ms": low, "to_ms": high} for low, high in (gone, there)]
-    root, verdict = replayed(make_root, data, [*faults, {"kind": "forget", "to_ms": end_ms}])
+    root, verdict = replayed(make_root, data, [*faults, {"kind": "forget", "to_ms": end_ms}], files)
     lost, fetched = ids_in(trades, *gone), ids_in(trades, *there)
     assert min(len(lost), len(fetched)) >= TRADES_MIN
     assert repaired(root) == fetched

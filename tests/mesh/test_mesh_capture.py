@@ -1,8 +1,6 @@
 """The mesh on real captured data: what the archive holds is what the venue sent, field by field."""
 
 import gzip
-import os
-import subprocess
 import time
 
 import h5py
@@ -64,24 +62,19 @@ def plain_h5py_reads_it(root):
 
 
 def models_say_the_same_again(root):
-    """A fresh process, from the log and from the archive alone, in batches of any size; each time with a cold kernel cache
-    for the first."""
+    """A fresh process, from the log and from the archive alone, in batches of any size (cold: test_replay_signals.py)."""
     signals = len(run.events(root, Kind.signal))
     assert signals > 10
     for source, batches in (("log", (7, 4096)), ("archive", (1,))):
         for batch in batches:
-            env = dict(os.environ, NUMBA_CACHE_DIR=str(root / f"cold-{source}"))  # cold for the first of each source
-            done = subprocess.run(
-                [root / ".venv/bin/mesh", "replay", "--source", source, "--batch", str(batch), "--json"],
-                cwd=root, env=env, capture_output=True, text=True, timeout=300,
-            )  # fmt: skip
+            done = run.process(root, "mesh", "replay", "--source", source, "--batch", batch, "--json")
             assert done.returncode == 0, done.stdout + done.stderr
             result = run.json.loads(done.stdout)
             assert result["ok"] and sum(m["live"] for m in result["models"].values()) == signals, result
 
 
 def test_nexo_as_fast_as_the_machine_can(make_root, data):
-    root = make_root()
+    root = make_root(run.MARKET_ALONE)
     captures = replay(root, data, *NEXO, speed=0, seconds=300)
     result = verify(root, captures)
     assert result["ok"], result

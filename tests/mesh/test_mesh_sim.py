@@ -91,14 +91,14 @@ def live_commands() -> list[list[str]]:
 def tap_cpu_s(root) -> float:
     """The CPU time that `tap` takes to its first live line."""
     begun = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert "trade.binance.BTCUSDT" in run.ok(root, "tap", "trade", "-n", "1").stdout
+    assert "trade.binance.BTCUSDT" in run.ok(root, "tap", "trade", "-n", "1", alone=True).stdout
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime
 
 
 def look(root) -> None:
     """A mesh that has just been asked to come up, as a person looks at it."""
-    first = run.ok_json(root, "mesh", "up")
+    first = run.ok_json(root, "mesh", "up", alone=True)
     assert first["running"] and not first["already"]
     assert list(first["rates"]) == ["trade", "quote", "depth", "signal", "intent", "fill"]
     assert first["rates"]["quote"] > 0, "of the second after everything was seen"
@@ -113,7 +113,7 @@ def look(root) -> None:
     cpu_s = [tap_cpu_s(root) for _ in range(3)]
     assert min(cpu_s) < 0.6, f"to the first line: {cpu_s} s of CPU; on a machine that does nothing else it is below 0.3"
     for words in live_commands():
-        run.ok(root, *words)
+        run.ok(root, *words, alone=True)
     hops = {one["hop"]: one for one in json.loads(mesh_here(root, "latency", "--for", "1s", "--json").stdout)["hops"]}
     assert hops["feed: read, appended, sent"]["count"] > 0 and hops["market data → log"]["count"] > 0
     checks = {one["name"]: one for one in json.loads(mesh_here(root, "doctor", "--json").stdout)["checks"]}

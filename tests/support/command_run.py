@@ -3,15 +3,13 @@
 import contextlib
 import io
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 from unittest import mock
 
-from tests.support.found_models import folders_kept
-from tickmesh.bus import clock
+from tests.support.process_state import process_kept
 from tickmesh.tools import cli, tap
 
 PROGRAMS = {"mesh": cli.main, "tap": tap.main}
@@ -37,9 +35,8 @@ def run_here(root: Path, program: str, *words: object) -> CompletedProcess[str]:
 @contextlib.contextmanager
 def _as_program(root: Path, name: str, line: list[str]) -> Iterator[tuple[io.TextIOWrapper, io.TextIOWrapper]]:
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     with (
-        folders_kept(),
+        process_kept(),
         contextlib.chdir(root),
         mock.patch.dict(os.environ),
         mock.patch.object(sys, "argv", [name, *line]),
@@ -47,12 +44,7 @@ def _as_program(root: Path, name: str, line: list[str]) -> Iterator[tuple[io.Tex
         contextlib.redirect_stderr(err),
     ):
         os.environ.pop("TICKMESH_ROOT", None)
-        try:
-            yield out, err
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            vars(clock._process).update(vars(clock.Follower()))  # its mesh's time is not that of the next test
+        yield out, err
 
 
 def _text(stream: io.TextIOWrapper) -> str:

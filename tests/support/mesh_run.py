@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.support.command_run import PROGRAMS, run_here
 from tickmesh.bus.config import Config, load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
@@ -19,28 +20,38 @@ from tickmesh.bus.schema import Kind
 MARKET_ALONE = "models = []\nexecutor.enabled = false\ngateway.enabled = false\n"
 
 
-def command(root: Path, program: str, *words: str, timeout: float = 240) -> subprocess.CompletedProcess:
-    """Runs a command of the mesh under `root`."""
+def command(root: Path, program: str, *words: object, timeout: float = 240) -> subprocess.CompletedProcess:
+    """Runs a command of the mesh under `root`: `mesh` and `tap` in this process, another as `process` does.
+
+    A process of its own costs half a second of CPU before it begins, and a mesh's test asks a dozen times.
+    """
+    if program in PROGRAMS:
+        return run_here(root, program, *words)
+    return process(root, program, *words, timeout=timeout)
+
+
+def process(root: Path, program: str, *words: object, timeout: float = 240) -> subprocess.CompletedProcess:
+    """Runs a command of the mesh under `root` in a process of its own, as a person does."""
     return subprocess.run(
         [str(root / ".venv/bin" / program), *map(str, words)], cwd=root, capture_output=True, text=True, timeout=timeout
     )
 
 
-def ok(root: Path, program: str, *words: str, timeout: float = 240) -> subprocess.CompletedProcess:
-    """Runs a command that must succeed."""
-    done = command(root, program, *words, timeout=timeout)
+def ok(root: Path, program: str, *words: object, timeout: float = 240, alone: bool = False) -> subprocess.CompletedProcess:
+    """Runs a command that must succeed, in a process `alone` or as `command` does."""
+    done = (process if alone else command)(root, program, *words, timeout=timeout)
     assert done.returncode == 0, f"{program} {words}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{logs(root)}"
     return done
 
 
-def ok_json(root: Path, program: str, *words: str, timeout: float = 240) -> dict:
+def ok_json(root: Path, program: str, *words: object, timeout: float = 240, alone: bool = False) -> dict:
     """Runs a command that must succeed with `--json`; gives what it printed."""
-    return json.loads(ok(root, program, *words, "--json", timeout=timeout).stdout)
+    return json.loads(ok(root, program, *words, "--json", timeout=timeout, alone=alone).stdout)
 
 
-def status(root: Path) -> dict:
+def status(root: Path, alone: bool = False) -> dict:
     """What `mesh status --json` prints of a mesh that runs, healthy or degraded."""
-    done = command(root, "mesh", "status", "--json")
+    done = (process if alone else command)(root, "mesh", "status", "--json")
     assert done.returncode in (0, 1), f"{done.returncode}\n{done.stdout}\n{done.stderr}\n{logs(root)}"
     return json.loads(done.stdout)
 
@@ -57,7 +68,7 @@ def logs(root: Path) -> str:
 def until(condition, what: str, seconds: float = 60.0):
     """Waits until a condition holds; gives what it gave, or fails with `what`.
 
-    It is looked at half of the time at most: to read a log, or to run a command, takes CPU from those who are waited for.
+    It is looked at a third of the time at most: to read a log, or to run a command, takes CPU from those who are waited for.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -66,7 +77,7 @@ def until(condition, what: str, seconds: float = 60.0):
             return got
         now = time.monotonic()
         assert now < deadline, what() if callable(what) else what
-        time.sleep(min(max(now - begun, 0.02), 0.5))
+        time.sleep(min(max(2 * (now - begun), 0.02), 0.5))
 
 
 def config_of(root: Path) -> Config:

@@ -8,9 +8,8 @@ from collections import Counter
 
 import aiohttp
 import pytest
-import websockets
 
-from tests.support.exchange_clients import Rest, configure, limit, served
+from tests.support.exchange_clients import Rest, configure, limit, listening, served
 from tests.support.places import DATA
 from tests.support.replay_lines import SNAPSHOT, depth, line, market_of, snapshot, ticker, trade, write
 from tickmesh.nodes.exchange.market.instruments import spec
@@ -242,7 +241,7 @@ def test_what_was_taken_stays_taken_over_a_restart_and_the_rest_goes_on_waiting(
     async def scene_of(first: bool) -> None:
         async with served(configure(tmp_path, text)) as (base, ws, _), aiohttp.ClientSession() as session:
             rest = Rest(base, session)
-            async with websockets.connect(ws + "/ws/btcusdt@bookTicker") as socket:
+            async with listening(ws + "/ws/btcusdt@bookTicker") as socket:
                 await socket.recv()
                 if first:
                     _, made = await rest.order(**limit("BUY", "101", "5"))

@@ -1,8 +1,6 @@
 """What clients of the venue jointly demand of the answers to orders and of its methods (venues.md §10.2)."""
 
-import websockets
-
-from tests.support.exchange_clients import WsApi, limit, signed, venue
+from tests.support.exchange_clients import WsApi, limit, listening, signed, venue
 from tests.support.exchange_talk import FAST, receive, run
 
 
@@ -54,7 +52,7 @@ def test_cancel_replace_in_both_modes_and_all_its_shapes(tmp_path):
 def test_client_order_ids_are_unique_among_open_orders_only_and_swap_on_cancel(tmp_path):
     async def scene():
         async with venue(tmp_path) as (rest, ws, _):
-            async with websockets.connect(ws + "/ws-api/v3") as socket:
+            async with listening(ws + "/ws-api/v3") as socket:
                 call = WsApi(socket)
                 await call("userDataStream.subscribe.signature")
                 for n in (1, 2):  # the same id again once the first is gone
@@ -78,7 +76,7 @@ REPORT = "e E s c S o f q p P F g C x X r i l z L n N T t I w m M O Z Y Q W V"
 def test_execution_reports_have_the_full_key_set_and_a_market_order_that_finds_too_little_expires(tmp_path):
     async def scene():
         async with venue(tmp_path, '[exchange]\nbalances = {BTC = "9000"}\n') as (rest, ws, _):
-            async with websockets.connect(ws + "/ws-api/v3") as socket:
+            async with listening(ws + "/ws-api/v3") as socket:
                 call = WsApi(socket)
                 await call("userDataStream.subscribe.signature")
                 _, made = await rest.order(symbol="BTCUSDT", side="SELL", type="MARKET", quantity="8999")
@@ -101,7 +99,7 @@ def test_execution_reports_have_the_full_key_set_and_a_market_order_that_finds_t
 def test_ws_api_has_every_method_that_clients_use(tmp_path):
     async def scene():
         async with venue(tmp_path, FAST) as (rest, ws, _):
-            async with websockets.connect(ws + "/ws-api/v3") as socket:
+            async with listening(ws + "/ws-api/v3") as socket:
                 call = WsApi(socket)
                 _, bought = await rest.order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.01")
 
@@ -155,7 +153,7 @@ def test_ws_api_has_every_method_that_clients_use(tmp_path):
                     assert (await call("account.status", False, **params))["error"]["code"] == code
                 quiet = await call("time", False, returnRateLimits=False)
                 assert "rateLimits" not in quiet
-            async with websockets.connect(ws + "/ws-api/v3?returnRateLimits=false") as socket:
+            async with listening(ws + "/ws-api/v3?returnRateLimits=false") as socket:
                 assert "rateLimits" not in await WsApi(socket)("time", False)
 
     run(scene)
@@ -195,7 +193,7 @@ def test_old_trades_are_answered_from_the_oldest_that_is_kept(tmp_path):
     async def scene():
         toml = FAST.replace("lines", "trades_kept = 20\nlines").replace("200", "400")
         async with venue(tmp_path, toml) as (rest, ws, _):
-            async with websockets.connect(ws + "/ws/btcusdt@trade") as socket:
+            async with listening(ws + "/ws/btcusdt@trade") as socket:
                 while (await receive(socket))["t"] < 60:
                     pass
             _, rows = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=1, limit=1000)
@@ -210,7 +208,7 @@ def test_old_trades_are_answered_from_the_oldest_that_is_kept(tmp_path):
 def test_our_two_sides_never_trade_with_one_another(tmp_path):
     async def scene():
         async with venue(tmp_path) as (rest, ws, _):
-            async with websockets.connect(ws + "/ws-api/v3") as socket:
+            async with listening(ws + "/ws-api/v3") as socket:
                 call = WsApi(socket)
                 await call("userDataStream.subscribe.signature")
                 _, ticker = await rest("GET", "/api/v3/ticker/bookTicker", symbol="BTCUSDT")

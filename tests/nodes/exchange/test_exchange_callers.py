@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 import websockets
 
-from tests.support.exchange_clients import configure, limit, served, signed
+from tests.support.exchange_clients import configure, limit, listening, served, signed
 from tickmesh.nodes.exchange.server.callers import host_name_of, host_refusal, origin_refusal
 
 FAULTS = "/tickmesh/v1/faults"
@@ -88,11 +88,11 @@ def test_every_spelling_of_this_machine_is_served_and_so_is_its_own_origin(tmp_p
                 assert (await ask(rest, "WS /ws-api/v3", f"Host: {host}\r\n"))[0] == 101, host
             own = "Host: 127.0.0.1:PORT\r\nOrigin: http://127.0.0.1:PORT\r\n"  # as some websocket clients send it
             assert (await ask(rest, "WS /ws/btcusdt@trade", own))[0] == 101
-            async with websockets.connect(ws + "/ws-api/v3") as socket:
+            async with listening(ws + "/ws-api/v3") as socket:
                 await socket.send('{"id":1,"method":"ping"}')
                 assert json.loads(await socket.recv())["status"] == 200
             with pytest.raises(websockets.InvalidStatus, match="403"):
-                async with websockets.connect(ws + "/ws-api/v3", origin="https://evil.example"):
+                async with listening(ws + "/ws-api/v3", origin="https://evil.example"):
                     pass
 
     asyncio.run(scene())

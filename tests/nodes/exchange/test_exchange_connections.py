@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 import websockets
 
-from tests.support.exchange_clients import venue
+from tests.support.exchange_clients import listening, venue
 from tests.support.exchange_talk import FAST, ask, receive, run
 from tests.support.waiting import until
 
@@ -17,7 +17,7 @@ from tests.support.waiting import until
 def test_more_than_five_messages_in_a_second_end_the_connection(tmp_path):
     async def scene():
         async with venue(tmp_path, FAST) as (_, ws, _):
-            async with websockets.connect(ws + "/ws") as socket:
+            async with listening(ws + "/ws") as socket:
                 await asyncio.sleep(1.05 - time.monotonic() % 1)
                 with pytest.raises(websockets.ConnectionClosed) as closed:
                     for n in range(6):
@@ -25,7 +25,7 @@ def test_more_than_five_messages_in_a_second_end_the_connection(tmp_path):
                     for _ in range(7):
                         await socket.recv()
                 assert closed.value.rcvd.code == 1008
-            async with websockets.connect(ws + "/ws") as socket:  # pings count too
+            async with listening(ws + "/ws") as socket:  # pings count too
                 await asyncio.sleep(1.05 - time.monotonic() % 1)
                 with contextlib.suppress(websockets.ConnectionClosed):
                     for _ in range(10):
@@ -39,13 +39,13 @@ def test_more_than_five_messages_in_a_second_end_the_connection(tmp_path):
 def test_who_connects_subscribes_and_leaves_is_in_the_log_of_the_exchange(tmp_path, caplog):
     async def scene():
         async with venue(tmp_path, FAST) as (_, ws, _):
-            async with websockets.connect(ws + "/ws/btcusdt@trade") as socket:
+            async with listening(ws + "/ws/btcusdt@trade") as socket:
                 names = [f"coin{n}usdt@trade" for n in range(300)]
                 assert (await ask(socket, {"method": "SUBSCRIBE", "params": names, "id": 1}))["result"] is None
                 assert (await ask(socket, {"method": "UNSUBSCRIBE", "params": names[:1], "id": 2}))["result"] is None
-            async with websockets.connect(ws + "/ws-api/v3"):
+            async with listening(ws + "/ws-api/v3"):
                 pass
-            async with websockets.connect(ws + "/ws/" + "x" * 2000):
+            async with listening(ws + "/ws/" + "x" * 2000):
                 pass
             await until(lambda: sum(" has left " in line for line in caplog.messages) == 3)
 
@@ -64,13 +64,13 @@ def test_who_connects_subscribes_and_leaves_is_in_the_log_of_the_exchange(tmp_pa
 def test_at_most_1024_streams_on_a_connection(tmp_path):
     async def scene():
         async with venue(tmp_path, FAST) as (_, ws, _):
-            async with websockets.connect(ws + "/ws") as socket:
+            async with listening(ws + "/ws") as socket:
                 names = [f"coin{n}usdt@trade" for n in range(1025)]
                 assert (await ask(socket, {"method": "SUBSCRIBE", "params": names, "id": 1}))["code"] == 2
                 assert (await ask(socket, {"method": "SUBSCRIBE", "params": names[:1024], "id": 2}))["result"] is None
                 assert (await ask(socket, {"method": "SUBSCRIBE", "params": names[1024:], "id": 3}))["code"] == 2
             many = "/stream?streams=" + "/".join(f"c{n}@trade" for n in range(500))
-            async with websockets.connect(ws + many) as socket:
+            async with listening(ws + many) as socket:
                 assert len((await ask(socket, {"method": "LIST_SUBSCRIPTIONS", "id": 3}))["result"]) == 500
 
     run(scene)
@@ -79,7 +79,7 @@ def test_at_most_1024_streams_on_a_connection(tmp_path):
 def test_deflate_is_negotiated_and_pings_are_answered_either_way(tmp_path):
     async def scene():
         async with venue(tmp_path, FAST.replace("lines", "ping_s = 0.3\npong_s = 1.0\nlines")) as (_, ws, ctx):
-            async with websockets.connect(ws + "/ws/btcusdt@trade", compression="deflate") as socket:
+            async with listening(ws + "/ws/btcusdt@trade", compression="deflate") as socket:
                 assert "permessage-deflate" in socket.response.headers["Sec-WebSocket-Extensions"]
                 assert (await receive(socket))["e"] == "trade"
                 assert (await ask(socket, {"method": "LIST_SUBSCRIPTIONS", "id": 1}))["result"] == ["btcusdt@trade"]
@@ -113,7 +113,7 @@ def test_a_connection_that_reaches_its_maximum_life_is_announced_serverShutdown_
             }
             for path, name in shapes.items():
                 asked = time.monotonic()
-                async with websockets.connect(ws + path) as socket:
+                async with listening(ws + path) as socket:
                     message = await receive(socket)
                     assert name(message) == "serverShutdown" and time.monotonic() - asked > 0.9, message
                     with pytest.raises(websockets.ConnectionClosed):
@@ -125,7 +125,7 @@ def test_a_connection_that_reaches_its_maximum_life_is_announced_serverShutdown_
 def test_a_clean_stop_is_announced_too(tmp_path):
     async def scene():
         async with venue(tmp_path, FAST) as (_, ws, ctx):
-            async with websockets.connect(ws + "/ws") as raw, websockets.connect(ws + "/ws-api/v3") as api:
+            async with listening(ws + "/ws") as raw, listening(ws + "/ws-api/v3") as api:
                 ctx.stop.set()
                 assert (await receive(raw))["e"] == "serverShutdown"
                 assert (await receive(api))["event"]["e"] == "serverShutdown"

@@ -2,9 +2,7 @@
 
 import json
 
-import websockets
-
-from tests.support.exchange_clients import venue
+from tests.support.exchange_clients import listening, venue
 from tests.support.exchange_talk import FAST, ask, collect, receive, run
 from tests.support.replay_lines import SNAPSHOT, ticker, trade, write
 
@@ -16,11 +14,11 @@ def test_frames_are_raw_or_wrapped_as_the_path_of_the_market_stream_asks(tmp_pat
                 ("/ws/btcusdt@trade", False), ("/ws/btcusdt@trade/btcusdt@bookTicker", False),
                 ("/stream?streams=btcusdt@trade/btcusdt@bookTicker", True),
             ):  # fmt: skip
-                async with websockets.connect(ws + path) as socket:
+                async with listening(ws + path) as socket:
                     frame = await receive(socket)
                     assert ("stream" in frame) == wrapped, path
             for path, wrapped in (("/ws", False), ("/ws/3", False), ("/stream", True), ("/stream/ws/3", True)):
-                async with websockets.connect(ws + path) as socket:
+                async with listening(ws + path) as socket:
                     await socket.send('{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":7}')
                     assert await receive(socket) == {"result": None, "id": 7}, "acknowledged before data"
                     frame = await receive(socket)
@@ -34,7 +32,7 @@ def test_control_messages_and_their_errors(tmp_path):
 
     async def scene():
         async with venue(tmp_path, toml) as (_, ws, _):
-            async with websockets.connect(ws + "/ws/1") as socket:
+            async with listening(ws + "/ws/1") as socket:
                 for ident in (1, "abc", None, 2**62):
                     answer = await ask(socket, {"method": "SUBSCRIBE", "params": ["nope@nothing"], "id": ident})
                     assert answer == {"result": None, "id": ident}, "an unknown stream is accepted, and silent"
@@ -85,7 +83,7 @@ def test_every_stream_has_the_venues_keys_and_they_agree_with_one_another(tmp_pa
     async def scene():
         async with venue(tmp_path, FAST) as (rest, ws, _):
             names = {f"btcusdt@{name}" for name in KEYS}
-            async with websockets.connect(ws + "/stream?streams=" + "/".join(sorted(names))) as socket:
+            async with listening(ws + "/stream?streams=" + "/".join(sorted(names))) as socket:
                 await rest.order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="3")
                 frames = await collect(socket, names)
                 for name, keys in KEYS.items():
@@ -122,7 +120,7 @@ def test_every_stream_has_the_venues_keys_and_they_agree_with_one_another(tmp_pa
 def test_a_kline_is_closed_once_and_equals_its_trades(tmp_path):
     async def scene():
         async with venue(tmp_path, FAST) as (rest, ws, _):
-            async with websockets.connect(ws + "/stream?streams=btcusdt@kline_1s") as socket:
+            async with listening(ws + "/stream?streams=btcusdt@kline_1s") as socket:
                 closed = []
                 while len(closed) < 2:
                     k = (await receive(socket))["data"]["k"]
@@ -145,7 +143,7 @@ def test_microseconds_on_request(tmp_path):
     async def scene():
         async with venue(tmp_path, FAST) as (rest, ws, _):
             url = ws + "/stream?streams=btcusdt@trade/btcusdt@depth@100ms/btcusdt@kline_1s&timeUnit=MICROSECOND"
-            async with websockets.connect(url) as socket:
+            async with listening(url) as socket:
                 frames = await collect(socket, {"btcusdt@trade", "btcusdt@depth@100ms", "btcusdt@kline_1s"})
                 trade = frames["btcusdt@trade"][0]
                 for stamp in (
@@ -167,7 +165,7 @@ def test_microseconds_on_request(tmp_path):
                         assert len(str(stamp)) == 16, (path, row)
             async with rest.session.get(f"{rest.base}/api/v3/time", headers={"X-MBX-TIME-UNIT": "hours"}) as answer:
                 assert (await answer.json())["code"] == -1194
-            async with websockets.connect(ws + "/ws-api/v3?timeUnit=microsecond") as socket:
+            async with listening(ws + "/ws-api/v3?timeUnit=microsecond") as socket:
                 answer = await ask(socket, {"id": 1, "method": "time"})
                 assert len(str(answer["result"]["serverTime"])) == 16
 
@@ -182,7 +180,7 @@ def test_a_replay_has_the_streams_that_follow_from_it(tmp_path):
     async def scene():
         settings = '[exchange]\nreplay = ["some.gz"]\nspeed = 1.0\nlines = 1\n'
         async with venue(tmp_path, settings) as (rest, ws, _):
-            async with websockets.connect(ws + "/stream?streams=" + "/".join(sorted(names))) as socket:
+            async with listening(ws + "/stream?streams=" + "/".join(sorted(names))) as socket:
                 await rest("GET", "/api/v3/depth", symbol="BTCUSDT", limit=5)
                 frames = await collect(socket, names)
                 assert frames["btcusdt@aggTrade"][0]["f"] == frames["btcusdt@trade"][0]["t"] == 1
@@ -197,7 +195,7 @@ def test_mini_tickers_of_all_symbols_come_once_a_second_with_those_that_were_tra
 
     async def scene():
         async with venue(tmp_path, two + FAST + quiet) as (_, ws, _):
-            async with websockets.connect(ws + "/stream?streams=!miniTicker@arr/btcusdt@miniTicker/ethusdt@trade") as socket:
+            async with listening(ws + "/stream?streams=!miniTicker@arr/btcusdt@miniTicker/ethusdt@trade") as socket:
                 frames, own = [], []
                 while len(frames) < 4 or not any(row["s"] == "ETHUSDT" for frame in frames for row in frame):
                     message = await receive(socket)

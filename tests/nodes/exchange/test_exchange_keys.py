@@ -7,12 +7,11 @@ import time
 from urllib.parse import quote
 
 import pytest
-import websockets
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.support.exchange_clients import WsApi, configure, limit, served, signed, venue
+from tests.support.exchange_clients import WsApi, configure, limit, listening, served, signed, venue
 from tickmesh.bus.config import ConfigError
 from tickmesh.nodes.exchange.protocol import ws_payload
 from tickmesh.nodes.session.permissions import KeyRights, refusal
@@ -63,7 +62,7 @@ def test_a_session_that_has_logged_on_signs_no_more_until_it_logs_out(tmp_path):
     key = make_key(tmp_path)
 
     async def scene():
-        async with venue(tmp_path, SETTINGS) as (_, ws, _), websockets.connect(ws + "/ws-api/v3") as socket:
+        async with venue(tmp_path, SETTINGS) as (_, ws, _), listening(ws + "/ws-api/v3") as socket:
             call = WsApi(socket)
             before = await call("order.place", False, **limit("BUY", "50000"), timestamp=now_ms())
             assert before["error"]["code"] == -1102 and "apiKey" in before["error"]["msg"]
@@ -97,7 +96,7 @@ def test_a_logout_leaves_a_subscription_that_was_signed_for(tmp_path):
     key = make_key(tmp_path)
 
     async def scene():
-        async with venue(tmp_path, SETTINGS) as (_, ws, _), websockets.connect(ws + "/ws-api/v3") as socket:
+        async with venue(tmp_path, SETTINGS) as (_, ws, _), listening(ws + "/ws-api/v3") as socket:
             call = WsApi(socket)
             await call("session.logon", False, **signed_by(key))
             assert (await call("userDataStream.subscribe.signature"))["status"] == 200
@@ -105,7 +104,7 @@ def test_a_logout_leaves_a_subscription_that_was_signed_for(tmp_path):
             await call("order.place", **limit("BUY", "50000"))
             await call.until(lambda e: e["e"] == "executionReport")
             assert not any(e["e"] == "eventStreamTerminated" for e in call.events)
-            async with websockets.connect(ws + "/ws-api/v3") as other:
+            async with listening(ws + "/ws-api/v3") as other:
                 await other.send(json.dumps({"id": 1, "method": "session.status"}))
                 assert json.loads(await other.recv())["result"]["apiKey"] is None, "a session is one connection's"
 

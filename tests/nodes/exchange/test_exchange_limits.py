@@ -10,7 +10,7 @@ import time
 import pytest
 import websockets
 
-from tests.support.exchange_clients import WsApi, limit, signed, venue
+from tests.support.exchange_clients import WsApi, limit, listening, signed, venue
 from tickmesh.bus.settings import ExchangeLimits
 from tickmesh.nodes.exchange.api.limits import VenueLimits
 from tickmesh.nodes.exchange.market.instruments import spec
@@ -83,7 +83,7 @@ def test_429_then_418_over_rest_and_ws_api_with_retry_after(tmp_path):
         async with venue(tmp_path, toml) as (rest, ws, _):
             left = 60 - time.time() % 60  # of this minute's window, and of these ten seconds: enough for all of it
             await asyncio.sleep(left + 0.1 if left < 20 else 10.1 - time.time() % 10 if time.time() % 10 > 2 else 0)
-            async with websockets.connect(ws + "/ws-api/v3") as socket:
+            async with listening(ws + "/ws-api/v3") as socket:
                 call = WsApi(socket)
                 answer = await call("order.place", **limit("BUY", "50000"))
                 assert [r["rateLimitType"] for r in answer["rateLimits"]] == ["ORDERS", "ORDERS", "REQUEST_WEIGHT"]
@@ -115,7 +115,7 @@ def test_connection_attempts_are_limited(tmp_path):
     async def scene():
         async with venue(tmp_path, "[exchange.limits]\nconnections_per_5_minutes = 3\n") as (_, ws, _):
             for _ in range(3):
-                async with websockets.connect(ws + "/ws"):
+                async with listening(ws + "/ws"):
                     pass
             with pytest.raises(websockets.InvalidStatus) as refusal:
                 await websockets.connect(ws + "/ws")
@@ -262,7 +262,7 @@ def test_no_message_on_a_socket_is_left_without_the_venues_answer(tmp_path):
 
     async def scene():
         async with venue(tmp_path, toml) as (_, ws, _):
-            async with websockets.connect(ws + "/ws-api/v3") as socket:
+            async with listening(ws + "/ws-api/v3") as socket:
                 for _ in range(1500):
                     sent = message()
                     await socket.send(sent)
@@ -270,7 +270,7 @@ def test_no_message_on_a_socket_is_left_without_the_venues_answer(tmp_path):
                     if "event" in answer:
                         answer = json.loads(await asyncio.wait_for(socket.recv(), 10))
                     assert answer["status"] == 200 or answer["error"]["code"] < 0 and answer["status"] < 500, (sent, answer)
-            async with websockets.connect(ws + "/ws") as socket:
+            async with listening(ws + "/ws") as socket:
                 controls = ["SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY", *methods]
                 for _ in range(800):
                     sent = json.dumps({"id": rand.choice(values_of_all_types), "method": rand.choice(controls),
@@ -279,7 +279,7 @@ def test_no_message_on_a_socket_is_left_without_the_venues_answer(tmp_path):
                     answer = json.loads(await asyncio.wait_for(socket.recv(), 10))
                     assert "result" in answer or answer["code"] in (0, 1, 2, 3), (sent, answer)
             for path in ("/ws", "/ws-api/v3"):  # a frame that is too large, deep JSON, half UTF-8
-                async with websockets.connect(ws + path) as socket:
+                async with listening(ws + path) as socket:
                     await socket.send("[" * 60_000)
                     answer = json.loads(await socket.recv())
                     assert "code" in answer or answer["error"]["code"] == -1135

@@ -4,10 +4,9 @@ import asyncio
 import signal
 
 import aiohttp
-import websockets
 
 from tests.support.exchange_books import Process
-from tests.support.exchange_clients import Rest, WsApi, configure, limit, venue
+from tests.support.exchange_clients import Rest, WsApi, configure, limit, listening, venue
 
 FAST = "[exchange]\ntrades_per_s = 100\nquotes_per_s = 200\n"
 AMEND = "/api/v3/order/amend/keepPriority"
@@ -24,7 +23,7 @@ async def last_price(rest) -> float:
 
 def test_a_stop_is_triggered_by_the_markets_own_trades_and_reported_twice_as_new(tmp_path):
     async def scene():
-        async with venue(tmp_path, FAST) as (rest, ws, _), websockets.connect(ws + "/ws-api/v3") as socket:
+        async with venue(tmp_path, FAST) as (rest, ws, _), listening(ws + "/ws-api/v3") as socket:
             call = WsApi(socket)
             await call("userDataStream.subscribe.signature")
             price = await last_price(rest)
@@ -110,7 +109,7 @@ def otoco() -> dict:
 
 def test_lists_over_both_doors_with_their_answers_events_queries_and_cancels(tmp_path):
     async def scene():
-        async with venue(tmp_path) as (rest, ws, _), websockets.connect(ws + "/ws-api/v3") as socket:
+        async with venue(tmp_path) as (rest, ws, _), listening(ws + "/ws-api/v3") as socket:
             call = WsApi(socket)
             await call("userDataStream.subscribe.signature")
             answer = await call("orderList.place.oco", **oco(), listClientOrderId="pair")

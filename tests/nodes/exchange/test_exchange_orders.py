@@ -5,9 +5,8 @@ import json
 import time
 
 import pytest
-import websockets
 
-from tests.support.exchange_clients import WsApi, limit, signed, venue
+from tests.support.exchange_clients import WsApi, limit, listening, signed, venue
 from tickmesh.nodes.exchange.protocol import sign
 
 
@@ -111,7 +110,7 @@ def test_parameters_may_stand_in_query_body_or_both(tmp_path):
 def test_the_user_stream_reports_an_order_from_new_to_filled(tmp_path):
     async def scene():
         async with venue(tmp_path) as (rest, ws, _):
-            async with websockets.connect(ws + "/ws-api/v3") as socket:
+            async with listening(ws + "/ws-api/v3") as socket:
                 call = WsApi(socket)
                 answer = await call("userDataStream.subscribe.signature")
                 assert answer["status"] == 200 and answer["result"] == {"subscriptionId": 0}
@@ -163,7 +162,7 @@ def test_the_user_stream_reports_an_order_from_new_to_filled(tmp_path):
 def test_nonsense_on_the_order_socket_is_answered_with_a_code(tmp_path, message):
     async def scene():
         async with venue(tmp_path) as (_, ws, _):
-            async with websockets.connect(ws + "/ws-api/v3") as socket:
+            async with listening(ws + "/ws-api/v3") as socket:
                 await socket.send(message)
                 answer = json.loads(await socket.recv())
                 assert answer["status"] == 400 and answer["error"]["code"] < 0

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 import websockets
 
-from tests.support.exchange_clients import WsApi, configure, limit, served, venue
+from tests.support.exchange_clients import WsApi, configure, limit, listening, served, venue
 from tests.support.exchange_talk import FAST, ask, receive, run
 from tests.support.replay_lines import FEW, write
 from tickmesh.nodes.exchange.api.api import REST, USDM_REST
@@ -51,7 +51,7 @@ def test_a_parameter_that_nobody_reads_is_refused_at_every_door(tmp_path):
                 assert (await rest.order(method, path, **more, recvWindow=5000, created=1))[1]["code"] == -1104, path
             assert (await rest("GET", "/api/v3/depth", symbol="BTCUSDT", recvWindow=5000))[1]["code"] == -1104
 
-            async with websockets.connect(ws + "/ws-api/v3") as socket:
+            async with listening(ws + "/ws-api/v3") as socket:
                 call = WsApi(socket)
                 assert (await call("order.place", **terms, newClientOrderID="mine"))["error"]["code"] == -1104
                 assert (await call("depth", sign_it=False, symbol="BTCUSDT", Limit=5))["error"]["code"] == -1104
@@ -77,7 +77,7 @@ def test_every_operation_names_its_parameters():
 def test_types_windows_zones_and_statuses_are_read_or_refused(tmp_path):
     async def scene():
         async with venue(tmp_path, FAST) as (rest, ws, _):
-            async with websockets.connect(ws + "/ws/btcusdt@trade") as socket:
+            async with listening(ws + "/ws/btcusdt@trade") as socket:
                 await receive(socket)
             for path, name, value, code, words in (
                 ("ticker/24hr", "type", "NOPE", -1139, "Invalid ticker type."),
@@ -148,7 +148,7 @@ def test_streams_of_zones_and_windows_are_sent_and_those_not_built_are_refused(t
         async with venue(tmp_path, FAST + "[exchange.limits]\nmessages_per_s = 1000\n") as (_, ws, _):
             wanted = {"btcusdt@kline_1d@+08:00", "btcusdt@kline_1d", "btcusdt@ticker_1h", "btcusdt@referencePrice"}
             seen: dict[str, dict] = {}
-            async with websockets.connect(f"{ws}/stream?streams={'/'.join(wanted)}") as socket:
+            async with listening(f"{ws}/stream?streams={'/'.join(wanted)}") as socket:
                 while seen.keys() != wanted:
                     frame = await receive(socket)
                     seen[frame["stream"]] = frame["data"]
@@ -160,7 +160,7 @@ def test_streams_of_zones_and_windows_are_sent_and_those_not_built_are_refused(t
             assert window["e"] == "1hTicker" and window["O"] % 60_000 == 0 and window["n"] > 0
             assert seen["btcusdt@referencePrice"]["r"] is None
 
-            async with websockets.connect(ws + "/ws/1") as socket:
+            async with listening(ws + "/ws/1") as socket:
                 for name in ("btcusdt@blockTrade", "!ticker_1h@arr", "!ticker_4h@arr"):
                     answer = await ask(socket, {"method": "SUBSCRIBE", "params": ["btcusdt@avgPrice", name], "id": 3})
                     assert (answer["code"], answer["id"]) == (2, 3) and name in answer["msg"]
@@ -171,7 +171,7 @@ def test_streams_of_zones_and_windows_are_sent_and_those_not_built_are_refused(t
             with pytest.raises(websockets.InvalidStatus) as refused:
                 await websockets.connect(ws + "/ws/btcusdt@trade/btcusdt@blockTrade").__aenter__()
             assert refused.value.response.status_code == 400 and b"blockTrade" in refused.value.response.body
-            async with websockets.connect(ws + "/binance_usdm/market/ws/1") as socket:
+            async with listening(ws + "/binance_usdm/market/ws/1") as socket:
                 for name in (
                     "!markPrice@arr@1s",
                     "btcusdt@kline_1m",
@@ -191,7 +191,7 @@ def test_a_stream_that_a_capture_brings_is_served_whatever_its_name(tmp_path):
 
     async def scene():
         config = configure(tmp_path, f'[exchange]\nreplay = ["{tmp_path / "few.gz"}"]\nspeed = 0\nlines = 1\n')
-        async with served(config) as (_, ws, _), websockets.connect(ws + "/ws/btcusdt@blockTrade") as socket:
+        async with served(config) as (_, ws, _), listening(ws + "/ws/btcusdt@blockTrade") as socket:
             assert json.loads(await socket.recv()) == block["data"]
 
     run(scene)

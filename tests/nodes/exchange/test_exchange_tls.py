@@ -8,9 +8,8 @@ import ssl
 
 import aiohttp
 import pytest
-import websockets
 
-from tests.support.exchange_clients import configure, limit, served, signed
+from tests.support.exchange_clients import configure, limit, listening, served, signed
 from tickmesh.bus.config import ConfigError
 from tickmesh.nodes.exchange.server import tls
 
@@ -24,7 +23,7 @@ def test_a_client_that_trusts_the_certificate_trades_over_tls(tmp_path):
                 headers = {"X-MBX-APIKEY": "local-key"}
                 async with session.post(f"{rest}/api/v3/order?{signed(**limit('BUY', '50000'))}", headers=headers) as answer:
                     assert (await answer.json())["status"] == "NEW"
-            async with websockets.connect(ws + "/ws/btcusdt@depth@100ms", ssl=trust) as socket:
+            async with listening(ws + "/ws/btcusdt@depth@100ms", ssl=trust) as socket:
                 assert json.loads(await asyncio.wait_for(socket.recv(), 20))["e"] == "depthUpdate"
             with pytest.raises(aiohttp.ClientConnectorCertificateError):
                 async with aiohttp.ClientSession() as session:

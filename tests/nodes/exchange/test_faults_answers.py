@@ -7,7 +7,6 @@ import time
 
 import aiohttp
 import pytest
-import websockets
 
 from tests.support.exchange_clients import limit, listening, signed
 from tests.support.faults_scene import FAULTS, TRADES, command_fault, end_fault, gone, ids, is_there, rows, scene
@@ -92,7 +91,7 @@ def test_an_acknowledgement_that_never_comes_at_all(tmp_path):
 
 @contextlib.asynccontextmanager
 async def user_stream(ws: str):
-    async with websockets.connect(ws + "/ws-api/v3") as socket:
+    async with listening(ws + "/ws-api/v3") as socket:
         params = {"apiKey": "local-key", "timestamp": int(time.time() * 1000)}
         params["signature"] = sign("local-secret", ws_payload(params))
         await socket.send(json.dumps({"id": 1, "method": "userDataStream.subscribe.signature", "params": params}))

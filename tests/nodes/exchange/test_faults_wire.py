@@ -185,7 +185,7 @@ def test_crossed_and_stale_quotes(tmp_path):
         return float(quote["b"]) >= float(quote["a"])
 
     async def body(rest, ws, ctx):
-        async with websockets.connect(ws + "/ws/btcusdt@bookTicker") as socket:
+        async with listening(ws + "/ws/btcusdt@bookTicker") as socket:
             await frames(socket, 5)
             number = await command_fault(rest, kind="crossed")
             await read_until(socket, 1, lambda found: float(found[0]["b"]) > float(found[0]["a"]))

@@ -116,7 +116,7 @@ def test_a_market_goes_on_from_its_last_price():
     assert again.book.update_id > market.book.update_id
 
 
-def pair(rho: float, seconds: int = 400, chunk_ms: int = 100) -> tuple[list[float], list[float]]:
+def pair(rho: float, seconds: int = 150, chunk_ms: int = 100) -> tuple[list[float], list[float]]:
     """Mids every five seconds of an instrument, and of a quiet one that follows it."""
     leader = Market(spec("BTCUSDT"), UpdateIds(), Tape())
     follower = Market(spec("ETHUSDT"), UpdateIds(), Tape())

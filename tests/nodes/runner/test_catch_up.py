@@ -1,6 +1,8 @@
 """A step that was away for long catches up by columns, and is where events would have brought it."""
 
+import shutil
 from collections import deque
+from pathlib import Path
 
 import pytest
 
@@ -32,8 +34,8 @@ COUNT = 2000
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory) -> Config:
-    """A log with a market, and with what model-m published of its first half, a few events later each."""
+def made(tmp_path_factory) -> Path:
+    """A mesh's folder with a log with a market, and with what model-m published of its first half, a few events later each."""
     root = tmp_path_factory.mktemp("mesh")
     (root / "mesh.toml").write_text(MESH)
     config, raws = load(root), []
@@ -53,7 +55,13 @@ def config(tmp_path_factory) -> Config:
             stamp_sequenced(own, len(raws) + 1, 0, Event(raw).seq_ns)
             raws.append(bytes(own))
     write_log(config.log_dir, raws, segment_bytes=1 << 15)
-    return config
+    return root
+
+
+@pytest.fixture
+def config(made, tmp_path) -> Config:
+    """A copy of it: who catches up leaves checkpoints, and one test releases the log's beginning."""
+    return load(shutil.copytree(made, tmp_path / "mesh"))
 
 
 def caught_up(config: Config) -> StepRunner:

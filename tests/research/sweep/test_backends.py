@@ -46,7 +46,7 @@ def test_processes_and_a_cluster_give_what_single_backtests_do_though_workers_ar
     check_against_a_backtest(root, rows)
     check_failures(here)
     check_command(root)
-    environment = {**os.environ, "TICKMESH_CACHE": str(tmp_path / "cache"), "NUMBA_CACHE_DIR": ""}  # compiled code is there
+    environment = {**os.environ, "TICKMESH_CACHE": str(tmp_path / "cache")}
     with dask_cluster(tmp_path, environment) as (address, workers):
         with killing(lambda: [psutil.Process(one.pid) for one in at_work(workers)]):
             there = tm.sweep(
@@ -62,11 +62,14 @@ def test_processes_and_a_cluster_give_what_single_backtests_do_though_workers_ar
 def killing(found: Callable[[], list[psutil.Process]]) -> Iterator[None]:
     """Kills the first process that is at work in the block."""
 
-    def kill_one() -> None:
-        wait_until(lambda: bool(found()), "a process computes")
-        found()[0].kill()
+    def killed() -> bool:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended by itself: the next one, then
+            for process in found():
+                process.kill()
+                return True
+        return False
 
-    killer = threading.Thread(target=kill_one)
+    killer = threading.Thread(target=lambda: wait_until(killed, "a process computes"))
     killer.start()
     yield
     killer.join()

@@ -5,9 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-import websockets
 
-from tests.support.exchange_clients import limit, venue
+from tests.support.exchange_clients import limit, listening, venue
 from tickmesh.nodes.exchange.ledger import ExchangeLedger
 from tickmesh.tools.judge import against_capture, against_ledger, eras, exchange_ledger
 from tickmesh.tools.judge.book import BookChange
@@ -52,7 +51,7 @@ def recorded(tmp_path_factory):
         toml = "[exchange]\ntrades_per_s = 200\nquotes_per_s = 300\nlines = 1\n"
         for _ in range(2):
             async with venue(folder, toml) as (rest, ws, ctx):
-                async with websockets.connect(ws + "/stream?streams=btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@100ms") as s:
+                async with listening(ws + "/stream?streams=btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@100ms") as s:
                     snapshots.append((await rest("GET", "/api/v3/depth", symbol="BTCUSDT", limit=5000))[1])
                     for n in range(600):
                         frames.append(json.loads(await asyncio.wait_for(s.recv(), 10)))
@@ -275,9 +274,7 @@ def test_a_replayed_capture_is_judged_too(tmp_path):
 
     async def scene():
         async with venue(tmp_path, '[exchange]\nreplay = ["capture"]\nlines = 1\nspeed = 0\n') as (rest, ws, _):
-            async with websockets.connect(
-                ws + "/stream?streams=btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@100ms"
-            ) as socket:
+            async with listening(ws + "/stream?streams=btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@100ms") as socket:
                 snapshots.append((await rest("GET", "/api/v3/depth", symbol="BTCUSDT"))[1])
                 while len(frames) < 90:
                     frames.append(json.loads(await asyncio.wait_for(socket.recv(), 10)))
