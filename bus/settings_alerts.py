@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from tickmesh.bus.setting_types import Positive, PositiveInt, Section, ZeroOrMore
 
-Rule = Literal["clock_offset", "drawdown", "gap_unrepaired", "latency", "position", "spread", "stale_stream"]
+Rule = Literal["clock_offset", "drawdown", "gap_unrepaired", "position", "spread", "stale_stream"]
 Receiver = Literal["webhook", "command", "apprise"]
 AlertLevel = Literal["warning", "critical"]
 Hours = Annotated[

@@ -50,7 +50,7 @@ NODES: Mapping[str, NodeRow] = {
     "executor": NodeRow(870, 15, ("executor", "strategies", "risk", "instruments", "checkpoint_s", "log")),
     "session": NodeRow(850, 15, ("session", "risk", "exchange", "instruments", "venues", "checkpoint_s", "log")),
     "gateway": NodeRow(890, 10, ("gateway", "risk", "instruments", "log")),
-    "notifier": NodeRow(880, 10, ("notify", "log")),
+    "notifier": NodeRow(880, 10, ("notify", "recorder", "checkpoint_s", "log")),
     "sentinel": NodeRow(900, 10, ("sentinel", "alerts", "risk", "recorder", "feed", "instruments", "log"), "sentinels"),
 }
 

@@ -8,7 +8,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.fields import MANTISSAS, FieldLook, Form, header_looks, record_looks
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
 from tickmesh.bus.wire import Event
-from tickmesh.tools.event_text import as_dict
+from tickmesh.storage.query.event_dict import as_dict
 from tickmesh.tools.terminal import UsageFailure
 
 Row = dict[str, Any]

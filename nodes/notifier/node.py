@@ -6,6 +6,7 @@ the last moment is delivered twice. Nothing depends on it, and a receiver that d
 """
 
 import asyncio
+import contextlib
 import json
 from datetime import datetime
 
@@ -20,7 +21,6 @@ from tickmesh.nodes.alerts.episodes import Episode, episodes
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.notifier.deliver import Undelivered, deliver
 from tickmesh.nodes.notifier.plan import KEPT_NS, ReceiverPlan, ReceiverState, pack, unpack
-from tickmesh.nodes.process_table import name_of, nodes_of
 from tickmesh.storage.recent.lately import lately
 
 READS = (Kind.alert, Kind.run, Kind.command)
@@ -40,7 +40,6 @@ class Notifier:
         self.ctx = ctx
         mesh = ctx.config.root.name
         self.plans = [ReceiverPlan(one, mesh, ReceiverState(now_ns())) for one in ctx.config.notify]
-        self.names = frozenset(name_of(*one) for one in nodes_of(ctx.config))
         self.reports: list[Event] = []
         self.seq = 0
         self.news = {plan.settings.name: asyncio.Event() for plan in self.plans}
@@ -50,7 +49,8 @@ class Notifier:
     def restore(self) -> int:
         """Takes over what was told before, and the troubles of the last hours; gives the seq up to which it knows all."""
         self.seq = LogReader(self.ctx.config.log_dir).last
-        reports = lately(self.ctx.config, READS, self.names | {OPERATOR}, now_ns() - KEPT_NS)
+        names = {path.stem for folder in ("ready", "logs") for path in (self.ctx.config.run_dir / folder).glob("*.*")}
+        reports = lately(self.ctx.config, READS, names | {OPERATOR}, now_ns() - KEPT_NS)
         self.reports = [event for event in reports if event.seq <= self.seq]
         loaded = self.ctx.resume()
         try:
@@ -75,16 +75,17 @@ class Notifier:
 
     def troubles(self) -> list[Episode]:
         """What the alerts of the last day tell of."""
-        ready = {name: self._ready_ns(name) for name in self.names}
-        found = episodes(self.reports, ready, self.names | {OPERATOR})
+        found = episodes(self.reports, self._ready())
         self.ctx.counters["going_on"] = sum(one.goes_on(now_ns()) for one in found)
         return found
 
-    def _ready_ns(self, name: str) -> int:
-        try:
-            return int(json.loads((self.ctx.config.run_dir / f"ready/{name}.json").read_bytes())["ready_ns"])
-        except (OSError, ValueError, KeyError):
-            return 0
+    def _ready(self) -> dict[str, int]:
+        """Since when each process that has ever been ready works, in its newest life."""
+        out = {}
+        for path in (self.ctx.config.run_dir / "ready").glob("*.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                out[path.stem] = int(json.loads(path.read_bytes())["ready_ns"])
+        return out
 
     async def serve(self, plan: ReceiverPlan) -> None:
         """For ever: one receiver's messages, one after the other; one that cannot be reached is tried again."""

@@ -18,8 +18,9 @@ from tickmesh.bus.topics import LANE_OF_KIND, Lane, lanes_of
 from tickmesh.bus.wire import Event, stamp_sent
 from tickmesh.nodes.runner.guests import OpenLog
 from tickmesh.nodes.runner.history import history
-from tickmesh.nodes.runner.stalls import HostedStalls, hosted_bound_s
+from tickmesh.nodes.runner.stalls import STALL_S, HostedStalls
 
+HOSTED_SHARE = 0.3  # of the time after which the sentinel restarts the sequencer for a still log: it is over before
 QUEUE_EVENTS = 100_000  # a hosted subscriber that is further behind reads the log instead
 
 
@@ -354,3 +355,8 @@ class HostedNodes:
             self._stalls.end()
         for ctx in self._contexts:
             await ctx.close()
+
+
+def hosted_bound_s(config: Config) -> float:
+    """The processor time that a hosted step has for one list of events, s."""
+    return min(STALL_S, HOSTED_SHARE * config.sentinel.heartbeat_s)

@@ -27,7 +27,6 @@ from tickmesh.nodes.models import cache, loading
 from tickmesh.nodes.models.faults import ModelFault
 
 STALL_S = 10.0  # of processor time, within one list of events
-HOSTED_SHARE = 0.3  # of the time after which the sentinel restarts the sequencer for a still log: it is over before
 HOST = "sequencer"
 _AT = struct.Struct("<Q")
 
@@ -267,11 +266,6 @@ def key_of(config: Config, name: str, instance: str) -> str:
     if (file := _file_of(config, name, instance)) is None:
         return ""
     return sha256(f"{cache.sources_hash(file)} {config.model(instance)}".encode()).hexdigest()[:16]
-
-
-def hosted_bound_s(config: Config) -> float:
-    """The processor time that a hosted step has for one list of events, s."""
-    return min(STALL_S, HOSTED_SHARE * config.sentinel.heartbeat_s)
 
 
 def _file_of(config: Config, name: str, instance: str) -> Path | None:

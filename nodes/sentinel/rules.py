@@ -29,7 +29,6 @@ WORDS: Mapping[Rule, tuple[str, str]] = {  # the sentence of a value, and what t
         "`mesh pnl`, `mesh strategy off NAME`; limits that act by themselves: [risk] drawdown_max",
     ),
     "gap_unrepaired": ("its oldest gap is open for {value:.0f} s", "`mesh coverage --missing`, `mesh logs backfill`"),
-    "latency": ("its 99th percentile is {value:.3g} ms", "`mesh latency` shows every hop"),
     "position": (
         "its position is {value:.0%} of its limit", "`mesh positions`; `mesh flatten` closes it"
     ),
@@ -158,7 +157,7 @@ class Rules:
             self._halted[name] = frozenset(beat.get("not_trading", {}))
         if "oldest_gap_s" in beat:
             self._put("gap_unrepaired", name, float(beat["oldest_gap_s"]))
-        for rule in ("spread", "latency", "position"):
+        for rule in ("spread", "position"):
             for target, value in beat.get(_FIELDS[rule], {}).items():
                 self._put(rule, target, float(value))
         for strategy, one in beat.get("strategies", {}).items():
@@ -176,7 +175,7 @@ class Rules:
         return peak - profit
 
 
-_FIELDS: Mapping[str, str] = {"spread": "spread_bp", "latency": "latency_p99_ms", "position": "position_share"}  # of `health`
+_FIELDS: Mapping[str, str] = {"spread": "spread_bp", "position": "position_share"}  # of `health`
 _READERS: dict[int, Callable[[Rules, Event], None]] = {
     Kind.alert: Rules._alerts,
     Kind.line: Rules._line,

@@ -194,7 +194,8 @@ NOT_CALLED = {
     },
     # for how many lines its market waits before it begins; a step's runner, beside the history that is read
     "exchange": {("nodes.exchange.server.pace", "feed"), ("nodes.runner.step", "checkpoint_s")},
-    "executor": {("nodes.model.refused", "models"), ("nodes.models.loading", "paths")},  # of models alone
+    # of models alone
+    "executor": {("nodes.model.refused", "models"), ("nodes.models.loading", "paths"), ("nodes.runner.stalls", "models")},
 }
 METHODS = {"models_dir": "paths", "model": "models", "strategies_resolved": "strategies"}  # of Config
 

@@ -176,6 +176,8 @@ def test_each_trouble_arrives_once_though_the_notifier_dies_and_the_server_refus
         request.addfinalizer(nodes.end)
         sentinel = Producer(nodes.config, "sentinel-1")
         request.addfinalizer(sentinel.close)
+        (nodes.config.run_dir / "logs").mkdir(parents=True)
+        (nodes.config.run_dir / "logs/sentinel-1.log").touch()  # as supervisord has made it: who has alerts to be read again
         nodes.start("sequencer", "notifier")
 
         def tell(**more):

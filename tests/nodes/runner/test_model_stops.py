@@ -120,7 +120,7 @@ LIFE = """
 import sys
 from tickmesh.nodes import models
 from tickmesh.nodes.__main__ import main
-from tickmesh.nodes.runner import stalls
+from tickmesh.nodes.runner import hosting, stalls
 models.__path__.append(sys.argv[1])
 stalls.STALL_S = 0.5
 sys.exit(main(["model", "m"]))
@@ -144,9 +144,9 @@ HOST = """
 import sys
 from tickmesh.nodes import models
 from tickmesh.nodes.__main__ import main
-from tickmesh.nodes.runner import stalls
+from tickmesh.nodes.runner import hosting, stalls
 models.__path__.append(sys.argv[1])
-stalls.STALL_S = stalls.HOSTED_SHARE = float(sys.argv[2])
+stalls.STALL_S = hosting.STALL_S = hosting.HOSTED_SHARE = float(sys.argv[2])
 sys.exit(main(["sequencer", "model", "m", "model", "good"]))
 """
 

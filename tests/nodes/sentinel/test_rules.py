@@ -47,7 +47,6 @@ def held(log: Log, seconds: int, node: str, **values) -> list:
 CASES = {
     "clock_offset": ("feed-binance-1", {"clock_offset_ms": -7.5}, {"clock_offset_ms": 1.0}, 5.0, "feed-binance-1"),
     "gap_unrepaired": ("backfill", {"oldest_gap_s": 200.0}, {"oldest_gap_s": 0.0}, 120.0, "backfill"),
-    "latency": ("gateway", {"latency_p99_ms": {"log": 9.0}}, {"latency_p99_ms": {"log": 1.0}}, 5.0, "log"),
     "position": ("executor", {"position_share": {f"a {BTC}": 0.95}}, {"position_share": {f"a {BTC}": 0.1}}, 0.9, f"a {BTC}"),
     "spread": ("executor", {"spread_bp": {BTC: 12.0}}, {"spread_bp": {BTC: 1.0}}, 5.0, BTC),
 }
