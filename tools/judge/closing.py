@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from tickmesh.tools.judge.exchange_ledger import subject_of
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.limits import ACCOUNT
+from tickmesh.tools.judge.in_force import ACCOUNT
 from tickmesh.tools.judge.order_events import OrderEvent
 from tickmesh.tools.judge.trading import OrderKey
 

@@ -5,7 +5,8 @@ from decimal import Decimal
 import msgpack
 
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.limit_facts import Limit, LimitFacts
+from tickmesh.tools.judge.in_force import Limit, Settings, SettingsInForce
+from tickmesh.tools.judge.limit_facts import LimitFacts
 from tickmesh.tools.judge.limits import LimitCheck
 from tickmesh.tools.judge.log import Event
 from tickmesh.tools.judge.order_events import OrderEvent
@@ -54,7 +55,7 @@ class Desk:
 
     def faults(self) -> int:
         """How many limits are exceeded."""
-        findings, facts = Findings(), LimitFacts(self.limits)
+        findings, facts = Findings(), LimitFacts(SettingsInForce(Settings(self.limits)))
         for _ in facts.watch(self.log):
             pass
         check = LimitCheck(facts, findings)

@@ -8,7 +8,8 @@ import pytest
 from tickmesh.tools.judge import account, order_rules, trading
 from tickmesh.tools.judge.exchange_ledger import LedgerContents
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.limit_facts import Limit, LimitFacts
+from tickmesh.tools.judge.in_force import Limit, Settings, SettingsInForce
+from tickmesh.tools.judge.limit_facts import LimitFacts
 from tickmesh.tools.judge.log import Event
 from tickmesh.tools.judge.order_events import Asked
 
@@ -85,7 +86,7 @@ class History:
 
     def judge(self) -> Findings:
         findings, stored, traded = Findings(), account.StoredAccount(), trading.StoredTrading()
-        facts = LimitFacts(LIMITS)
+        facts = LimitFacts(SettingsInForce(Settings(LIMITS)))
         for _ in facts.watch(traded.watch(stored.watch(sorted(self.log, key=lambda one: one.seq_ns)))):
             pass
         opened = ["client", 990, 1, "opened", "/ws-api/v3"]

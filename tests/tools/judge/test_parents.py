@@ -6,6 +6,7 @@ import pytest
 from tickmesh.tools.judge import parents
 from tickmesh.tools.judge.exchange_ledger import LedgerContents
 from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.in_force import Settings, SettingsInForce
 from tickmesh.tools.judge.log import Event
 
 LOG = "00c0ffee00c0ffee"
@@ -79,7 +80,10 @@ class History:
             pass
         for number, (kind, time_ms, *values) in enumerate([["head", self.first_ms, 2, "synthetic", {}, 0], *self.reports], 1):
             contents.take([number, kind, time_ms, *values])
-        parents.compare(contents, stored, targets, findings, 12_000, 24_000)
+        settings = SettingsInForce(Settings({}, frozenset(targets)))
+        for one in self.log:
+            settings.take(one)
+        parents.compare(contents, stored, settings, findings, 12_000, 24_000)
         return findings
 
 
