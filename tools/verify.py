@@ -127,9 +127,12 @@ def _against_ledger(config: Config, folders: list[Path], settled: bool, findings
     positions = account.compare(truth, orders, findings, begun_ms, late_ms)
     believed_ms = config.session.recv_window_ms + config.session.absence_margin_s * 1000
     absent_ms = 0.0 if settled else late_ms + believed_ms
-    order_rules.compare(truth, orders, traded, facts, findings, late_ms, absent_ms)
-    parents.compare(truth, worked, facts.settings, findings, late_ms, absent_ms)
-    closing.compare(truth.order_events(), traded.strategy, traded.closing, truth.complete, findings)
+    # of a mesh that runs: the log ends here with what was read, the ledger goes on
+    until_ms = traded.last_ms if begun_ms else float("inf")
+    order_rules.compare(truth, orders, traded, facts, findings, late_ms, absent_ms, until_ms)
+    parents.compare(truth, worked, facts.settings, findings, late_ms, absent_ms, until_ms)
+    known, earlier = truth.order_events(until_ms), account.earlier_fills(truth, orders)
+    closing.compare(known, traded.strategy, traded.closing, truth.complete, findings, earlier)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
     coverage.compare_with_ledger(truth, claimed, pairs, findings)
     return {

@@ -111,8 +111,7 @@ class LimitCheck:
         limit = self._facts.in_force(name, newest)
         if limit is None:
             self._findings.count("limits_not_compared")
-            return
-        if newest.seq > scope.unlimited_seq and limit != Limit():
+        elif newest.seq > scope.unlimited_seq and limit != Limit():
             self._findings.count("limits_checked")
             after = scope.after(subject, event.side)
             bid, _ = self._facts.prices(subject, newest.cause_seq)

@@ -132,11 +132,13 @@ def compare(
     findings: Findings,
     asked_ms: float,
     absent_ms: float,
+    until_ms: float = float("inf"),
 ) -> None:
     """Judges parents and amendments. `settings`: those in force when a parent began say whether its strategy's signals ask for a
     position: then what it is to do moves, and is on record only as it was in the beginning and in the end.
 
-    `asked_ms`: for so long a record may be on its way when the log ends; `absent_ms`: likewise the end of a child.
+    `asked_ms`: for so long a record may be on its way when the log ends; `absent_ms`: likewise the end of a child; `until_ms`:
+    what the ledger has later may be of intents that were not read.
     """
     for name in (*NAMES, "parents_checked", "children_checked", "amends_checked", "parents_not_compared"):
         findings.count(name, 0)
@@ -144,7 +146,7 @@ def compare(
     findings.count("parents_not_compared", len(stored.unjudged))
     for key in stored.doubled:
         _fault(findings, "parent_doubled", f"{_name(key)} began or ended twice")
-    events = ledger.order_events()
+    events = ledger.order_events(until_ms)
     strays = _strays(events, stored)
     earlier = _earlier(ledger, stored) & known
     findings.count("parents_not_compared", len(earlier))
