@@ -131,8 +131,8 @@ def compare(
 
 
 def earlier_fills(ledger: LedgerContents, stored: StoredAccount) -> list[OrderEvent]:
-    """The log's fills that are older than the ledger, in order of the log, as events of it: they were at an exchange whose folder
-    was removed since, or in files of it that are. An executor goes on with what they came to."""
+    """The log's fills that are older than the ledger, in order of the log, as events of it: they were at an exchange whose
+    folder was removed since, or in files of it that are. An executor goes on with what they came to."""
     known = {
         (subject_of(event.symbol), event.client_order_id, event.trade_id)
         for event in ledger.order_events() if event.what == "TRADE"

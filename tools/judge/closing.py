@@ -20,9 +20,9 @@ def compare(
     findings: Findings,
     earlier: Iterable[OrderEvent] = (),
 ) -> None:
-    """Judges order events of a ledger, in order. `strategy`: of each order that the log has an intent of; `closing`: those of no
-    parent, by which a strategy's position is closed. `complete`: the ledger has all fills of its exchange. `earlier`: the log's
-    fills at the exchange before that: they are in a strategy's position, and not in the account's."""
+    """Judges order events of a ledger, in order. `strategy`: of each order that the log has an intent of; `closing`: those of
+    no parent, by which a strategy's position is closed. `complete`: the ledger has all fills of its exchange. `earlier`: the
+    log's fills at the exchange before that: they are in a strategy's position, and not in the account's."""
     for name in (*NAMES, "closings_checked"):
         findings.count(name, 0)
     held: dict[tuple[str, str], int] = defaultdict(int)  # by strategy, or ACCOUNT, and subject

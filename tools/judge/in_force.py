@@ -37,7 +37,7 @@ class SettingsInForce:
     def __init__(self, stated: Settings) -> None:
         self._seqs = [0]
         self._settings = [stated]
-        self._unsaid_seq = 0  # of the first event that waits for the `run` event of whoever made it
+        self._waiting_seq = 0  # of the first event that waits for the `run` event of whoever made it
 
     def take(self, event: Event) -> None:
         """Takes the next event; they come in order.
@@ -47,11 +47,11 @@ class SettingsInForce:
         if not event.producer.startswith("executor"):
             return
         if event.kind == "run":
-            self._seqs.append(self._unsaid_seq or event.seq)
+            self._seqs.append(self._waiting_seq or event.seq)
             self._settings.append(read_settings(map_of(event.records)))
-            self._unsaid_seq = 0
+            self._waiting_seq = 0
         elif event.kind in MADE:
-            self._unsaid_seq = 0 if event.recv_ns else self._unsaid_seq or event.seq
+            self._waiting_seq = 0 if event.recv_ns else self._waiting_seq or event.seq
 
     def at(self, seq: int) -> Settings:
         """The settings with which an executor's event of this seq was made."""

@@ -193,8 +193,8 @@ def _intents(
 def _strategies(mine: Iterable[OrderEvent], trading: StoredTrading, findings: Findings) -> None:
     """What the executor said last of its strategies' positions against the exchange's fills: those of them that it knew.
 
-    It reads the log in order, so it knew the first so many that are in it; what came to the ledger later is on its way. Those of
-    before the ledger are as the log has them.
+    It reads the log in order, so it knew the first so many that are in it; what came to the ledger later is on its way. Those
+    of before the ledger are as the log has them.
     """
     stated = trading.positions
     if stated is None or not stated.due <= stated.fills <= len(trading.fills):

@@ -134,8 +134,8 @@ def compare(
     absent_ms: float,
     until_ms: float = float("inf"),
 ) -> None:
-    """Judges parents and amendments. `settings`: those in force when a parent began say whether its strategy's signals ask for a
-    position: then what it is to do moves, and is on record only as it was in the beginning and in the end.
+    """Judges parents and amendments. `settings`: those in force when a parent began say whether its strategy's signals ask for
+    a position: then what it is to do moves, and is on record only as it was in the beginning and in the end.
 
     `asked_ms`: for so long a record may be on its way when the log ends; `absent_ms`: likewise the end of a child; `until_ms`:
     what the ledger has later may be of intents that were not read.

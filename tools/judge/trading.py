@@ -50,8 +50,8 @@ class PendingOrder(NamedTuple):
 
 
 class StrategyPositions(NamedTuple):
-    """What an executor said last of its strategies' positions (strategy, subject) → quantity, when it knew the first `fills` fills
-    of the log."""
+    """What an executor said last of its strategies' positions (strategy, subject) → quantity, when it knew the first `fills`
+    fills of the log."""
 
     held: dict[tuple[str, str], float]
     fills: int

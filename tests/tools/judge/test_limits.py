@@ -167,6 +167,16 @@ def test_what_the_venue_had_denied_counts_once_its_fill_is_known():
     assert desk.faults() == 1, "the position is there, and one more is too much"
 
 
+def test_a_fill_of_others_is_counted_once():
+    desk = Desk("account", position=Decimal(3))
+    desk.row("by-hand", "TRADE", "FILLED", trade=5)
+    cause = desk.say("fill", [(b"by-hand", 1, 0, 1, 5, 100 * UNIT, UNIT, 0, b"", 0)])
+    for name, faults in (("a", 0), ("b", 0), ("c", 1)):
+        desk.order(name, cause, price=100)
+        desk.row(name)
+        assert desk.faults() == faults
+
+
 def test_an_order_of_others_counts_in_the_account_once_the_log_knows_it():
     desk = Desk("account", position=Decimal(1))
     desk.row("by-hand")

@@ -158,7 +158,9 @@ def test_what_a_target_s_parent_wants_moves_so_that_only_its_end_is_compared():
     assert set(history.judge(("maker",)).faults) == {"parent_different"}
 
 
-@pytest.mark.parametrize(("before", "faults"), [({"target_notional": "90"}, set()), ({}, {"parent_exceeded"})])
+@pytest.mark.parametrize(
+    ("before", "faults"), [({"target_notional": "90"}, set()), ({"target_quantity": "1"}, set()), ({}, {"parent_exceeded"})]
+)
 def test_whether_a_strategy_had_a_target_is_of_the_settings_when_its_parent_began(before, faults):
     """It is another strategy by now, or none."""
     history = History()
