@@ -76,7 +76,7 @@ def compare(
     check = LimitCheck(facts, findings)
     for event in chain(earlier_fills(ledger, stored), mine):
         check.take(event)
-    _strategies(mine, trading, findings)
+    _strategies(mine, trading, findings, asked_ms)
 
 
 def _sent_twice(asked: Iterable[Asked], logs: set[str], findings: Findings) -> None:
@@ -190,17 +190,18 @@ def _intents(
     findings.count("orders_working", working)
 
 
-def _strategies(mine: Iterable[OrderEvent], trading: StoredTrading, findings: Findings) -> None:
+def _strategies(mine: Iterable[OrderEvent], trading: StoredTrading, findings: Findings, asked_ms: float) -> None:
     """What the executor said last of its strategies' positions against the exchange's fills: those of them that it knew.
 
     It reads the log in order, so it knew the first so many that are in it; what came to the ledger later is on its way. Those
-    of before the ledger are as the log has them.
+    of before the ledger are as the log has them. Where nothing may be on its way (`asked_ms` 0) it has to have known all.
     """
     stated = trading.positions
-    if stated is None or not stated.due <= stated.fills <= len(trading.fills):
+    known = len(trading.fills)
+    if stated is None or not (stated.due if asked_ms else known) <= stated.fills <= known:
         findings.count("strategies_not_compared")
         return
-    findings.count("strategy_fills_on_their_way", len(trading.fills) - stated.fills)
+    findings.count("strategy_fills_on_their_way", known - stated.fills)
     traded = {(*_key(event), event.trade_id): event.side * event.quantity for event in mine if event.what == "TRADE"}
     true: dict[tuple[str, str], int] = defaultdict(int)
     for (subject, order, trade_id), lots in islice(trading.fills.items(), stated.fills):

@@ -95,7 +95,7 @@ class History:
             ),
         ]  # fmt: skip
 
-    def judge(self, until_ms: float = float("inf"), first_ms: int = 1) -> Findings:
+    def judge(self, until_ms: float = float("inf"), first_ms: int = 1, asked_ms: float = account.ASKED_MS) -> Findings:
         findings, stored, traded = Findings(), account.StoredAccount(), trading.StoredTrading()
         facts = LimitFacts(SettingsInForce(Settings(LIMITS)))
         for _ in facts.watch(traded.watch(stored.watch(sorted(self.log, key=lambda one: one.seq_ns)))):
@@ -103,7 +103,7 @@ class History:
         opened = ["client", 990, 1, "opened", "/ws-api/v3"]
         rows = [opened, *self.reports, *(["asked", *one] for one in self.asked)]
         contents = ledger_of(sorted(rows, key=lambda row: row[1]), self.asked != [], first_ms)
-        order_rules.compare(contents, stored, traded, facts, findings, until_ms=until_ms)
+        order_rules.compare(contents, stored, traded, facts, findings, asked_ms, until_ms=until_ms)
         return findings
 
 
@@ -323,6 +323,8 @@ def test_the_fills_that_an_executor_had_read_are_compared_and_it_has_to_have_rea
     assert findings.counts["strategy_position"] == faults, findings.sentences
     assert findings.counts["strategies_not_compared"] == not_compared
     assert findings.counts["strategy_fills_on_their_way"] == 1 - not_compared
+    settled = history.judge(asked_ms=0).counts
+    assert settled["strategies_not_compared"] == 1 and not settled["strategy_position"], "nothing may be on its way then"
 
 
 def test_what_is_sent_after_the_log_was_read_is_judged_when_its_commands_are():
