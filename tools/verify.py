@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from tickmesh.tools.judge import (
     coverage,
     eras,
     exchange_ledger,
+    in_force,
     limit_facts,
-    limits,
     log,
     order_rules,
     overlays,
@@ -118,7 +117,7 @@ def _against_ledger(config: Config, folders: list[Path], settled: bool, findings
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
     orders, traded = account.StoredAccount(), trading.StoredTrading()
-    worked, facts = parents.StoredParents(), limit_facts.LimitFacts(_limits(config))
+    worked, facts = parents.StoredParents(), limit_facts.LimitFacts(in_force.SettingsInForce(_settings(config)))
     events = _followed(chain(archive.read(config.archive_dir, upto, findings), beyond), shown)
     stored = eras.gather_stored(facts.watch(worked.watch(traded.watch(orders.watch(events)))))
     truth = exchange_ledger.read_contents(folders[0], findings)
@@ -128,10 +127,12 @@ def _against_ledger(config: Config, folders: list[Path], settled: bool, findings
     positions = account.compare(truth, orders, findings, begun_ms, late_ms)
     believed_ms = config.session.recv_window_ms + config.session.absence_margin_s * 1000
     absent_ms = 0.0 if settled else late_ms + believed_ms
-    order_rules.compare(truth, orders, traded, facts, findings, late_ms, absent_ms)
-    targets = [one.name for one in config.strategies_resolved if one.has_target]
-    parents.compare(truth, worked, targets, findings, late_ms, absent_ms)
-    closing.compare(truth.order_events(), traded.strategy, traded.closing, truth.complete, findings)
+    # of a mesh that runs: the log ends here with what was read, the ledger goes on
+    until_ms = traded.last_ms if begun_ms else float("inf")
+    order_rules.compare(truth, orders, traded, facts, findings, late_ms, absent_ms, until_ms)
+    parents.compare(truth, worked, facts.settings, findings, late_ms, absent_ms, until_ms)
+    known, earlier = truth.order_events(until_ms), account.earlier_fills(truth, orders)
+    closing.compare(known, traded.strategy, traded.closing, truth.complete, findings, earlier)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
     coverage.compare_with_ledger(truth, claimed, pairs, findings)
     return {
@@ -144,19 +145,17 @@ def _against_ledger(config: Config, folders: list[Path], settled: bool, findings
     }
 
 
-def _limits(config: Config) -> dict[str, limit_facts.Limit]:
-    """The limits of mesh.toml, by scope. What a person has tightened is in the log."""
-    scopes = {limits.ACCOUNT: config.risk, **{one.name: one for one in config.strategies_resolved}}
-    return {
-        name: limit_facts.Limit(
-            _decimal(of.position_max), _decimal(of.position_notional), _decimal(of.notional_max), of.open_orders_max
+def _settings(config: Config) -> in_force.Settings:
+    """Those of mesh.toml, for a log that names none. What ran is in the log, and what a person has tightened."""
+    decimal_of = in_force.decimal_of
+    scopes = {in_force.ACCOUNT: config.risk, **{one.name: one for one in config.strategies_resolved}}
+    limits = {
+        name: in_force.Limit(
+            decimal_of(of.position_max), decimal_of(of.position_notional), decimal_of(of.notional_max), of.open_orders_max
         )
         for name, of in scopes.items()
     }
-
-
-def _decimal(amount: str) -> Decimal | None:
-    return Decimal(amount) if amount else None
+    return in_force.Settings(limits, frozenset(one.name for one in config.strategies_resolved if one.has_target))
 
 
 def _alone(config: Config, findings: Findings, shown: Shown) -> JsonObject:

@@ -130,6 +130,27 @@ def compare(
     return _compare_fills(ledger, stored, true_fills, late, findings)
 
 
+def earlier_fills(ledger: LedgerContents, stored: StoredAccount) -> list[OrderEvent]:
+    """The log's fills that are older than the ledger, in order of the log, as events of it: they were at an exchange whose
+    folder was removed since, or in files of it that are. An executor goes on with what they came to."""
+    known = {
+        (subject_of(event.symbol), event.client_order_id, event.trade_id)
+        for event in ledger.order_events() if event.what == "TRADE"
+    }  # fmt: skip
+    return [
+        OrderEvent(
+            key[0], key[1], "TRADE", "FILLED", int(stored.logged_ms[key]), one.side, one.order_id, key[2], one.maker, one.price,
+            one.quantity, one.fee, one.fee_asset,
+        )
+        for key, one in stored.fills.items() if key not in known and _is_earlier(ledger, stored, key)
+    ]  # fmt: skip
+
+
+def _is_earlier(ledger: LedgerContents, stored: StoredAccount, key: FillKey) -> bool:
+    """Whether a fill that the ledger lacks was logged before it began."""
+    return stored.logged_ms.get(key, ledger.last_ms) < ledger.first_ms + (0 if ledger.complete else ASKED_MS)
+
+
 def _compare_fills(
     ledger: LedgerContents,
     stored: StoredAccount,
@@ -158,7 +179,7 @@ def _compare_fills(
         lots[key[0]] += mine.side * mine.quantity
         fills[key[0]] += 1
         if key not in true_fills:
-            if stored.logged_ms.get(key, ledger.last_ms) >= ledger.first_ms + (0 if ledger.complete else ASKED_MS):
+            if not _is_earlier(ledger, stored, key):
                 _fault(findings, "fill_invented", f"{_name(key[:2])}: trade {key[2]} is in the log, and never was")
             else:
                 findings.count("fills_before_ledger")

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from tickmesh.tools.judge.exchange_ledger import subject_of
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.limits import ACCOUNT
+from tickmesh.tools.judge.in_force import ACCOUNT
 from tickmesh.tools.judge.order_events import OrderEvent
 from tickmesh.tools.judge.trading import OrderKey
 
@@ -18,12 +18,17 @@ def compare(
     closing: Collection[OrderKey],
     complete: bool,
     findings: Findings,
+    earlier: Iterable[OrderEvent] = (),
 ) -> None:
-    """Judges all order events of a ledger, in order. `strategy`: of each order that the log has an intent of; `closing`: those
-    of no parent, by which a strategy's position is closed. `complete`: the ledger has all fills there ever were."""
+    """Judges order events of a ledger, in order. `strategy`: of each order that the log has an intent of; `closing`: those of
+    no parent, by which a strategy's position is closed. `complete`: the ledger has all fills of its exchange. `earlier`: the
+    log's fills at the exchange before that: they are in a strategy's position, and not in the account's."""
     for name in (*NAMES, "closings_checked"):
         findings.count(name, 0)
     held: dict[tuple[str, str], int] = defaultdict(int)  # by strategy, or ACCOUNT, and subject
+    for event in earlier:
+        key = subject_of(event.symbol), event.client_order_id
+        held[strategy.get(key, ""), key[0]] += event.side * event.quantity
     for event in events:
         if event.what != "TRADE":
             continue

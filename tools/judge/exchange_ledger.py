@@ -199,9 +199,10 @@ class LedgerContents:
         """The newest era of each symbol."""
         return {symbol: truths[-1] for symbol, truths in self.eras.items()}
 
-    def order_events(self) -> list[OrderEvent]:
-        """The orders' events of all symbols, in the order of the ledger."""
-        return sorted(chain.from_iterable(self.orders.values()), key=lambda one: one.row)
+    def order_events(self, until_ms: float = float("inf")) -> list[OrderEvent]:
+        """The orders' events of all symbols up to this time, in the order of the ledger."""
+        events = [one for one in chain.from_iterable(self.orders.values()) if one.time_ms <= until_ms]
+        return sorted(events, key=lambda one: one.row)
 
     def _account_event(self, of: dict[str, Any], venue: str, time_ms: int, row: int) -> None:
         if (event := read_order_event(of, venue, time_ms, row)) is not None:

@@ -8,20 +8,12 @@ from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
+from tickmesh.tools.judge.in_force import Limit, SettingsInForce
 from tickmesh.tools.judge.log import Event
 from tickmesh.tools.judge.trading import FINAL, NEW, OrderKey, map_of
 
 MARKET = 2  # order type of an intent
 REJECTED = 7  # status of an update
-
-
-class Limit(NamedTuple):
-    """What a scope may have at most; None: no limit. Position: base currency; worth: quote currency; `open_orders` 0: none."""
-
-    position: Decimal | None = None  # of each instrument, with all that is outstanding
-    worth: Decimal | None = None  # likewise
-    worth_in_all: Decimal | None = None  # of all instruments together
-    open_orders: int = 0
 
 
 FIELDS = {"position_max": "position", "position_notional": "worth", "notional_max": "worth_in_all"}
@@ -38,14 +30,14 @@ class Made(NamedTuple):
 
 
 class LimitFacts:
-    """Takes from a log's events what its limits were held against. `limits`: those of mesh.toml, by scope."""
+    """Takes from a log's events what its limits were held against. `settings`: takes them as well, and has the limits."""
 
-    def __init__(self, limits: Mapping[str, Limit]) -> None:
+    def __init__(self, settings: SettingsInForce) -> None:
+        self.settings = settings
         self.made: dict[OrderKey, Made] = {}
         self.known_seq: dict[OrderKey, int] = {}  # of orders without an intent: when the log knew them
         self.fill_seq: dict[tuple[str, str, int], int] = {}  # and the trade id: when a fill was known
         self.denied: set[OrderKey] = set()  # the log has them as rejected
-        self._limits = limits
         self._changes: list[tuple[int, str, str, str]] = []  # seq, scope, limit, value
         self._seqs: dict[str, array[int]] = defaultdict(lambda: array("q"))  # of the quotes of each instrument …
         self._bids: dict[str, array[int]] = defaultdict(lambda: array("q"))
@@ -55,6 +47,7 @@ class LimitFacts:
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
         """Takes events, and passes them on."""
         for event in events:
+            self.settings.take(event)
             if event.kind == "quote":
                 _, bid, bid_lots, ask, ask_lots, *_ = event.records[-1]
                 whole = 0 < bid < ask and bid_lots > 0 and ask_lots > 0
@@ -109,11 +102,16 @@ class LimitFacts:
         place = bisect_right(self._seqs[subject], seq) - 1
         return (self._bids[subject][place], self._asks[subject][place]) if place >= 0 else (0, 0)
 
-    def in_force(self, scope: str, seq: int) -> Limit:
-        """The limits of a scope as they were at this seq: of each the tighter of mesh.toml's and what was commanded last."""
-        stated = self._limits.get(scope, Limit())
-        values = {limit: value for at, of, limit, value in self._changes if of == scope and at <= seq}
-        return self.tightened(stated, values)
+    def in_force(self, scope: str, made: Made) -> Limit | None:
+        """The limits of a scope for this order; None: the log does not tell them.
+
+        Of each the tighter of what its executor's settings said and of what was commanded last before its cause.
+        """
+        limits = self.settings.at(made.seq).limits
+        if limits is None:
+            return None
+        values = {limit: value for at, of, limit, value in self._changes if of == scope and at <= made.cause_seq}
+        return self.tightened(limits.get(scope, Limit()), values)
 
     @staticmethod
     def tightened(stated: Limit, values: Mapping[str, str]) -> Limit:

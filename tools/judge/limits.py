@@ -3,7 +3,8 @@
 An order is made when the executor reads an event of the log, its cause: by what the log had up to there, at the quotes of that
 moment, within the limits of that moment. What the executor counted then was never less than what stood at the exchange when the
 order came: each order that it had made, filled or not, each fill that can still come. So at the exchange nothing may be beyond
-the limits at the cause of the newest order that has come, at the prices of that cause, without any allowance.
+the limits at the cause of the newest order that has come, at the prices of that cause, without any allowance. Limits are those
+of the executor that made it: of the settings that its `run` event names, and of the commands up to the cause.
 
 Orders of which the executor could not know (of others, before the log knew them; such as the venue had denied) count from when
 it could.
@@ -14,11 +15,11 @@ from decimal import Decimal
 
 from tickmesh.tools.judge.exchange_ledger import subject_of
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.limit_facts import Limit, LimitFacts, Made
+from tickmesh.tools.judge.in_force import ACCOUNT, Limit
+from tickmesh.tools.judge.limit_facts import LimitFacts, Made
 from tickmesh.tools.judge.order_events import OrderEvent
 from tickmesh.tools.judge.trading import OrderKey
 
-ACCOUNT = "account"  # the scope of everything
 OPEN = ("NEW", "PARTIALLY_FILLED")
 UNIT = 10**8
 NEVER = 1 << 62  # the seq of what no log has
@@ -98,16 +99,19 @@ class LimitCheck:
 
     def _show(self, seq: int) -> None:
         """Counts what the executor could know at this seq, as far as it was not counted yet."""
-        for one in [one for one in self._hidden if one[0] <= seq]:
-            self._hidden.remove(one)
-            event = one[1]
+        known = [event for at, event in self._hidden if at <= seq]
+        if known:
+            self._hidden = [one for one in self._hidden if one[0] > seq]
+        for event in known:
             made = self._facts.made.get((subject_of(event.symbol), event.client_order_id))
             self._count(event, made.strategy if made is not None else "")
 
     def _look(self, name: str, scope: _Scope, subject: str, event: OrderEvent) -> None:
         newest = scope.newest[subject, event.side]
-        limit = self._facts.in_force(name, newest.cause_seq)
-        if newest.seq > scope.unlimited_seq and limit != Limit():
+        limit = self._facts.in_force(name, newest)
+        if limit is None:
+            self._findings.count("limits_not_compared")
+        elif newest.seq > scope.unlimited_seq and limit != Limit():
             self._findings.count("limits_checked")
             after = scope.after(subject, event.side)
             bid, _ = self._facts.prices(subject, newest.cause_seq)
@@ -120,8 +124,8 @@ class LimitCheck:
 
     def _look_at_all(self, name: str, scope: _Scope, event: OrderEvent) -> None:
         subject, newest, grew = scope.newest_of_all
-        limit = self._facts.in_force(name, newest.cause_seq)
-        if newest.seq < scope.unlimited_seq:
+        limit = self._facts.in_force(name, newest)
+        if limit is None or newest.seq < scope.unlimited_seq:
             return
         if limit.open_orders and len(scope.outstanding) > limit.open_orders:
             self._fault(event, f"{name} has {len(scope.outstanding)} open orders; open_orders_max is {limit.open_orders}")

@@ -3,8 +3,9 @@ beyond a limit; every order known while it works; every intent over in the end."
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import chain, islice
 
-from tickmesh.tools.judge.account import ASKED_MS, FINAL, OrderKey, StoredAccount, log_of
+from tickmesh.tools.judge.account import ASKED_MS, FINAL, OrderKey, StoredAccount, earlier_fills, log_of
 from tickmesh.tools.judge.exchange_ledger import LedgerContents, subject_of
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.limit_facts import LimitFacts
@@ -35,9 +36,11 @@ def compare(
     findings: Findings,
     asked_ms: float = ASKED_MS,
     absent_ms: float = ABSENT_MS,
+    until_ms: float = float("inf"),
 ) -> None:
     """Judges the rules; fills the findings. `facts`: what the log says of limits, of each strategy by its name, and of all.
     `asked_ms`: for so long an intent's end may be on its way when the log ends; `absent_ms`: of an order that the ledger lacks.
+    `until_ms`: what the ledger has later may be of intents and commands that were not read: of a mesh that runs.
 
     What a ledger or a log cannot show is counted under a name with `not_compared`, and never found right.
     """
@@ -51,25 +54,29 @@ def compare(
         "limits_in_all_checked",
         "limits_not_compared",
         "strategies_checked",
+        "requests_on_their_way",
+        "strategy_fills_on_their_way",
     ):
         findings.count(name, 0)
     logs = {log_of(name) for _, name in stored.intents} - {""}
     mine = [
-        event for event in ledger.order_events()
+        event for event in ledger.order_events(until_ms)
         if log_of(event.client_order_id) in logs or (subject_of(event.symbol), event.client_order_id) in stored.status
     ]  # fmt: skip
     if ledger.asked is None:
         findings.count("requests_not_compared")
     else:
+        asked = [one for one in ledger.asked if one.time_ms <= until_ms]
+        findings.count("requests_on_their_way", sum(one.places for one in ledger.asked) - sum(one.places for one in asked))
         _sent_twice(ledger.asked, logs, findings)
         _sent_early(ledger.asked, logs, findings)
-        _sent_after_stop(ledger.asked, logs, trading, findings)
+        _sent_after_stop(asked, logs, trading, findings)
     _lives(mine, trading, findings)
     _intents(ledger, mine, stored, trading, findings, asked_ms, absent_ms)
     check = LimitCheck(facts, findings)
-    for event in mine:
+    for event in chain(earlier_fills(ledger, stored), mine):
         check.take(event)
-    _strategies(mine, trading, findings)
+    _strategies(mine, trading, findings, asked_ms)
 
 
 def _sent_twice(asked: Iterable[Asked], logs: set[str], findings: Findings) -> None:
@@ -183,19 +190,22 @@ def _intents(
     findings.count("orders_working", working)
 
 
-def _strategies(mine: Iterable[OrderEvent], trading: StoredTrading, findings: Findings) -> None:
-    """What the executor said last of its strategies' positions, if it knew all fills, against the exchange's fills."""
+def _strategies(mine: Iterable[OrderEvent], trading: StoredTrading, findings: Findings, asked_ms: float) -> None:
+    """What the executor said last of its strategies' positions against the exchange's fills: those of them that it knew.
+
+    It reads the log in order, so it knew the first so many that are in it; what came to the ledger later is on its way. Those
+    of before the ledger are as the log has them. Where nothing may be on its way (`asked_ms` 0) it has to have known all.
+    """
     stated = trading.positions
-    if stated is None or stated.fills != trading.fills:
+    known = len(trading.fills)
+    if stated is None or not (stated.due if asked_ms else known) <= stated.fills <= known:
         findings.count("strategies_not_compared")
         return
+    findings.count("strategy_fills_on_their_way", known - stated.fills)
+    traded = {(*_key(event), event.trade_id): event.side * event.quantity for event in mine if event.what == "TRADE"}
     true: dict[tuple[str, str], int] = defaultdict(int)
-    traded = [event for event in mine if event.what == "TRADE"]
-    if len(traded) < trading.fills:  # the others were before this ledger
-        findings.count("strategies_not_compared")
-        return
-    for event in traded:
-        true[trading.strategy.get(_key(event), ""), subject_of(event.symbol)] += event.side * event.quantity
+    for (subject, order, trade_id), lots in islice(trading.fills.items(), stated.fills):
+        true[trading.strategy.get((subject, order), ""), subject] += traded.get((subject, order, trade_id), lots)
     for key in sorted(true.keys() | stated.held.keys()):
         findings.count("strategies_checked")
         held = round(stated.held.get(key, 0.0) * 10**8)

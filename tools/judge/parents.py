@@ -1,12 +1,13 @@
 """Parent orders and amendments in the log, held against the exchange's events of their children."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tickmesh.tools.judge.account import ASKED_MS, FINAL, OPEN
 from tickmesh.tools.judge.exchange_ledger import LedgerContents, subject_of
 from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.in_force import SettingsInForce
 from tickmesh.tools.judge.log import Event
 from tickmesh.tools.judge.order_events import OrderEvent
 from tickmesh.tools.judge.trading import map_of
@@ -127,15 +128,17 @@ class StoredParents:
 def compare(
     ledger: LedgerContents,
     stored: StoredParents,
-    targets: Collection[str],
+    settings: SettingsInForce,
     findings: Findings,
     asked_ms: float,
     absent_ms: float,
+    until_ms: float = float("inf"),
 ) -> None:
-    """Judges parents and amendments. `targets`: strategies whose signals ask for a position: what a parent of theirs is to do
-    moves, and is on record only as it was in the beginning and in the end.
+    """Judges parents and amendments. `settings`: those in force when a parent began say whether its strategy's signals ask for
+    a position: then what it is to do moves, and is on record only as it was in the beginning and in the end.
 
-    `asked_ms`: for so long a record may be on its way when the log ends; `absent_ms`: likewise the end of a child.
+    `asked_ms`: for so long a record may be on its way when the log ends; `absent_ms`: likewise the end of a child; `until_ms`:
+    what the ledger has later may be of intents that were not read.
     """
     for name in (*NAMES, "parents_checked", "children_checked", "amends_checked", "parents_not_compared"):
         findings.count(name, 0)
@@ -143,14 +146,14 @@ def compare(
     findings.count("parents_not_compared", len(stored.unjudged))
     for key in stored.doubled:
         _fault(findings, "parent_doubled", f"{_name(key)} began or ended twice")
-    events = ledger.order_events()
+    events = ledger.order_events(until_ms)
     strays = _strays(events, stored)
     earlier = _earlier(ledger, stored) & known
     findings.count("parents_not_compared", len(earlier))
     known -= earlier
     _ends(stored, findings, absent_ms)
     _children(stored, findings, asked_ms)
-    _fills(events, stored, known, strays, targets, findings)
+    _fills(events, stored, known, strays, settings, findings)
     _amendments(events, stored, findings)
 
 
@@ -200,7 +203,7 @@ def _children(stored: StoredParents, findings: Findings, asked_ms: float) -> Non
 
 def _fills(
     events: Iterable[OrderEvent], stored: StoredParents, known: set[ParentKey], strays: set[OrderKey],
-    targets: Collection[str], findings: Findings,
+    settings: SettingsInForce, findings: Findings,
 ) -> None:  # fmt: skip
     """At no moment children of a parent are filled and working for more than it wants; what it says was filled is what was."""
     filled: Counter[ParentKey] = Counter()
@@ -223,6 +226,7 @@ def _fills(
             working[parent][key] = event.total - traded[key]
         most = filled[parent] + sum(working[parent].values())
         wanted = stored.begun[parent].wanted
+        targets = settings.at(stored.begun[parent].seq).targets
         if parent[1] not in targets and most > wanted:
             _fault(findings, "parent_exceeded", f"{_name(parent)} could come to {most} with order {key[1]}; it wants {wanted}")
     for parent in sorted(known & stored.ended.keys()):

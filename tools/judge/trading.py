@@ -1,6 +1,7 @@
 """What a log says of trading beside orders and fills: whose each order is, when it was known and over, and when trading was
 to stop."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -16,9 +17,12 @@ FINAL = (4, 6, 7, 8)  # Filled, Canceled, Rejected, Expired
 
 PARENT = 10  # likewise of its parent; 0: an order that closes a position
 
+READ_MS = 12_000.0  # within that an executor has read what is in the log
+
 STOP = "stop of "  # and a session's name: what such a stretch is
 SWITCHED = "switching of "  # and a strategy's name: likewise
 OrderKey = tuple[str, str]  # subject, client order id
+FillKey = tuple[str, str, int]  # and the trade id
 
 
 class QuietTime(NamedTuple):
@@ -46,10 +50,12 @@ class PendingOrder(NamedTuple):
 
 
 class StrategyPositions(NamedTuple):
-    """What an executor said last of its strategies' positions (strategy, subject) → quantity, when it knew `fills` fills."""
+    """What an executor said last of its strategies' positions (strategy, subject) → quantity, when it knew the first `fills`
+    fills of the log."""
 
     held: dict[tuple[str, str], float]
     fills: int
+    due: int  # fills that were in the log for READ_MS by then
 
 
 class StoredTrading:
@@ -63,7 +69,8 @@ class StoredTrading:
         self.ended_ms: dict[OrderKey, float] = {}  # when it was over for the log
         self.placed: list[PendingOrder] = []
         self.windows: list[QuietTime] = []
-        self.fills = 0
+        self.fills: dict[FillKey, int] = {}  # in order, each once, and its lots: below 0 sold
+        self._fill_ms: list[float] = []  # when each of them was logged
         self.positions: StrategyPositions | None = None
         self.last_ms = 0.0
         self._clock = VenueClock()
@@ -79,7 +86,7 @@ class StoredTrading:
             elif event.kind == "update":
                 self._update(event)
             elif event.kind == "fill":
-                self.fills += len(event.records)
+                self._fill(event)
             elif event.kind in ("command", "alert", "run", "health"):
                 self._packed(event)
             yield event
@@ -108,6 +115,12 @@ class StoredTrading:
             elif status == PENDING_NEW:
                 self.placed.append(PendingOrder(key, self._clock.ms(event.sent_ns)))
 
+    def _fill(self, event: Event) -> None:
+        for name, side, _, _, trade_id, _, quantity, *_ in event.records:
+            if (key := (event.subject, name.decode(), trade_id)) not in self.fills:
+                self.fills[key] = side * quantity
+                self._fill_ms.append(self.last_ms)
+
     def _packed(self, event: Event) -> None:
         content = map_of(event.records)
         if event.kind == "command" and content.get("command") == "kill_switch":
@@ -125,6 +138,7 @@ class StoredTrading:
                     for name, strategy in content["strategies"].items() for subject, one in strategy["positions"].items()
                 },
                 content.get("fills", 0),
+                bisect_right(self._fill_ms, self.last_ms - READ_MS),
             )  # fmt: skip
 
     def _mark(self, what: str, begins: bool, now_ms: float) -> None:

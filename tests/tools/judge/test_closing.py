@@ -34,6 +34,16 @@ def test_a_reduce_only_order_is_held_against_the_position_of_the_account():
     assert set(found.faults) == {"reduce_only_grew"}
 
 
+@pytest.mark.parametrize(("held", "faults"), [(2, 0), (1, 1)])
+def test_what_a_strategy_held_at_an_exchange_of_before_is_closed_at_this_one(held, faults):
+    """Its folder was removed. The account of the new one never had it: reduce-only is held against what that has."""
+    findings = Findings()
+    known, later = trade("opens", 1, held), [trade("closes", -1, 2), trade("other", 1, 2), trade("other", -1, 1, True)]
+    closing.compare(later, STRATEGY, {(BTC, "closes")}, True, findings, [known])
+    assert findings.faults["closing_grew"] == faults and findings.counts["closings_checked"] == 2
+    assert findings.faults["reduce_only_grew"] == 1, "0 at the new one, and sold"
+
+
 def test_a_ledger_that_begins_later_does_not_tell_what_is_held():
     findings = judge(trade("closes", 1, 1), complete=False)
     assert findings.ok and not findings.counts["closings_checked"]

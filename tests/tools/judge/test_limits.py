@@ -3,9 +3,11 @@
 from decimal import Decimal
 
 import msgpack
+import pytest
 
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.limit_facts import Limit, LimitFacts
+from tickmesh.tools.judge.in_force import Limit, Settings, SettingsInForce
+from tickmesh.tools.judge.limit_facts import LimitFacts
 from tickmesh.tools.judge.limits import LimitCheck
 from tickmesh.tools.judge.log import Event
 from tickmesh.tools.judge.order_events import OrderEvent
@@ -23,22 +25,31 @@ class Desk:
         self.rows: list[OrderEvent] = []
         self.log: list[Event] = []
 
-    def say(self, kind: str, records, cause: int = 0, subject: str = BTC) -> int:
+    def say(self, kind: str, records, cause: int = 0, subject: str = BTC, recv_ns: int = 1) -> int:
         """Logs an event; gives its seq."""
         self.seq += 1
+        name = "executor" if kind in ("intent", "run") else "x"
         self.log.append(
-            Event(kind, "x", f"binance.{subject}", records, 0, 0, 1, 1, self.seq, 0, cause, 0, 0, 0, 0, 0, self.seq, 0)
+            Event(kind, name, f"binance.{subject}", records, 0, 0, 1, 1, self.seq, 0, cause, 0, 0, 0, recv_ns, 0, self.seq, 0)
         )
         return self.seq
+
+    def run(self, **limits) -> int:
+        """Logs that an executor runs with these limits of `maker`, or of `account` where that was limited so far."""
+        of = {"maker": {}, "account": {}} | {next(iter(self.limits)): limits}
+        parameters = {"risk": of["account"], "strategies": {"maker": of["maker"]}}
+        return self.say("run", msgpack.packb({"code": "1", "parameters": parameters}))
 
     def quote(self, bid: int, ask: int, subject: str = BTC, lots: int = 1) -> int:
         """Logs the best prices."""
         return self.say("quote", [(1, bid * UNIT, lots, ask * UNIT, lots, 0)], subject=subject)
 
-    def order(self, name: str, cause: int, side: int = 1, price: int = 0, subject: str = BTC, parent: int = 1) -> None:
+    def order(
+        self, name: str, cause: int, side: int = 1, price: int = 0, subject: str = BTC, parent: int = 1, recv_ns: int = 1
+    ) -> None:
         """Logs an intent; `price` 0: of a market order."""
         record = (name.encode(), b"", 1, side, 1 if price else 2, 1, price * UNIT, UNIT, 0, b"maker", parent)
-        self.say("intent", [record], cause, subject)
+        self.say("intent", [record], cause, subject, recv_ns)
 
     def limit(self, name: str, value: str) -> int:
         """Logs that a limit is tightened."""
@@ -54,7 +65,7 @@ class Desk:
 
     def faults(self) -> int:
         """How many limits are exceeded."""
-        findings, facts = Findings(), LimitFacts(self.limits)
+        findings, facts = Findings(), LimitFacts(SettingsInForce(Settings(self.limits)))
         for _ in facts.watch(self.log):
             pass
         check = LimitCheck(facts, findings)
@@ -156,6 +167,16 @@ def test_what_the_venue_had_denied_counts_once_its_fill_is_known():
     assert desk.faults() == 1, "the position is there, and one more is too much"
 
 
+def test_a_fill_of_others_is_counted_once():
+    desk = Desk("account", position=Decimal(3))
+    desk.row("by-hand", "TRADE", "FILLED", trade=5)
+    cause = desk.say("fill", [(b"by-hand", 1, 0, 1, 5, 100 * UNIT, UNIT, 0, b"", 0)])
+    for name, faults in (("a", 0), ("b", 0), ("c", 1)):
+        desk.order(name, cause, price=100)
+        desk.row(name)
+        assert desk.faults() == faults
+
+
 def test_an_order_of_others_counts_in_the_account_once_the_log_knows_it():
     desk = Desk("account", position=Decimal(1))
     desk.row("by-hand")
@@ -177,3 +198,83 @@ def test_no_limit_is_asked_for_an_order_that_closes_a_position():
     desk.row("a")
     desk.row("close", side=-1)
     assert desk.faults() == 0
+
+
+@pytest.mark.parametrize("scope", ["maker", "account"])
+def test_an_order_is_held_against_the_limits_that_its_executor_ran_with(scope):
+    """What mesh.toml says today, 200, is the last of three: `mesh reload` has tightened it twice."""
+    desk = Desk(scope, worth_in_all=Decimal(200))
+    for most in ("350", "300"):
+        desk.run(notional_max=most)
+        cause = desk.quote(100, 101)
+        desk.order(f"of {most}", cause, price=100)
+        desk.row(f"of {most}")
+    cause = desk.quote(150, 151)
+    desk.order("first", cause, price=150)  # with both that are filled or stand: 450
+    desk.row("first")
+    assert desk.faults() == 1, "beyond 300, and 350: exceeded in the stretch that had the wider limit"
+    desk.rows.pop()
+    assert desk.faults() == 0 and desk.counts["limits_in_all_checked"] == 2
+    desk.run(notional_max="200")
+    desk.order("b", desk.quote(66, 67), price=66)  # three at 66
+    desk.row("b")
+    assert desk.faults() == 0
+    desk.order("c", desk.quote(67, 68), price=67)
+    desk.rows[-1] = desk.rows[-1]._replace(client_order_id="c")
+    assert desk.faults() == 1, "201 is beyond 200: exceeded in the stretch of now"
+
+
+def test_what_an_executor_finds_unsaid_is_of_the_settings_that_its_run_event_names():
+    """Those events have no time of receipt, and come before it; what came over the bus until then is of before."""
+    desk = Desk(position=Decimal(9))
+    desk.run(position_max="2")
+    cause = desk.quote(100, 101)
+    for name, recv_ns, faults in (("a", 1, 0), ("b", 1, 0), ("c", 0, 1)):
+        desk.order(name, cause, price=100, recv_ns=recv_ns)
+        desk.row(name)
+        assert desk.faults() == faults, "as long as nobody says more it is of the settings of before"
+    desk.run(position_max="3")
+    assert desk.faults() == 0
+    desk.order("d", cause, price=100, recv_ns=0)
+    desk.row("d")
+    desk.run(position_max="4")
+    desk.rows.append(desk.rows[-1]._replace(client_order_id="e"))
+    desk.order("e", cause, price=100)
+    assert desk.faults() == 1, "five, of four"
+
+
+def test_an_order_of_a_strategy_that_is_no_more_is_held_against_its_limits():
+    desk = Desk()
+    desk.run(position_max="1")
+    cause = desk.quote(100, 101)
+    desk.limits = {}  # of mesh.toml today
+    for name, faults in (("a", 0), ("b", 1)):
+        desk.order(name, cause, price=100)
+        desk.row(name)
+        assert desk.faults() == faults
+
+
+def test_what_was_tightened_by_a_command_stays_so_with_other_settings():
+    desk = Desk()
+    desk.run(position_max="5")
+    desk.limit("position_max", "1")
+    desk.run(position_max="4")
+    cause = desk.quote(100, 101)
+    for name, faults in (("a", 0), ("b", 1)):
+        desk.order(name, cause, price=100)
+        desk.row(name)
+        assert desk.faults() == faults
+
+
+@pytest.mark.parametrize("parameters", [{}, {"risk": {}}, {"risk": {}, "strategies": {"maker": {"position_max": "many"}}}, 5])
+def test_limits_that_the_log_does_not_tell_are_not_compared(parameters):
+    """Of an executor that was older than they are, or said what can be no limit: the strategy's and the account's."""
+    desk = Desk(position=Decimal("0.5"))
+    cause = desk.quote(100, 101)
+    desk.order("a", cause, price=100)
+    desk.row("a")
+    assert desk.faults() == 1, "mesh.toml's, as no executor said any"
+    desk.log.clear()
+    desk.say("run", msgpack.packb({"parameters": parameters}))
+    desk.order("a", cause, price=100)
+    assert desk.faults() == 0 and desk.counts["limits_not_compared"] == 2 and not desk.counts["limits_checked"]

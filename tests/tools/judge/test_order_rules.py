@@ -8,7 +8,8 @@ import pytest
 from tickmesh.tools.judge import account, order_rules, trading
 from tickmesh.tools.judge.exchange_ledger import LedgerContents
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.limit_facts import Limit, LimitFacts
+from tickmesh.tools.judge.in_force import Limit, Settings, SettingsInForce
+from tickmesh.tools.judge.limit_facts import LimitFacts
 from tickmesh.tools.judge.log import Event
 from tickmesh.tools.judge.order_events import Asked
 
@@ -33,13 +34,24 @@ def report(
     return ["event", at_ms, text, "binance"]
 
 
-def ledger_of(rows, known: bool = True) -> LedgerContents:
+def ledger_of(rows, known: bool = True, first_ms: int = 1) -> LedgerContents:
     contents = LedgerContents()
     for number, (kind, time_ms, *values) in enumerate(
-        [["head", 1, 2, "synthetic", {"asked": []} if known else {}, 0], *rows], 1
+        [["head", first_ms, 2, "synthetic", {"asked": []} if known else {}, 0], *rows], 1
     ):
         contents.take([number, kind, time_ms, *values])
     return contents
+
+
+def fill(seq: int, name: str, at_ms: float, side: int, trade_id: int = 7, lots: int = UNIT // 50) -> Event:
+    """A fill in the log, of 0.02."""
+    return event("fill", [(name.encode(), side, 0, 11, trade_id, 30_000 * UNIT, lots, 0, b"", 0)], seq, at_ms)
+
+
+def said(seq: int, at_ms: float, fills: int, **positions: float) -> Event:
+    """What the executor says of its strategies' positions."""
+    strategies = {name: {"positions": {BTC: {"position": one}}} for name, one in positions.items()}
+    return packed("health", seq, at_ms, "executor", fills=fills, strategies=strategies)
 
 
 def event(kind: str, records, seq: int, at_ms: float, subject: str = BTC, producer: str = "session") -> Event:
@@ -83,15 +95,15 @@ class History:
             ),
         ]  # fmt: skip
 
-    def judge(self) -> Findings:
+    def judge(self, until_ms: float = float("inf"), first_ms: int = 1, asked_ms: float = account.ASKED_MS) -> Findings:
         findings, stored, traded = Findings(), account.StoredAccount(), trading.StoredTrading()
-        facts = LimitFacts(LIMITS)
+        facts = LimitFacts(SettingsInForce(Settings(LIMITS)))
         for _ in facts.watch(traded.watch(stored.watch(sorted(self.log, key=lambda one: one.seq_ns)))):
             pass
         opened = ["client", 990, 1, "opened", "/ws-api/v3"]
         rows = [opened, *self.reports, *(["asked", *one] for one in self.asked)]
-        contents = ledger_of(sorted(rows, key=lambda row: row[1]), self.asked != [])
-        order_rules.compare(contents, stored, traded, facts, findings)
+        contents = ledger_of(sorted(rows, key=lambda row: row[1]), self.asked != [], first_ms)
+        order_rules.compare(contents, stored, traded, facts, findings, asked_ms, until_ms=until_ms)
         return findings
 
 
@@ -261,6 +273,70 @@ def test_what_cannot_be_seen_is_never_found_right():
     findings = history.judge()
     assert findings.counts["requests_not_compared"] == findings.counts["strategies_not_compared"] == 1
     assert not findings.counts["requests_checked"] and not findings.counts["strategies_checked"]
+
+
+@pytest.mark.parametrize(
+    ("side", "held", "faults"), [(-1, 0.02, set()), (-1, 0.04, {"strategy_position"}), (1, 0.06, {"limit_exceeded"})]
+)
+def test_a_position_of_before_the_ledger_is_gone_on_with(side, held, faults):
+    """An exchange's folder was removed, the log goes on. Sold 0.02 before, bought 0.04 now: 0.02, of 0.03 that it may have."""
+    history, before = History(), f"t{LOG}-0-0"
+    history.reports[2:] = [
+        report(12, TWO, "NEW", "NEW", 5000), report(12, TWO, "TRADE", "FILLED", 6000, lots="0.02"),
+    ]  # fmt: skip
+    history.log[2] = event("intent", [(TWO.encode(), b"", 1, 1, 1, 1, 0, 0, 0, b"maker")], 2, 4990, producer="executor")
+    history.log[:0] = [
+        event("intent", [(before.encode(), b"", 1, side, 1, 1, 0, 0, 0, b"maker")], 0, 100, producer="executor"),
+        event("update", [(before.encode(), 0, 4, side, 1, 1, 0, 0, 5, 0)], 0, 101),
+        fill(0, before, 102, side),
+    ]
+    history.log += [fill(40, ONE, 3002, 1), fill(41, TWO, 6002, 1), said(42, 61_000, 3, maker=held)]
+    findings = history.judge(first_ms=900)
+    assert set(findings.faults) == faults, findings.sentences
+    assert findings.counts["strategies_checked"] == 1 and not findings.counts["strategies_not_compared"]
+
+
+@pytest.mark.parametrize(("held", "faults"), [(0.02, 0), (0.0, 1)])
+def test_what_the_log_has_not_got_yet_is_no_difference_of_a_strategy_s_position(held, faults):
+    """The log of a mesh that trades is read first: the second fill of the ledger is not in it, nor the intent of the third."""
+    history, three = History(), f"t{LOG}-3-0"
+    del history.log[2]
+    history.log += [fill(40, ONE, 3002, 1), said(42, 61_000, 1, maker=held)]
+    history.reports += [
+        report(13, three, "NEW", "NEW", 61_001), report(13, three, "TRADE", "FILLED", 61_002, lots="0.02"),
+    ]  # fmt: skip
+    findings = history.judge()
+    assert findings.counts["strategy_position"] == faults, findings.sentences
+    assert findings.counts["strategies_checked"] == 1
+
+
+@pytest.mark.parametrize(
+    ("logged_ms", "held", "faults", "not_compared"), [(60_500, 0.02, 0, 0), (60_500, 0.0, 1, 0), (6002, 0.02, 0, 1)]
+)
+def test_the_fills_that_an_executor_had_read_are_compared_and_it_has_to_have_read_them_soon(
+    logged_ms, held, faults, not_compared
+):
+    """It says that it knows one fill; the second is in the log since then, or was for most of a minute."""
+    history = History()
+    history.log += [fill(40, ONE, 3002, 1), fill(41, TWO, logged_ms, -1), said(42, 61_000, 1, maker=held)]
+    findings = history.judge()
+    assert findings.counts["strategy_position"] == faults, findings.sentences
+    assert findings.counts["strategies_not_compared"] == not_compared
+    assert findings.counts["strategy_fills_on_their_way"] == 1 - not_compared
+    settled = history.judge(asked_ms=0).counts
+    assert settled["strategies_not_compared"] == 1 and not settled["strategy_position"], "nothing may be on its way then"
+
+
+def test_what_is_sent_after_the_log_was_read_is_judged_when_its_commands_are():
+    """The kill switch was on when the log of a mesh that trades had been read; a moment later it was off, and orders sent."""
+    history = History()
+    history.log = [one for one in history.log if one.seq != 23]
+    history.asked += [(61_000, 1, "order.place", f"t{LOG}-3-0", 200)]
+    findings = history.judge(until_ms=60_000)
+    assert findings.ok and findings.counts["requests_on_their_way"] == 1, findings.sentences
+    assert "sent_after_stop" in history.judge().faults, "of a mesh that is down nothing comes any more"
+    history.asked[-1] = (59_000, *history.asked[-1][1:])
+    assert "sent_after_stop" in history.judge(until_ms=60_000).faults
 
 
 def test_usd_m_and_amended_orders_are_read_under_their_first_name():

@@ -6,6 +6,7 @@ import pytest
 from tickmesh.tools.judge import parents
 from tickmesh.tools.judge.exchange_ledger import LedgerContents
 from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.in_force import Settings, SettingsInForce
 from tickmesh.tools.judge.log import Event
 
 LOG = "00c0ffee00c0ffee"
@@ -72,14 +73,17 @@ class History:
             update(60, "by-hand", 2, 1),
         ]
 
-    def judge(self, targets: tuple[str, ...] = ()) -> Findings:
+    def judge(self, targets: tuple[str, ...] = (), until_ms: float = float("inf")) -> Findings:
         findings, stored, contents = Findings(), parents.StoredParents(), LedgerContents()
         told = event("health", [], self.executor_s)
         for _ in stored.watch(sorted([*self.log, told], key=lambda one: one.seq)):
             pass
         for number, (kind, time_ms, *values) in enumerate([["head", self.first_ms, 2, "synthetic", {}, 0], *self.reports], 1):
             contents.take([number, kind, time_ms, *values])
-        parents.compare(contents, stored, targets, findings, 12_000, 24_000)
+        settings = SettingsInForce(Settings({}, frozenset(targets)))
+        for one in self.log:
+            settings.take(one)
+        parents.compare(contents, stored, settings, findings, 12_000, 24_000, until_ms)
         return findings
 
 
@@ -152,6 +156,30 @@ def test_what_a_target_s_parent_wants_moves_so_that_only_its_end_is_compared():
     assert history.judge(("maker",)).ok
     history.log[7] = parent(20, 2, 0.03, 0.02, 2)
     assert set(history.judge(("maker",)).faults) == {"parent_different"}
+
+
+@pytest.mark.parametrize(
+    ("before", "faults"), [({"target_notional": "90"}, set()), ({"target_quantity": "1"}, set()), ({}, {"parent_exceeded"})]
+)
+def test_whether_a_strategy_had_a_target_is_of_the_settings_when_its_parent_began(before, faults):
+    """It is another strategy by now, or none."""
+    history = History()
+    history.log[1] = parent(11, 1, 0.01)
+    for seq, settings in ((9, before), (30, {} if before else {"target_quantity": "0.1"})):
+        parameters = {"risk": {}, "strategies": {"maker": settings}}
+        history.log.append(event("run", msgpack.packb({"parameters": parameters}), seq))
+    history.log.sort(key=lambda one: one.seq)
+    assert set(history.judge(() if before else ("maker",)).faults) == faults
+
+
+def test_an_amendment_is_judged_once_its_intent_has_been_read():
+    """The log of a mesh that trades is read first, the ledger a moment later."""
+    history, late = History(), f"t{LOG}-4-0"
+    history.log.append(update(16, late, 2, 0.02))
+    amended = report(14, late, "REPLACED", "NEW", "0.01", renamed=late)
+    history.reports += [report(14, late, "NEW", "NEW", "0.02"), [amended[0], 70_000, *amended[2:]]]
+    assert history.judge(until_ms=69_999).ok
+    assert set(history.judge(until_ms=70_000).faults) == {"amend_unasked"}
 
 
 def test_an_order_that_the_venue_had_denied_counts_in_no_parent():
