@@ -125,6 +125,8 @@ async def serve(server: GatewayServer, sock: socket.socket, stop: asyncio.Event,
         server.should_exit = True
         stopping.cancel()
         cutting.cancel()
+        await asyncio.wait({serving}, timeout=2 * STOP_S)  # it ends what is under way by itself
+        serving.cancel()
         await asyncio.gather(serving, stopping, cutting, return_exceptions=True)
 
 

@@ -95,8 +95,8 @@ class LiveStreams:
                 raise
         finally:
             del self._news[websocket]
-            for task in (listening, sending):
-                task.cancel()
+            listening.cancel()
+            sending.cancel()
             await asyncio.gather(listening, sending, return_exceptions=True)
 
     async def _send_all(self, websocket: WebSocket, wanted: WantedEvents, after: int, media_type: str) -> None:

@@ -17,7 +17,7 @@ from tickmesh.bus.operator_log import log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import Event
-from tickmesh.nodes.alerts.episodes import Episode, episodes
+from tickmesh.nodes.alerts.episodes import SECOND, Episode, episodes
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.notifier.deliver import Undelivered, deliver
 from tickmesh.nodes.notifier.plan import KEPT_NS, ReceiverPlan, ReceiverState, pack, unpack
@@ -93,7 +93,7 @@ class Notifier:
         failing = False
         while True:
             news.clear()
-            for key, message in plan.due(self.troubles(), now_ns(), datetime.now()):
+            for key, message in plan.due(self.troubles(), now_ns(), datetime.fromtimestamp(now_ns() // SECOND)):
                 if message.what == UNREACHABLE and message.target == name:
                     plan.sent(key, message, now_ns())  # it is told of others only
                     continue

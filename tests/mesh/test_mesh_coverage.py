@@ -125,7 +125,9 @@ def test_an_outage_of_all_feeds_is_repaired_or_missing(make_root, enabled, expec
     alone = "" if by_hand else run.MARKET_ALONE
     root = make_root(f"{alone}{QUICK}[backfill]\nenabled = {enabled}\n[feed]\nlines = {3 if by_hand else 2}\n", by_hand)
     shown = run.ok(root, "mesh", "up").stdout
-    assert ("a table of its own" in shown and "does not run feed-binance-3, which mesh.toml has" in shown) == bool(by_hand)
+    assert ("a table of its own" in shown and "does not run feed-binance-3, gateway, which mesh.toml has" in shown) == bool(
+        by_hand
+    )
     run.until(lambda: len(ids(root, Kind.trade)) > 20, "trades flow")
     run.ok(root, "supervisorctl", "-c", "supervisor.conf", "stop", *feeds)
     away = printed(root)

@@ -90,7 +90,7 @@ def test_mesh_down_is_quick_and_in_order(mesh):
     assert time.monotonic() - begun < 8
     assert not [pid for pid in pids if _alive(pid)]
     stopped = re.findall(r"stopped: ([a-z]+)", mesh.log.read_text())
-    kinds = ["sentinel", "executor", "session", "exchange", "feed", "backfill", "model", "sequencer", "recorder"]
+    kinds = ["sentinel", "gateway", "executor", "session", "exchange", "feed", "backfill", "model", "sequencer", "recorder"]
     assert list(dict.fromkeys(stopped)) == kinds
     again = subprocess.run([".venv/bin/mesh", "down"], cwd=mesh.root, capture_output=True, text=True)
     assert again.returncode == 0 and "was not running" in again.stdout

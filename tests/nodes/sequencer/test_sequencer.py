@@ -291,13 +291,13 @@ def test_a_step_knows_what_it_said_although_its_heartbeat_came_later(tmp_path, s
     until(lambda: ids(config, Kind.trade) == [1, 2], "the trades")
     sequencer.kill()
     causes = [event.seq for event in LogReader(config.log_dir).events() if event.kind == Kind.trade]
-    model = Producer(config, "model-x")
+    model = Producer(config, "echo")
     model.publish([signal_event(seq, 0) for seq in causes])
-    model.publish([encode(Kind.health, "model-x", {"alive": True})])
+    model.publish([encode(Kind.health, "echo", {"alive": True})])
     model.close()
 
     async def again():
-        ctx = Context(config, "model-x", "x")
+        ctx = Context(config, "echo")
         ending = asyncio.create_task(run_step(ctx, Echo))
         await asyncio.sleep(0.3)
         ctx.stop.set()
