@@ -48,7 +48,13 @@ SCENES = (
             Strike(0.1, fault={"kind": "cut", "length_s": 0.1}),
             Strike(1.0, kill=("executor",)),
         ),
-        ("expired_unsent", "cancelled_unsent", "reconnect"),
+        ("expired_unsent", "cancelled_unsent"),
+    ),
+    # By itself: a hosted executor dies with its session, which then connects for the first time.
+    Scene(
+        "every connection is cut: a session that lives on connects again",
+        (Strike(0.0, fault={"kind": "cut", "length_s": 0.1}),),
+        ("reconnect",),
     ),
     Scene(
         "cancels come to nothing: they are sent again",
