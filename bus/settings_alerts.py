@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from tickmesh.bus.setting_types import Positive, PositiveInt, Section, ZeroOrMore
 
-Rule = Literal["clock_offset", "drawdown", "gap_unrepaired", "position", "spread", "stale_stream"]
+Rule = Literal["clock_offset", "drawdown", "gap_unrepaired", "position", "spread", "silent_stream"]
 Receiver = Literal["webhook", "command", "apprise"]
 AlertLevel = Literal["warning", "critical"]
 Hours = Annotated[
@@ -55,7 +55,7 @@ class NotifySettings(Section, frozen=True):
 # Judged in every mesh; a rule of mesh.toml replaces the one of its name here.
 DEFAULT_ALERTS = (
     AlertRule(rule="gap_unrepaired", above=120.0),
-    AlertRule(rule="stale_stream", above=300.0, of=("quote.*", "depth.*")),
+    AlertRule(rule="silent_stream", above=300.0, of=("quote.*", "depth.*")),
 )
 
 

@@ -33,7 +33,7 @@ WORDS: Mapping[Rule, tuple[str, str]] = {  # the sentence of a value, and what t
         "its position is {value:.0%} of its limit", "`mesh positions`; `mesh flatten` closes it"
     ),
     "spread": ("bid and ask are {value:.4g} bp of the mid price apart", "spread_max_bp of a strategy keeps its orders back"),
-    "stale_stream": ("nothing has come of it for {value:.0f} s", "`mesh status`; is the instrument traded? `mesh logs feed`"),
+    "silent_stream": ("nothing has come of it for {value:.0f} s", "`mesh status`; is the instrument traded? `mesh logs feed`"),
 }  # fmt: skip
 Target = tuple[Rule, str]
 
@@ -93,7 +93,7 @@ class Rules:
         for topic, last_ns in self._last_ns.items():
             subject = topic.partition(".")[2]
             if subject in self._subjects and not any(subject in halted for halted in self._halted.values()):
-                streams["stale_stream", topic] = (now_ns - last_ns) / SECOND, now_ns
+                streams["silent_stream", topic] = (now_ns - last_ns) / SECOND, now_ns
         return [*self._values.items(), *streams.items()]
 
     def _level(self, target: Target, value: float) -> str:

@@ -6,7 +6,7 @@ from tests.support.told_alerts import SECOND, told
 from tests.support.watched_world import World
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import decode, encode, stamp_sent, stamp_sequenced
-from tickmesh.nodes.alerts.episodes import episodes, sentence
+from tickmesh.nodes.alerts.episodes import HAPPENED, RULES, episodes, sentence
 from tickmesh.nodes.sentinel.judge import Diagnosis, Process
 
 
@@ -192,3 +192,4 @@ def test_what_breaks_a_rule_is_over_when_a_sentinel_says_so_and_not_by_its_next_
     assert raised[0].subject == "sentinel-1"
     (one,) = episodes([*raised, life("sentinel-1", 4, 5)], {"sentinel-1": 5 * SECOND}, {"sentinel-1"})
     assert one.goes_on(6 * SECOND)
+    assert not RULES & HAPPENED, "what breaks a rule goes on"

@@ -77,8 +77,8 @@ def test_a_stream_that_brings_nothing_is_stale_and_one_that_is_not_traded_is_not
     assert log.line(Kind.quote) == log.line(Kind.trade) == []
     for _ in range(298):
         assert log.health("recorder") == [] and log.line(Kind.quote, 0.0, events=0) == []
-    assert held(log, 3, "recorder") == [("warning", "stale_stream", f"quote.{BTC}")], "trades may be rare: no default rule"
-    assert log.line(Kind.quote) == [] and held(log, 5, "recorder") == [("info", "stale_stream", f"quote.{BTC}")]
+    assert held(log, 3, "recorder") == [("warning", "silent_stream", f"quote.{BTC}")], "trades may be rare: no default rule"
+    assert log.line(Kind.quote) == [] and held(log, 5, "recorder") == [("info", "silent_stream", f"quote.{BTC}")]
     assert log.health("feed-binance-1", not_trading={BTC: "halted"}) == [] and held(log, 600, "recorder") == []
 
 
