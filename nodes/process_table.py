@@ -51,7 +51,7 @@ NODES: Mapping[str, NodeRow] = {
     "session": NodeRow(850, 15, ("session", "risk", "exchange", "instruments", "venues", "checkpoint_s", "log")),
     "gateway": NodeRow(890, 10, ("gateway", "risk", "instruments", "log")),
     "notifier": NodeRow(880, 10, ("notify", "recorder", "checkpoint_s", "log")),
-    "sentinel": NodeRow(900, 10, ("sentinel", "alerts", "risk", "recorder", "feed", "instruments", "log"), "sentinels"),
+    "sentinel": NodeRow(900, 10, ("sentinel", "alerts", "exchange", "risk", "recorder", "feed", "instruments", "log"), "sentinels"),
 }
 
 
@@ -213,6 +213,8 @@ def _setting(config: Config, part: str, node: str, instance: str) -> object:
         return config.feed.lines * config.feed.raw
     if part == "exchange" and node == "session":
         return [config.exchange.api_key, config.exchange.api_secret]
+    if part == "exchange" and node == "sentinel":
+        return bool(config.exchange.replay)
     if part == "risk" and node == "session":
         return config.risk.on_kill
     if part == "risk" and node == "gateway":

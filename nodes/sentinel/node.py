@@ -31,7 +31,7 @@ from tickmesh.nodes.sentinel.judge import Diagnosis, Judge, Process
 from tickmesh.nodes.sentinel.kill_switch import KillSwitchKeeper
 from tickmesh.nodes.sentinel.processes import ProcessWatch, age_ns, holds
 from tickmesh.nodes.sentinel.restarts import HOUR_NS, Decision, Restarts, SentinelAlert
-from tickmesh.nodes.sentinel.rules import Rules
+from tickmesh.nodes.sentinel.rules import rules_of
 from tickmesh.nodes.sentinel.silence import Silence, StandInProcesses, commands_of
 from tickmesh.nodes.sentinel.supervisord import (
     Away,
@@ -65,7 +65,7 @@ class Opinion:
         self.ctx = ctx
         self.judge = Judge(ctx.config.sentinel, interval_s(ctx.config.recorder, files_expected(ctx.config)))
         self.restarts = Restarts(ctx.config.sentinel)
-        self.rules = Rules(ctx.config.alerts, [one.subject for one in ctx.config.instruments])
+        self.rules = rules_of(ctx.config)
         self.kill_switch = KillSwitchKeeper(ctx, self.judge.vitals, raise_alert)
         self.known = False  # the alerts of the last hour: nothing is restarted before
 

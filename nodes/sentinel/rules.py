@@ -8,6 +8,7 @@ log, so the sentinel that takes over says nothing twice. A value of which nothin
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings_alerts import AlertRule, Rule
 from tickmesh.bus.topics import topic as topic_of
@@ -181,6 +182,11 @@ _READERS: dict[int, Callable[[Rules, Event], None]] = {
     Kind.line: Rules._line,
     Kind.health: Rules._health,
 }
+
+
+def rules_of(config: Config) -> Rules:
+    """The rules of a mesh. A capture that is replayed has an end, after which nothing comes: its streams are not judged."""
+    return Rules(config.alerts, () if config.exchange.replay else (one.subject for one in config.instruments))
 
 
 def matches(patterns: Iterable[str], name: str) -> bool:

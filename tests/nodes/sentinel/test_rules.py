@@ -1,12 +1,16 @@
 """Rules of mesh.toml on what the log has: each is broken and kept again, and nothing is told twice."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tickmesh.bus.config import Config
 from tickmesh.bus.schema import LINE, Kind
+from tickmesh.bus.settings import ExchangeSettings, Mesh
 from tickmesh.bus.settings_alerts import DEFAULT_ALERTS, AlertRule
 from tickmesh.bus.wire import decode, encode, stamp_sent, stamp_sequenced
-from tickmesh.nodes.sentinel.rules import AGAIN_NS, Rules
+from tickmesh.nodes.sentinel.rules import AGAIN_NS, rules_of
 
 SECOND = 10**9
 BTC = "binance.BTCUSDT"
@@ -16,8 +20,9 @@ BEGAN = 1_790_000_000 * SECOND
 class Log:
     """Events as the log has them, a second apart unless a test says otherwise, given to one sentinel's rules."""
 
-    def __init__(self, *rules: AlertRule):
-        self.rules, self.now_ns, self.seq = Rules(rules, [BTC]), BEGAN, 0
+    def __init__(self, *rules: AlertRule, replay: tuple[str, ...] = ()):
+        mesh = Mesh(alerts=rules, exchange=ExchangeSettings(replay=replay))
+        self.rules, self.now_ns, self.seq = rules_of(Config(mesh, Path())), BEGAN, 0
 
     def give(self, kind, subject, content, after_s=1.0):
         self.now_ns, self.seq = self.now_ns + int(after_s * SECOND), self.seq + 1
@@ -80,6 +85,11 @@ def test_a_stream_that_brings_nothing_is_stale_and_one_that_is_not_traded_is_not
     assert held(log, 3, "recorder") == [("warning", "silent_stream", f"quote.{BTC}")], "trades may be rare: no default rule"
     assert log.line(Kind.quote) == [] and held(log, 5, "recorder") == [("info", "silent_stream", f"quote.{BTC}")]
     assert log.health("feed-binance-1", not_trading={BTC: "halted"}) == [] and held(log, 600, "recorder") == []
+
+
+def test_a_capture_that_has_been_replayed_to_its_end_is_no_trouble():
+    log = Log(*DEFAULT_ALERTS, replay=("capture.gz",))
+    assert log.line(Kind.quote) == [] and held(log, 400, "recorder") == []
 
 
 def test_a_log_that_stood_still_makes_nothing_late():
