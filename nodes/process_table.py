@@ -51,7 +51,9 @@ NODES: Mapping[str, NodeRow] = {
     "session": NodeRow(850, 15, ("session", "risk", "exchange", "instruments", "venues", "checkpoint_s", "log")),
     "gateway": NodeRow(890, 10, ("gateway", "risk", "instruments", "log")),
     "notifier": NodeRow(880, 10, ("notify", "recorder", "checkpoint_s", "log")),
-    "sentinel": NodeRow(900, 10, ("sentinel", "alerts", "exchange", "risk", "recorder", "feed", "instruments", "log"), "sentinels"),
+    "sentinel": NodeRow(
+        900, 10, ("sentinel", "alerts", "exchange", "risk", "recorder", "feed", "instruments", "log"), "sentinels"
+    ),
 }
 
 
