@@ -204,8 +204,7 @@ def _add_figures(api: FastAPI, queries: MeshQueries) -> None:
         api.add_api_route(f"/v1/{path}", figure, methods=["GET"], name=path, summary=summary, tags=["mesh"], responses=ok)
 
     add("status", "the mesh at a glance: log, topics, the gateway itself", queries.status)
-    processes = lambda: {"processes": figures.processes(recent, queries.now_ns())}  # noqa: E731
-    add("processes", "processes by their heartbeats", processes)
+    add("processes", "processes by their heartbeats", lambda: {"processes": figures.processes(recent, queries.now_ns())})
     add("positions", "positions, by instrument and by strategy", lambda: figures.positions(figures.trading(config, recent)))
     add("pnl", "profit and loss", lambda: figures.profit_and_loss(figures.trading(config, recent)))
 

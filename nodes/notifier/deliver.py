@@ -85,16 +85,28 @@ async def _run(command: tuple[str, ...], root: Path, message: Dispatch) -> None:
     except OSError as error:
         raise Undelivered(f"{command[0]} cannot be started: {error.strerror}") from None
     try:
-        _, said = await process.communicate(msgspec.json.encode(message) + b"\n")
+        said = await _spoken_with(process, msgspec.json.encode(message) + b"\n")
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, 9)
             await process.wait()
     if process.returncode:
-        raise Undelivered(
-            f"{command[0]} ended with {process.returncode}: {said[-SAID_BYTES:].decode(errors='replace').strip()}"
-        )
+        raise Undelivered(f"{command[0]} ended with {process.returncode}: {said.decode(errors='replace').strip()}")
+
+
+async def _spoken_with(process: asyncio.subprocess.Process, text: bytes) -> bytes:
+    """Gives a program its input and waits for its end; the last SAID_BYTES of what it said, however much that was."""
+    assert process.stdin is not None and process.stderr is not None
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it need not read
+        process.stdin.write(text)
+        await process.stdin.drain()
+    process.stdin.close()
+    said = b""
+    while part := await process.stderr.read(1 << 16):
+        said = (said + part)[-SAID_BYTES:]
+    await process.wait()
+    return said
 
 
 def _by_apprise(url: str, message: Dispatch) -> None:

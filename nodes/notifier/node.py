@@ -95,7 +95,7 @@ class Notifier:
             news.clear()
             for key, message in plan.due(self.troubles(), now_ns(), datetime.fromtimestamp(now_ns() // SECOND)):
                 if message.what == UNREACHABLE and message.target == name:
-                    plan.sent(key, message, now_ns())  # it is told of others only
+                    plan.sent(key, message, now_ns(), counts=False)  # the others are told of it
                     continue
                 try:
                     await deliver(plan.settings, self.ctx.config.root, message)

@@ -110,11 +110,12 @@ class ReceiverPlan:
         """Whether `delivery` is of this trouble, not of one before it. (Its first alert may be out of sight by now.)"""
         return not delivery.over or one.first_ns <= delivery.at_ns
 
-    def sent(self, key: str, message: Dispatch, now_ns: int) -> None:
-        """Takes notice that a message of `due` was delivered."""
+    def sent(self, key: str, message: Dispatch, now_ns: int, counts: bool = True) -> None:
+        """Takes notice that a message of `due` was delivered; `counts` among those of the hour."""
         self.state.deliveries[key] = Delivery(now_ns, message.phase == "is over")
-        self.state.sent_ns.append(now_ns)
-        self.state.left_out -= message.left_out
+        if counts:
+            self.state.sent_ns.append(now_ns)
+            self.state.left_out -= message.left_out
         self.state.held.discard(key)
 
     def _is_mine(self, one: Episode) -> bool:

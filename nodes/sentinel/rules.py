@@ -42,7 +42,7 @@ Target = tuple[Rule, str]
 class Rules:
     """The newest value of every rule and target, since when it is wrong, and what was told of it.
 
-    `streams`: topics of the market that may be stale, all of mesh.toml's instruments.
+    `subjects`: instruments whose streams may be silent; others' are not judged.
     """
 
     def __init__(self, rules: Sequence[AlertRule], subjects: Iterable[str]):
@@ -55,7 +55,7 @@ class Rules:
         self._last_ns: dict[str, int] = {}  # when a stream last brought something
         self._halted: dict[str, frozenset[str]] = {}  # instruments that a feed says are not traded
         self._peaks: dict[str, tuple[int, float]] = {}  # of a strategy: the day (UTC), and its highest profit
-        self._wrong: dict[Target, dict[str, int]] = {}  # level → since when a rule of that level is broken
+        self._wrong: dict[Target, dict[int, int]] = {}  # place of a rule among those of its name → since when it is broken
         self._right: dict[Target, int] = {}  # since when none is
         self._raised: dict[Target, tuple[str, int]] = {}  # the level that the log has of it, and since when
         self._now_ns = 0
@@ -77,7 +77,7 @@ class Rules:
 
     def look(self) -> list[SentinelAlert]:
         """What is to be told now: what began, got worse, goes on, or is over. Now is the time of the log's newest event."""
-        out = []
+        out = [self._over(target) for target in list(self._raised) if target[0] not in self._rules]  # mesh.toml has it no more
         for target, (value, at_ns) in self._judged():
             level = self._level(target, value) if self._now_ns - at_ns <= NEWS_NS else ""
             raised, raised_ns = self._raised.get(target, ("", 0))
@@ -103,12 +103,11 @@ class Rules:
         since = self._wrong.setdefault(target, {})
         level, broken = "", False
         for index, rule in enumerate(self._rules.get(rule_name, ())):
-            key = f"{index}"
             if not matches(rule.of, name) or not value > rule.above:
-                since.pop(key, None)
+                since.pop(index, None)
                 continue
             broken = True
-            if self._now_ns - since.setdefault(key, self._now_ns) >= rule.for_s * SECOND:
+            if self._now_ns - since.setdefault(index, self._now_ns) >= rule.for_s * SECOND:
                 level = max(level, rule.level, key=LEVELS.index)
         if broken:
             self._right.pop(target, None)

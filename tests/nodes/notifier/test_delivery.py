@@ -4,6 +4,7 @@ import asyncio
 import email
 import json
 import sys
+import tracemalloc
 
 import pytest
 from aiohttp import web
@@ -87,6 +88,12 @@ def test_a_program_is_given_the_alert_and_is_not_waited_for_for_ever(tmp_path, m
     assert json.loads((tmp_path / "kept").read_text())["what"] == "test"
     failing = program(sys.executable, "-c", "import sys; sys.exit('no modem')")
     assert delivered(failing, tmp_path) == f"{sys.executable} ended with 1: no modem"
+    talks = "import sys; sys.stderr.write('x' * 20_000_000 + 'last words'); sys.exit(3)"
+    tracemalloc.start()
+    said = delivered(program(sys.executable, "-c", talks), tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert said.endswith("last words") and len(said) < 500 and peak < 5_000_000, "what it says is not kept"
     assert delivered(program("/no/such"), tmp_path) == "/no/such cannot be started: No such file or directory"
     monkeypatch.setattr(deliver, "PATIENCE_S", 0.5)
     hangs = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"

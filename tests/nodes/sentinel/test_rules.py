@@ -129,3 +129,9 @@ def test_the_other_sentinel_knows_what_was_told_and_tells_the_end():
 def test_a_rule_that_is_off_says_nothing_and_replaces_the_default():
     log = Log(AlertRule(rule="gap_unrepaired", above=1.0, enabled=False))
     assert held(log, 20, "backfill", oldest_gap_s=500.0) == []
+
+
+def test_a_trouble_of_a_rule_that_mesh_toml_has_no_more_is_over():
+    log = Log(AlertRule(rule="spread", above=5.0, enabled=False))
+    raised = {"level": "warning", "what": "spread", "target": BTC, "why": "", "action": ""}
+    assert log.give(Kind.alert, "sentinel-1", raised) == [("info", "spread", BTC)] and log.look() == []
