@@ -120,3 +120,12 @@ def test_another_life_goes_on_where_this_one_was():
     assert third.plan.due(episodes(lately, {}), 4 * SECOND, NOON) == []
     with pytest.raises(ValueError, match="what receivers were told cannot be read"):
         unpack(b"{")
+
+
+def test_what_is_out_of_sight_is_held_no_more_and_what_does_not_count_leaves_room():
+    it = Receiver(quiet="22:00-07:00", per_hour=1)
+    assert it.given(SPREAD, local=NIGHT) == [] and it.plan.state.held
+    assert it.plan.due([], SECOND, NIGHT) == [] and not it.plan.state.held
+    (one,) = it.plan.due(episodes(told(GAP), {}), SECOND, NOON)
+    it.plan.sent(*one, SECOND, counts=False)
+    assert it.given(GAP, SPREAD) == [("begins", "spread")] and it.given(GAP, SPREAD, ("warning", "spread", "b")) == []

@@ -135,3 +135,8 @@ def test_a_trouble_of_a_rule_that_mesh_toml_has_no_more_is_over():
     log = Log(AlertRule(rule="spread", above=5.0, enabled=False))
     raised = {"level": "warning", "what": "spread", "target": BTC, "why": "", "action": ""}
     assert log.give(Kind.alert, "sentinel-1", raised) == [("info", "spread", BTC)] and log.look() == []
+
+
+def test_a_value_of_which_nothing_comes_any_more_is_not_judged():
+    log = Log(AlertRule(rule="spread", above=5.0, for_s=30.0))
+    assert log.health("executor", spread_bp={BTC: 9.0}) == [] and held(log, 60, "recorder") == []
