@@ -3,7 +3,8 @@
 Words: the mesh's folder, how many seconds of processor time it may take in all and for one import or list of events, the
 kernel's name or file and its parameters as JSON.
 One JSON object on stdout: see `tried`. What takes too much processor time is ended by the system: all of it with SIGXCPU, an
-import or a list of events with SIGVTALRM. Compiled code lets no line of Python run, so where it was is on stderr, by faulthandler.
+import or a list of events with SIGVTALRM. Compiled code lets no line of Python run, so where it was is on stderr, by
+faulthandler.
 """
 
 import faulthandler
@@ -37,8 +38,8 @@ def tried(
 ) -> dict[str, Any]:
     """Runs a kernel over made events, in lists of different lengths; raises nothing for what is wrong with it.
 
-    `features`: which of a kernel's FEATURES are wanted; none: all that it has. `arm` is called before its file is imported, when
-    the kernel is compiled, and before each list of events.
+    `features`: which of a kernel's FEATURES are wanted; none: all that it has. `arm` is called before its file is imported,
+    when the kernel is compiled, and before each list of events.
 
     ok          whether it can run: it loads, breaks no rule, and gives the same however its events are cut into calls
     fault       why not, a sentence with file and line; "" if it can
