@@ -18,6 +18,7 @@ from tickmesh.nodes.gateway.problems import MEDIA_TYPE, RequestProblem, problem_
 from tickmesh.nodes.gateway.queries import MeshQueries
 from tickmesh.nodes.gateway.recent_events import EventPage
 
+OPENMETRICS = "application/openmetrics-text"
 ABOUT = """Recent events of a mesh, from memory, and what is older from its log and archive. Nothing here changes anything.
 
 Names, filters and words are those of `import tickmesh`, `tap` and docs/fields.md. Of a price both are there: the exact decimal
@@ -33,6 +34,7 @@ EXAMPLE = {
     ]}],
     "kind": "trade", "seq": 4711, "more": False, "next": "/v1/trades?instrument=BTCUSDT&limit=100&after=4711",
 }  # fmt: skip
+METRICS_OK: dict[int | str, dict[str, Any]] = {200: {"description": "metrics", "content": {"text/plain": {}, OPENMETRICS: {}}}}
 OBJECT = {JSON: {"schema": {"type": "object"}}, MSGPACK: {}}
 REFUSALS: dict[int | str, dict[str, Any]] = {code: PROBLEM for code in (401, 403, 404, 406, 421, 422, 429, 503)}
 
@@ -205,8 +207,20 @@ def _add_figures(api: FastAPI, queries: MeshQueries) -> None:
 
     add("status", "the mesh at a glance: log, topics, the gateway itself", queries.status)
     add("processes", "processes by their heartbeats", lambda: {"processes": figures.processes(recent, queries.now_ns())})
+    add(
+        "latency",
+        "how long each hop between a venue's event and our order has taken of late",
+        lambda: {"window_s": queries.latency.window_s, "hops": queries.latency.rows(queries.now_ns())},
+    )
     add("positions", "positions, by instrument and by strategy", lambda: figures.positions(figures.trading(config, recent)))
     add("pnl", "profit and loss", lambda: figures.profit_and_loss(figures.trading(config, recent)))
+
+    @api.get("/metrics", tags=["mesh"], summary="the same figures for Prometheus (docs/metrics.md)", responses=METRICS_OK)
+    async def metrics(request: Request) -> Response:
+        from tickmesh.nodes.gateway.metrics import scrape  # takes some MB, and many meshes have no Prometheus
+
+        check_parameters(request.query_params.keys(), ())
+        return _answer(scrape(queries, request.headers.get("accept", "")))
 
     @api.get("/v1", tags=["mesh"], summary="what there is here", responses={200: {"content": OBJECT}})
     async def index(request: Request) -> Response:

@@ -6,10 +6,11 @@ mesh. When it dies nothing else notices: its clients reconnect, at the same addr
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+from tickmesh.bus.clock import now_ns
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
@@ -17,6 +18,7 @@ from tickmesh.bus.wire import Event
 from tickmesh.nodes.gateway.access import AccessRules, names_of_server
 from tickmesh.nodes.gateway.api import build_api
 from tickmesh.nodes.gateway.guard import Guard
+from tickmesh.nodes.gateway.hop_latency import HopLatency
 from tickmesh.nodes.gateway.queries import MeshQueries
 from tickmesh.nodes.gateway.rates import RequestRates
 from tickmesh.nodes.gateway.recent_events import RecentEvents
@@ -32,13 +34,17 @@ NICE = 5  # who looks gives way to who trades
 
 
 class Gateway:
-    """The memory of recent events, and the application that answers from it."""
+    """The memory of recent events, and the application that answers from it.
 
-    def __init__(self, ctx: Context, after: int):
+    It begins with what came after seq `after`; counted is what comes after `newest`.
+    """
+
+    def __init__(self, ctx: Context, after: int, newest: int):
         config = ctx.config
         self.ctx = ctx
-        self.recent = RecentEvents(after, config.gateway.kind_bytes)
-        self.queries = MeshQueries(config, self.recent, self.counted)
+        self.recent = RecentEvents(after, config.gateway.kind_bytes, newest)
+        self.latency = HopLatency(config.gateway.latency_s, now_ns())
+        self.queries = MeshQueries(config, self.recent, self.latency, self.counted)
         self.streams = LiveStreams(self.queries)
         api = build_api(self.queries, version("tickmesh"))
         self.streams.add_to(api)
@@ -54,11 +60,13 @@ class Gateway:
             "requests": self.guard.requests, "requests_refused": dict(self.guard.refused), "streams": self.streams.count,
             "streams_cut": self.streams.cut, "connections": len(self.server.server_state.connections),
             "kept_bytes": self.recent.bytes, "stored_reads": self.queries.reading.stored_reads,
+            "hop_p99_ms": self.latency.p99_ms(now_ns()),
         }  # fmt: skip
 
-    def take(self, events: Iterable[Event], head: int) -> None:
+    def take(self, events: Sequence[Event], head: int) -> None:
         """Takes in what has come, up to the seq `head`, and lets streams send it."""
         self.recent.take(events, head)
+        self.latency.take(events)
         self.streams.wake()
 
 
@@ -66,8 +74,9 @@ async def run(ctx: Context) -> None:
     """Follows the log and answers requests until the node is stopped."""
     os.nice(NICE)
     log = LogReader(ctx.config.log_dir)
-    after = max(log.last - BEGINS_BACK, log.first - 1, 0)
-    gateway = Gateway(ctx, after)
+    newest = log.last
+    after = max(newest - BEGINS_BACK, log.first - 1, 0)
+    gateway = Gateway(ctx, after, newest)
     subscription = ctx.subscribe(READS, after)
     for events in subscription.backlog():
         gateway.take(events, subscription.seq)
