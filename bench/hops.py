@@ -1,11 +1,11 @@
-"""The way of an order wire to wire: tools/hops.py's, between the moments at which the exchange sent and received."""
+"""The way of an order wire to wire: nodes/hops/tracker.py's, between the moments at which the exchange sent and received."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import Event
-from tickmesh.tools.hops import OrderPath, order_paths
+from tickmesh.nodes.hops.tracker import OrderPath, order_paths
 
 HOPS = (
     "exchange → feed: sent … out of the socket", "feed: read, appended, sent", "sequencer: quote in the log",

@@ -11,13 +11,13 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.wire import Event
+from tickmesh.nodes.hops.counts import LatencyCounts
+from tickmesh.nodes.hops.tracker import HOPS, KINDS, TICK_TO_ORDER, VENUE, HopTracker
 from tickmesh.storage.query.times import NOW, UNITS_NS
 from tickmesh.tools import terminal, topics
 from tickmesh.tools.event_streams import LogSpan, is_running, span_of, wanted_events
 from tickmesh.tools.event_text import time_text
 from tickmesh.tools.extras import use_matplotlib
-from tickmesh.tools.hops import HOPS, KINDS, TICK_TO_ORDER, VENUE, HopTracker
-from tickmesh.tools.latency_counts import LatencyCounts
 from tickmesh.tools.progress import progress
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, out
 

@@ -220,6 +220,11 @@ def _add_figures(api: FastAPI, queries: MeshQueries) -> None:
 
     add("status", "the mesh at a glance: log, topics, the gateway itself", queries.status)
     add("processes", "processes by their heartbeats", lambda: {"processes": figures.processes(recent, queries.now_ns())})
+    add(
+        "latency",
+        "how long each hop between a venue's event and our order has taken of late",
+        lambda: {"window_s": queries.latency.window_s, "hops": queries.latency.rows(queries.now_ns())},
+    )
     add("positions", "positions, by instrument and by strategy", lambda: figures.positions(figures.trading(config, recent)))
     add("pnl", "profit and loss", lambda: figures.profit_and_loss(figures.trading(config, recent)))
 

@@ -7,10 +7,11 @@ on after the seq that they have.
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+from tickmesh.bus.clock import now_ns
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
@@ -19,6 +20,7 @@ from tickmesh.nodes.gateway.access import AccessRules, names_of_server
 from tickmesh.nodes.gateway.actions import MeshActions
 from tickmesh.nodes.gateway.api import build_api
 from tickmesh.nodes.gateway.guard import Guard
+from tickmesh.nodes.gateway.hop_latency import HopLatency
 from tickmesh.nodes.gateway.page.collecting import PictureCollector
 from tickmesh.nodes.gateway.page.mounting import PageMount
 from tickmesh.nodes.gateway.queries import MeshQueries
@@ -42,7 +44,8 @@ class Gateway:
         config = ctx.config
         self.ctx = ctx
         self.recent = RecentEvents(after, config.gateway.kind_bytes)
-        self.queries = MeshQueries(config, self.recent, self.counted)
+        self.latency = HopLatency(config.gateway.latency_s, now_ns())
+        self.queries = MeshQueries(config, self.recent, self.latency, self.counted)
         self.streams = LiveStreams(self.queries)
         self.actions = MeshActions(config)
         api = build_api(self.queries, self.actions, version("tickmesh"))
@@ -63,11 +66,13 @@ class Gateway:
             "streams_cut": self.streams.cut, "viewers": self.page.sockets, "actions": self.actions.done,
             "connections": len(self.server.server_state.connections),
             "kept_bytes": self.recent.bytes, "stored_reads": self.queries.reading.stored_reads,
+            "hop_p99_ms": self.latency.p99_ms(now_ns()),
         }  # fmt: skip
 
-    def take(self, events: Iterable[Event], head: int) -> None:
+    def take(self, events: Sequence[Event], head: int) -> None:
         """Takes in what has come, up to the seq `head`, and lets streams send it."""
         self.recent.take(events, head)
+        self.latency.take(events)
         self.streams.wake()
 
 

@@ -14,6 +14,7 @@ from tickmesh.bus.topics import account_of
 from tickmesh.nodes.gateway import figures, market_rows
 from tickmesh.nodes.gateway.asking import subject_parameter, time_given
 from tickmesh.nodes.gateway.encoding import ARROW, JSON, MSGPACK, EncodedAnswer, encoded_events
+from tickmesh.nodes.gateway.hop_latency import HopLatency
 from tickmesh.nodes.gateway.problems import RequestProblem
 from tickmesh.nodes.gateway.reading import EventReading, known_subjects
 from tickmesh.nodes.gateway.recent_events import EventPage, RecentEvents, WantedEvents
@@ -32,10 +33,10 @@ BOOKS_MAX = 100
 
 
 class MeshQueries:
-    """What may be asked of a mesh. `counted`: gives the gateway's own counters for `status`."""
+    """What may be asked of a mesh. `latency`: of its hops; `counted`: gives the gateway's own counters for `status`."""
 
-    def __init__(self, config: Config, recent: RecentEvents, counted: Callable[[], JsonObject]):
-        self.config, self.recent, self.counted = config, recent, counted
+    def __init__(self, config: Config, recent: RecentEvents, latency: HopLatency, counted: Callable[[], JsonObject]):
+        self.config, self.recent, self.latency, self.counted = config, recent, latency, counted
         self.reading = EventReading(config, recent)
         self.now_ns = now_ns
         self._one_book = asyncio.Lock()  # at a time: what is shown in a thread is not moved on meanwhile

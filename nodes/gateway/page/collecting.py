@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
+from tickmesh.bus.wire import Event
 from tickmesh.nodes.gateway.page.market_memory import FOLLOWED, MarketMemory
 from tickmesh.nodes.gateway.page.mesh_rows import alert_rows, instrument_rows, process_rows, trading_rows
 from tickmesh.nodes.gateway.problems import RequestProblem
@@ -159,8 +160,6 @@ class PictureCollector:
     def _exponents_of(self, subjects: list[str]) -> Mapping[str, int]:
         for subject in subjects:
             if subject not in self._exponents and (one := self.recent.latest.get(f"quote.{subject}")) is not None:
-                from tickmesh.bus.wire import Event
-
                 self._exponents[subject] = exponents_of(self.config, Event(one.raw))[0]
         return self._exponents
 
@@ -178,7 +177,7 @@ class PictureCollector:
             alert_rows(recent, reports, now_ns),
             {"seq": recent.head, "durable_seq": durable, "rate": self._rate(), "waiting_bytes": recorder.get("waiting_bytes")},
             {"free_bytes": recorder.get("free_bytes"), "low_bytes": self.config.disk.low_bytes},
-            [], now_ns / SECOND_NS,
+            self.queries.latency.rows(now_ns), now_ns / SECOND_NS,
         )  # fmt: skip
 
     def _rate(self) -> float:

@@ -349,12 +349,17 @@ def latency_table(hops: Iterable[JsonObject]) -> str:
 
 
 def _histogram(one: JsonObject) -> str:
-    buckets = [(upper, count) for upper, count in one["buckets"] if count]
-    most = max((count for _, count in buckets), default=1)
+    """A histogram of buckets [upper, how many took less], ascending; each bar is twice as long a time as the one before."""
+    counts, before = [], 0
+    for upper, below in one["buckets"]:
+        counts.append((upper, below - before))
+        before = below
+    most = max((count for _, count in counts), default=1) or 1
     bars = ""
-    for number, (upper, count) in enumerate(buckets):
-        height = max(round(count / most * 20), 1)
-        title = escape(f"{count} up to {time_ns_text(upper)}")
-        bars += f'<rect x="{number * 6}" y="{20 - height}" width="5" height="{height}"><title>{title}</title></rect>'
-    label, width = f"histogram of {one['hop']}", max(len(buckets) * 6, 6)
+    for number, (upper, count) in enumerate(counts):
+        if count:
+            height = max(round(count / most * 20), 1)
+            title = escape(f"{count} below {time_ns_text(upper)}")
+            bars += f'<rect x="{number * 6}" y="{20 - height}" width="5" height="{height}"><title>{title}</title></rect>'
+    label, width = f"histogram of {one['hop']}", max(len(counts) * 6, 6)
     return f'<svg class="histogram" role="img" aria-label="{escape(label)}" viewBox="0 0 {width} 20">{bars}</svg>'

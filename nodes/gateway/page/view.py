@@ -159,7 +159,7 @@ class View:
             self._html(name)
 
     def _html(self, name: str, tag: str = "div") -> ui.html:
-        """An element for content of html_tables, which escapes all that comes from outside: so the browser need not clean it."""
+        """An element for content of html_tables, which escapes what comes from outside: the browser need not clean it."""
         self.parts[name] = ui.html("", sanitize=False, tag=tag).props(f"data-part={name}")
         return self.parts[name]
 

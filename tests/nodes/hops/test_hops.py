@@ -4,48 +4,16 @@ import random
 
 import numpy as np
 
-from tests.support.stored import Market
-from tickmesh.bus.schema import DTYPES, Action, Flag, Kind, Status
-from tickmesh.bus.wire import decode
-from tickmesh.tools import hops
-from tickmesh.tools.hops import HopTracker, order_paths
-from tickmesh.tools.latency_counts import LatencyCounts
-
-S = "binance.BTCUSDT"
-SENT = 30_000  # ns that Market has an event take from its producer to the log
+from tests.support.hop_scene import SENT, HopScene
+from tickmesh.bus.schema import Action, Flag, Kind, Status
+from tickmesh.nodes.hops import tracker as hops
+from tickmesh.nodes.hops.counts import LatencyCounts
+from tickmesh.nodes.hops.tracker import HopTracker, order_paths
 
 
-class Mesh:
-    """Events of a mesh in which everything takes a known time: `log` has them."""
-
-    def __init__(self):
-        self.market = Market()
-        self.log = []
-
-    def add(self, kind, fields, recv_ago, **header):
-        """Appends an event whose producer received its cause `recv_ago` ns before the event was sequenced."""
-        record = np.zeros(1, DTYPES[kind])
-        for name, value in fields.items():
-            record[name] = value
-        now = self.market.seq_ns + 1_000_000
-        event = self.market.event(kind, S, record, recv_ns=now - recv_ago, step_ns=1_000_000, **header)
-        self.log.append(decode(event))
-        return self.log[-1]
-
-    def order(self, number: int, cause: int):
-        """An intent of this cause, its PendingNew, New and two fills."""
-        name = b"t1-%d" % number
-        intent = self.add(Kind.intent, {"client_order_id": name, "action": Action.NEW}, 400_000, cause_seq=cause)
-        self.add(Kind.update, {"client_order_id": name, "status": Status.PendingNew}, 900_000)
-        self.add(Kind.update, {"client_order_id": name, "status": Status.New}, 300_000)
-        self.add(Kind.fill, {"client_order_id": name}, 250_000)
-        self.add(Kind.fill, {"client_order_id": name}, 250_000)
-        return intent
-
-
-def found(events):
+def found(events, tracker=None):
     """Hop → its lengths."""
-    tracker, out = HopTracker(), {}
+    tracker, out = tracker or HopTracker(), {}
     for event in events:
         for name, ns in tracker.add(event)[0]:
             out.setdefault(name, []).append(ns)
@@ -53,7 +21,7 @@ def found(events):
 
 
 def test_every_hop_of_an_order_and_its_whole_way():
-    mesh = Mesh()
+    mesh = HopScene()
     quote = mesh.add(Kind.quote, {}, 500_000, last_id=77, venue_ns=mesh.market.seq_ns)
     signal = mesh.add(Kind.signal, {}, 200_000, cause_seq=quote.seq)
     mesh.order(1, signal.seq)
@@ -71,7 +39,7 @@ def test_every_hop_of_an_order_and_its_whole_way():
 
 def test_what_has_no_such_hop_shows_none():
     """A repaired trade came by REST; a tick without a venue's time; a cancel; an order that no signal caused."""
-    mesh = Mesh()
+    mesh = HopScene()
     mesh.add(Kind.trade, {}, 500_000, venue_ns=1, flags=Flag.REPAIRED)
     quote = mesh.add(Kind.quote, {}, 500_000)
     mesh.add(Kind.intent, {"client_order_id": b"c", "action": Action.CANCEL}, 400_000, cause_seq=quote.seq)
@@ -82,13 +50,12 @@ def test_what_has_no_such_hop_shows_none():
     assert len(seen[hops.TO_EXECUTOR]) == 2 and len(seen[hops.NOTED]) == len(seen[hops.ACKNOWLEDGED]) == 1
 
 
-def test_causes_are_remembered_for_long_and_not_for_ever(monkeypatch):
-    monkeypatch.setattr(hops, "REMEMBERED", 10)
-    mesh = Mesh()
+def test_causes_are_remembered_for_long_and_not_for_ever():
+    mesh = HopScene()
     quotes = [mesh.add(Kind.quote, {}, 500_000) for _ in range(31)]
     for quote in (quotes[0], quotes[-1]):
         mesh.add(Kind.signal, {}, 200_000, cause_seq=quote.seq)
-    assert found(mesh.log)[hops.TO_MODEL] == [mesh.log[-1].recv_ns - quotes[-1].seq_ns]
+    assert found(mesh.log, HopTracker(remembered=10))[hops.TO_MODEL] == [mesh.log[-1].recv_ns - quotes[-1].seq_ns]
 
 
 def test_quantiles_are_right_to_a_part_in_five_hundred_whatever_the_size():

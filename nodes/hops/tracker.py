@@ -1,7 +1,7 @@
 """Where the time between a venue's event and our order goes, hop by hop, from the times that the messages themselves have.
 
-One computation for `mesh latency` and for `python -m bench tick_to_order`. Only what this machine's clock stamped is compared,
-but for `venue → here`, which has the venue's.
+One computation for the gateway, for `mesh latency` and for `python -m bench tick_to_order`. Only what this machine's clock
+stamped is compared, but for `venue → here`, which has the venue's.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ HOPS = (
 )  # fmt: skip
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
 KINDS = (*MARKET, Kind.signal, Kind.intent, Kind.update, Kind.fill)
-REMEMBERED = 100_000  # events of each kind of which a later one may name the cause; a cause is milliseconds old
+REMEMBERED = 100_000
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -62,9 +62,13 @@ class Hop(NamedTuple):
 
 
 class HopTracker:
-    """Follows the events of a log, in order, and gives the hops that each shows."""
+    """Follows the events of a log, in order, and gives the hops that each shows.
 
-    def __init__(self) -> None:
+    `remembered`: events of each kind of which a later one may name the cause; a cause is milliseconds old.
+    """
+
+    def __init__(self, remembered: int = REMEMBERED) -> None:
+        self._remembered = remembered
         self._ticks: dict[int, Moments] = {}
         self._signals: dict[int, Moments] = {}
         self._intents: dict[str, Moments] = {}
@@ -76,15 +80,15 @@ class HopTracker:
         kind = event.kind
         now = Moments(kind, event.last_id, event.cause_seq, event.recv_ns, event.sent_ns, event.seq_ns)
         if kind in MARKET:
-            _keep(self._ticks, event.seq, now)
+            self._keep(self._ticks, event.seq, now)
             live = event.venue_ns and event.recv_ns and not event.flags & Flag.REPAIRED
             venue = [Hop(VENUE, event.recv_ns - event.venue_ns)] if live else []
             return venue + _own(now, FEED, MARKET_TO_LOG), None
         if kind == Kind.signal:
-            _keep(self._signals, event.seq, now)
+            self._keep(self._signals, event.seq, now)
             return _from(self._ticks.get(event.cause_seq), now, TO_MODEL) + _own(now, MODEL, SIGNAL_TO_LOG), None
         if kind == Kind.intent:
-            _keep(self._intents, _client_id(event), now)
+            self._keep(self._intents, _client_id(event), now)
             cause = self._signals.get(event.cause_seq) or self._ticks.get(event.cause_seq)
             return _from(cause, now, TO_EXECUTOR) + _own(now, EXECUTOR, INTENT_TO_LOG), None
         if kind == Kind.update:
@@ -98,8 +102,8 @@ class HopTracker:
         intent = self._intents.pop(name, None)
         if intent is None or event.records["status"][0] != Status.PendingNew:
             return _between(self._noted.pop(name, None), now, ACKNOWLEDGED), None
-        _keep(self._noted, name, now)
-        _keep(self._filled, name, now)
+        self._keep(self._noted, name, now)
+        self._keep(self._filled, name, now)
         hops = [Hop(NOTED, now.sent_ns - intent.seq_ns)]
         signal = self._signals.get(intent.cause_seq)
         tick = None if signal is None else self._ticks.get(signal.cause_seq)
@@ -107,6 +111,13 @@ class HopTracker:
             return hops, None
         path = OrderPath(name, tick, signal, intent, now)
         return [*hops, Hop(TICK_TO_ORDER, now.sent_ns - tick.recv_ns)], path
+
+    def _keep(self, remembered: dict[Key, Value], key: Key, value: Value) -> None:
+        """Remembers; the oldest are forgotten where there are too many."""
+        if len(remembered) >= self._remembered:
+            for old in list(islice(remembered, self._remembered // 2)):
+                del remembered[old]
+        remembered[key] = value
 
 
 def order_paths(events: Iterable[Event]) -> Iterator[OrderPath]:
@@ -116,14 +127,6 @@ def order_paths(events: Iterable[Event]) -> Iterator[OrderPath]:
         _, path = tracker.add(event)
         if path is not None:
             yield path
-
-
-def _keep(remembered: dict[Key, Value], key: Key, value: Value) -> None:
-    """Remembers; the oldest are forgotten where there are too many."""
-    if len(remembered) >= REMEMBERED:
-        for old in list(islice(remembered, REMEMBERED // 2)):
-            del remembered[old]
-    remembered[key] = value
 
 
 def _own(event: Moments, work: str, to_log: str) -> list[Hop]:
