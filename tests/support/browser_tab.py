@@ -28,7 +28,7 @@ class BrowserTab:
         until(lambda: port.exists() and "\n" in port.read_text(), "the browser has started")
         with urllib.request.urlopen(f"http://127.0.0.1:{port.read_text().split()[0]}/json") as answer:
             (tab,) = [one for one in json.load(answer) if one["type"] == "page"]
-        self._socket = connect(tab["webSocketDebuggerUrl"], max_size=None)
+        self._socket = connect(tab["webSocketDebuggerUrl"], max_size=None, ping_interval=None)
         self._number = 0
         self.requested: list[str] = []
         self.complaints: list[str] = []

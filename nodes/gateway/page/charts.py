@@ -52,9 +52,8 @@ def price_chart(subject: str) -> Options:
 def price_points(memory: MarketMemory) -> Options:
     """The points of the price chart, in the order of `price_chart`'s series."""
     first_s = memory.seconds[0][0] if memory.seconds else 0.0
-    columns: list[list[list[float]]] = [
-        [[(row[0] or 0) * 1000, row[place]] for row in memory.seconds if row[place] is not None] for place in (1, 2, 3)
-    ]  # type: ignore[misc]
+    times = [(row[0] or 0) * 1000 for row in memory.seconds]
+    columns = [[[at, row[place]] for at, row in zip(times, memory.seconds) if row[place]] for place in (1, 2, 3)]
     fills: dict[str, list[list[float]]] = {"buy": [], "sell": []}
     for one in memory.fills:
         if one["seq_ns"] / SECOND_NS >= (first_s or 0):
@@ -76,7 +75,7 @@ def signal_points(memory: MarketMemory) -> Options:
             {
                 "id": model, "name": model, **LINE,
                 "itemStyle": {"color": MODELS[number % len(MODELS)]},
-                "data": [[round(at_s * 1000), round(value, 3)] for at_s, value in values],
+                "data": list(values),
             }
             for number, (model, values) in enumerate(sorted(memory.signal_values.items()))
         ]

@@ -25,7 +25,7 @@ class MarketMemory:
         self.trades: deque[JsonObject] = deque(maxlen=TRADES_KEPT)
         self.fills: deque[JsonObject] = deque(maxlen=FILLS_KEPT)
         self.signals: dict[str, JsonObject] = {}
-        self.signal_values: dict[str, deque[tuple[float, float]]] = {}  # by model: (time in s, value)
+        self.signal_values: dict[str, deque[list[float]]] = {}  # by model: [time in ms, value]
         self.orders: OrderedDict[str, JsonObject] = OrderedDict()
         self.gaps: OrderedDict[tuple[str, int], JsonObject] = OrderedDict()
         self.lines: list[JsonObject] = []
@@ -85,7 +85,7 @@ class MarketMemory:
             model = event["producer"]
             self.signals[model] = {**one, "seq_ns": event["seq_ns"]}
             values = self.signal_values.setdefault(model, deque(maxlen=SIGNALS_KEPT))
-            values.append((event["seq_ns"] / SECOND_NS, one["value"]))
+            values.append([event["seq_ns"] // 1_000_000, round(one["value"], 3)])
 
     def _take_lines(self, event: JsonObject) -> None:
         self.lines = event["records"]

@@ -19,13 +19,13 @@ BASIS = 1e4  # of a price's hundredths of a percent
 
 
 def instrument_rows(
-    subjects: Iterable[str], recent: RecentEvents, exponents: Mapping[str, int], now_ns: int
+    subjects: Iterable[str], recent: RecentEvents, exponents: Mapping[str, tuple[int, int]], now_ns: int
 ) -> list[JsonObject]:
     """One row an instrument: its newest bid, ask and trade, spread in hundredths of a percent (bp), age in seconds."""
     rows = []
     for subject in subjects:
         row: JsonObject = {"instrument": subject, "bid": None, "ask": None, "last": None, "spread_bp": None, "age_s": None}
-        scale = 10.0 ** exponents.get(subject, 0)
+        scale = 10.0 ** exponents.get(subject, (0, 0))[0]
         quote, trade = recent.latest.get(f"quote.{subject}"), recent.latest.get(f"trade.{subject}")
         ages = [now_ns - one.seq_ns for one in (quote, trade) if one is not None]
         if quote is not None:

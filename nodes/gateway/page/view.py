@@ -85,6 +85,7 @@ class View:
         self.parts: dict[str, ui.html] = {}
         self._processes: list[str] = []
         self._kill_on: bool | None = None
+        self._charted_s = 0  # of the points that the charts have
         self._grid_rows: list[dict[str, Any]] = []
 
     def build(self) -> None:
@@ -212,9 +213,11 @@ class View:
         self._show("signals", tables.signals_table(memory.signals, picture.now_s))
         self._show("race", tables.races_table(memory.lines))
         self._show("gaps", tables.gaps_table(memory.gaps.values()))
-        self._show("coverage", tables.coverage_bars(picture.coverage, picture.covered_from_s, picture.now_s))
-        self.prices.run_chart_method("setOption", price_points(memory))
-        self.signals.run_chart_method("setOption", signal_points(memory))
+        self._show("coverage", tables.coverage_bars(picture.coverage, picture.covered_from_s, picture.covered_to_s))
+        if (second := round(picture.now_s)) != self._charted_s:
+            self._charted_s = second
+            self.prices.run_chart_method("setOption", price_points(memory))
+            self.signals.run_chart_method("setOption", signal_points(memory))
 
     def _show_mesh(self, picture: MeshPicture) -> None:
         self._show("title", f"{TITLE} {tables.shown(picture.source)}")
@@ -237,7 +240,7 @@ class View:
 
     async def _picked(self) -> None:
         if self.pick.value:
-            self.subject = self.pick.value
+            self.subject, self._charted_s = self.pick.value, 0
             self.prices.run_chart_method("setOption", {"series": [{"data": []} for _ in range(5)]})
             self.signals.run_chart_method("setOption", signal_chart(), True)
 
