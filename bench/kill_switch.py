@@ -29,8 +29,8 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.names import KILL_SWITCH_FILE, OPERATOR
 from tickmesh.bus.schema import Kind, Status
 from tickmesh.nodes.net import exchange_address
+from tickmesh.nodes.orders.commanding import publish_command
 from tickmesh.nodes.orders.commands import KillSwitch
-from tickmesh.tools.commanding import publish_command
 from tickmesh.tools.judge.exchange_ledger import read_rows
 from tickmesh.tools.judge.findings import Findings
 

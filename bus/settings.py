@@ -311,9 +311,11 @@ class RecorderSettings(Section, frozen=True):
 
 
 class GatewaySettings(Section, frozen=True):
-    """Recent events over REST and websockets, for people and programs (docs/gateway.md). It changes nothing in the mesh."""
+    """Recent events over REST and websockets, for programs, and a page for people (docs/gateway.md, docs/dashboard.md)."""
 
     enabled: bool = True
+    # Whether who has the token may start and stop processes, switch strategies and the kill switch
+    actions: bool = False
     # Beyond this machine: only with a certificate; every request brings the token of run/gateway.token then
     host: str = "127.0.0.1"
     # 0: a free one, kept from one start to the next in the run folder

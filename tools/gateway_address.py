@@ -1,7 +1,7 @@
-"""Where this mesh's gateway is, for commands that print it."""
+"""Where this mesh's gateway and its page are, for commands that print it."""
 
-from tickmesh.bus.config import Config
-from tickmesh.nodes.gateway.run_files import read_address
+from tickmesh.bus.config import Config, is_loopback
+from tickmesh.nodes.gateway.run_files import TOKEN, read_address
 from tickmesh.tools import terminal
 
 
@@ -9,3 +9,18 @@ def gateway_url(config: Config | None = None) -> str:
     """The address of the gateway that runs, of this folder's mesh where none is named; "" where there is none."""
     found = read_address(config or terminal.config())
     return found.url if found is not None else ""
+
+
+def page_url(config: Config | None = None) -> str:
+    """The address of the page that people open; "" where no gateway runs.
+
+    With the token where that is needed: to change something, or to look from another machine.
+    """
+    config = config or terminal.config()
+    url = gateway_url(config)
+    if not url or (is_loopback(config.gateway.host) and not config.gateway.actions):
+        return url
+    try:
+        return f"{url}/?token={(config.run_dir / TOKEN).read_text().strip()}"
+    except OSError:
+        return url

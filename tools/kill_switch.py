@@ -1,57 +1,28 @@
 """`mesh kill-switch`: throws and lifts it, also while the log takes nothing; says who threw it, why, and what is still open."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from tickmesh.bus.clock import follow, now_ns
-from tickmesh.bus.names import KILL_SWITCH_FILE, OPERATOR
-from tickmesh.nodes.orders.commands import KillSwitch, content_of
-from tickmesh.nodes.sentinel.kill_switch import CANCELLER
+from tickmesh.bus.names import KILL_SWITCH_FILE
+from tickmesh.nodes.orders.commanding import CommandFailure, switch_kill
+from tickmesh.nodes.orders.commands import content_of
 from tickmesh.tools import terminal, trading
-from tickmesh.tools.commanding import publish_command
 from tickmesh.tools.log_window import SECOND, read_window
 from tickmesh.tools.paused import lost, paused_because
-from tickmesh.tools.running import living
-
-LOGGED_S = 3.0  # the sequencer takes a command in milliseconds; one that does not is not waited for in an emergency
 
 
 def switch(on: bool, why: str) -> terminal.JsonObject:
-    """Throws or lifts the kill switch: by its file and by a command. `seq`: None where the log does not take it (yet).
+    """Throws or lifts the kill switch. `seq`: None where the log does not take it (yet).
 
-    To throw it no log is needed: the sentinels act on the file, and where none lives this cancels what is open at the venue
-    itself. Raises terminal.Failure where neither file nor log can be written, and for a switch that cannot be lifted.
+    Raises terminal.Failure where neither file nor log can be written, and for a switch that cannot be lifted.
     """
-    config = trading.trading_config()
-    path = config.run_dir / KILL_SWITCH_FILE
     try:
-        if on:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{why}\n")
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise terminal.Failure(f"{path} cannot be {'written' if on else 'removed'}: {error.strerror}") from None
-    command = KillSwitch(on, OPERATOR, why)
-    try:
-        return {"seq": publish_command(config, command, LOGGED_S), **content_of(command), "not_logged": "", "emergency": None}
-    except terminal.Failure as failure:
-        if not on:
-            raise
-        emergency = None if any(name.startswith("sentinel") for name in living(config.root)) else _cancel(config.root)
-        return {"seq": None, **content_of(command), "not_logged": str(failure), "emergency": emergency}
-
-
-def _cancel(root: Path) -> terminal.JsonObject:
-    """Cancels what is open at the venue, as a sentinel would have it done; gives what that says."""
-    done = subprocess.run([sys.executable, "-m", CANCELLER], cwd=root, stdout=subprocess.PIPE, check=False)
-    outcome: terminal.JsonObject = json.loads(done.stdout or b'{"left": -1, "cancelled": 0, "why": "it died"}')
-    return outcome
+        done = switch_kill(trading.trading_config(), on, why)
+    except CommandFailure as failure:
+        raise terminal.Failure(str(failure)) from None
+    return {"seq": done.seq, **content_of(done.command), "not_logged": done.not_logged, "emergency": done.emergency}
 
 
 def state() -> terminal.JsonObject:

@@ -27,7 +27,7 @@ from tickmesh.storage.archive.reader import ArchiveError, read_watermark
 from tickmesh.storage.recent.lately import lately
 from tickmesh.tools import started_with, verdict
 from tickmesh.tools.blocked import blocked
-from tickmesh.tools.gateway_address import gateway_url
+from tickmesh.tools.gateway_address import gateway_url, page_url
 from tickmesh.tools.log_window import SECOND, LogWindow, Topic, read_window
 from tickmesh.tools.paused import lost, paused_because
 from tickmesh.tools.running import last_line, living, ready_ns
@@ -120,6 +120,7 @@ def status() -> JsonObject:
         "disk": seen.disk,
         "blocked": seen.blocked,
         "gateway": gateway_url(config),
+        "page": page_url(config),
     }
 
 
@@ -134,6 +135,7 @@ def _nothing(config: Config) -> JsonObject:
         "running": False, "verdict": verdict.DOWN, "reasons": [reason._asdict() for reason in reasons],
         "supervisord": "is not there", "mode": config.mode, "source": config.source, **nothing,
         "replay": None, "trading": None, "session": None, "paused": [], "log": {}, "disk": {}, "blocked": [], "gateway": "",
+        "page": "",
     }  # fmt: skip
 
 

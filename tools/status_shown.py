@@ -132,4 +132,5 @@ def _show_running(result: JsonObject) -> None:
     )
     if result["gateway"]:
         out.print(f"gateway: {result['gateway']} (docs/gateway.md)", markup=False)
+        out.print(f"dashboard: {result['page']} (docs/dashboard.md)", markup=False, soft_wrap=True)
     out.print(MODES[result["mode"]], style="bold")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tickmesh.tools import recording, reload
-from tickmesh.tools.gateway_address import gateway_url
+from tickmesh.tools.gateway_address import gateway_url, page_url
 from tickmesh.tools.seen import seen_sentence
 from tickmesh.tools.status_shown import MODES
 from tickmesh.tools.terminal import JsonObject, err, out
@@ -37,9 +37,11 @@ def _show_next(topics: Sequence[str], again: str) -> None:
     """Prints commands to go on with; `topics`: some that there are, `again`: the command that goes on after a stop."""
     look = (".venv/bin/tap trade", f"trades as they come (tap {', tap '.join(topics)}; --rate for rates)")
     url = gateway_url()
+    page = [(page_url(), "the dashboard, in a browser (docs/dashboard.md)")] if url else []
     address = [(f"curl {url}/v1/trades", "the newest trades for programs, as JSON (docs/gateway.md)")] if url else []
     out.print("Next:")
     for command, what in (
+        *page,
         look if topics else (".venv/bin/tap alert", "alerts as they come"),
         *address,
         (".venv/bin/mesh status", "processes and topics"),

@@ -12,6 +12,8 @@ from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.table_names import TABLES
 from tickmesh.nodes.gateway import asking, encoding, figures
+from tickmesh.nodes.gateway.access import ACTIONS
+from tickmesh.nodes.gateway.actions import MeshActions, read_action
 from tickmesh.nodes.gateway.asking import After, End, Instruments, Levels, Limit, Start, check_parameters, names_given
 from tickmesh.nodes.gateway.encoding import JSON, MSGPACK, EncodedAnswer
 from tickmesh.nodes.gateway.problems import MEDIA_TYPE, RequestProblem, problem_body
@@ -39,7 +41,7 @@ OBJECT = {JSON: {"schema": {"type": "object"}}, MSGPACK: {}}
 REFUSALS: dict[int | str, dict[str, Any]] = {code: PROBLEM for code in (401, 403, 404, 406, 421, 422, 429, 503)}
 
 
-def build_api(queries: MeshQueries, version: str) -> FastAPI:
+def build_api(queries: MeshQueries, actions: MeshActions, version: str) -> FastAPI:
     """Builds the application; a page, or metrics, are mounted beside its /v1. Every fault is answered as a problem."""
     api = FastAPI(
         title="tickmesh gateway", version=version, description=ABOUT, docs_url=None, redoc_url=None, redirect_slashes=False,
@@ -50,7 +52,20 @@ def build_api(queries: MeshQueries, version: str) -> FastAPI:
         _add_table(api, queries, name, kind)
     _add_market(api, queries)
     _add_figures(api, queries)
+    if actions.enabled:
+        _add_actions(api, actions)
     return api
+
+
+def _add_actions(api: FastAPI, actions: MeshActions) -> None:
+    """Adds the one route that changes something, where mesh.toml allows it; who asks has shown the token (access.py)."""
+
+    @api.post(ACTIONS, tags=["actions"], summary="change the mesh", responses={200: {"content": OBJECT}})
+    async def act(request: Request) -> Response:
+        check_parameters(request.query_params.keys(), ())
+        action = read_action(await request.body())
+        by = request.client.host if request.client else "somebody"
+        return _plain(request, await actions.carry_out(action, f"{by} over the API"))
 
 
 def _add_problems(api: FastAPI) -> None:

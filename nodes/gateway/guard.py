@@ -13,7 +13,16 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-ONCE = ("host", "origin", "authorization", "content-length", "sec-fetch-site")  # two of them would be read in two ways
+ONCE = (
+    "host",
+    "origin",
+    "authorization",
+    "content-length",
+    "content-type",
+    "cookie",
+    "sec-fetch-site",
+)  # two of them would be read in two ways
+TOKEN_SHOWN = "tickmesh.token"  # in the scope: whether the request showed the token
 SECURE = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "x-content-type-options": "nosniff",
@@ -54,6 +63,7 @@ class Guard:
             after = {"Retry-After": str(int(wait_s) + 1)}
             raise RequestProblem(429, f"too many requests from {asked.address}; {allowed}: wait, or take a stream", after)
         self.rules.check(asked)
+        scope[TOKEN_SHOWN] = self.rules.has_token(asked)
 
 
 def asked_request(scope: Scope) -> AskedRequest:

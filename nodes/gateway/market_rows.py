@@ -48,7 +48,13 @@ def shown_book(config: Config, book: "NewestBook", levels: int) -> JsonObject:
 def _book(config: Config, book: "NewestBook | BookImage", sides: tuple[np.ndarray, np.ndarray]) -> JsonObject:
     from tickmesh.storage.query.reader import definitions
 
-    price, quantity = next(one[1:] for one in reversed(definitions(config, book.subject)) if one[0] <= book.seq)
+    exponents = next(one[1:] for one in reversed(definitions(config, book.subject)) if one[0] <= book.seq)
+    return plain_book(book, sides, exponents)
+
+
+def plain_book(book: "NewestBook | BookImage", sides: tuple[np.ndarray, np.ndarray], exponents: tuple[int, int]) -> JsonObject:
+    """The plain values of a book with these levels. `exponents`: of prices and quantities."""
+    price, quantity = exponents
 
     def side(rows: np.ndarray) -> list[JsonObject]:
         return [

@@ -1,7 +1,8 @@
-"""Serves recent events, books, bars, and how the mesh stands, over REST and websockets: from memory, what is older from files.
+"""Serves recent events, books, bars, and how the mesh stands, over REST, websockets and a page; what is older from files.
 
 It follows the whole log as every reader does, keeps the newest events of each kind within a bound, and changes nothing in the
-mesh. When it dies nothing else notices: its clients reconnect, at the same address, and go on after the seq that they have.
+mesh unless mesh.toml allows it (actions). When it dies nothing else notices: its clients reconnect, at the same address, and go
+on after the seq that they have.
 """
 
 import asyncio
@@ -16,9 +17,12 @@ from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.gateway.access import AccessRules, names_of_server
+from tickmesh.nodes.gateway.actions import MeshActions
 from tickmesh.nodes.gateway.api import build_api
 from tickmesh.nodes.gateway.guard import Guard
 from tickmesh.nodes.gateway.hop_latency import HopLatency
+from tickmesh.nodes.gateway.page.collecting import PictureCollector
+from tickmesh.nodes.gateway.page.mounting import PageMount
 from tickmesh.nodes.gateway.queries import MeshQueries
 from tickmesh.nodes.gateway.rates import RequestRates
 from tickmesh.nodes.gateway.recent_events import RecentEvents
@@ -46,11 +50,15 @@ class Gateway:
         self.latency = HopLatency(config.gateway.latency_s, now_ns())
         self.queries = MeshQueries(config, self.recent, self.latency, self.counted)
         self.streams = LiveStreams(self.queries)
-        api = build_api(self.queries, version("tickmesh"))
+        self.actions = MeshActions(config)
+        api = build_api(self.queries, self.actions, version("tickmesh"))
         self.streams.add_to(api)
         scheme = "https" if config.gateway.tls_certificate else "http"
-        rules = AccessRules(names_of_server(config.gateway.host, config.gateway.names), scheme, keep_token(config))
-        self.guard = Guard(api, rules, RequestRates(config.gateway.requests_per_s), asyncio.get_running_loop().time)
+        rules = AccessRules(
+            names_of_server(config.gateway.host, config.gateway.names), scheme, keep_token(config), self.actions.enabled
+        )
+        self.page = PageMount(api, rules, PictureCollector(self.queries), self.actions, version("tickmesh"))
+        self.guard = Guard(self.page, rules, RequestRates(config.gateway.requests_per_s), asyncio.get_running_loop().time)
         self.server = build_server(config, self.guard)
         ctx.ask_counters = self.counted
 
@@ -58,7 +66,8 @@ class Gateway:
         """What the gateway counts of itself."""
         return {
             "requests": self.guard.requests, "requests_refused": dict(self.guard.refused), "streams": self.streams.count,
-            "streams_cut": self.streams.cut, "connections": len(self.server.server_state.connections),
+            "streams_cut": self.streams.cut, "viewers": self.page.sockets, "actions": self.actions.done,
+            "connections": len(self.server.server_state.connections),
             "kept_bytes": self.recent.bytes, "stored_reads": self.queries.reading.stored_reads,
             "hop_p99_ms": self.latency.p99_ms(now_ns()),
         }  # fmt: skip
@@ -89,6 +98,9 @@ async def run(ctx: Context) -> None:
     url = url_of(ctx.config, port)
     write_address(ctx.config, url, port)
     ctx.ready(url=url)
-    async for events in subscription:
-        gateway.take(events, subscription.seq)
-    await serving
+    try:
+        async for events in subscription:
+            gateway.take(events, subscription.seq)
+        await serving
+    finally:
+        await gateway.page.close()

@@ -109,6 +109,12 @@ class MeshQueries:
         past: JsonObject = await self._read(market_rows.read_book_at, subject, time_given(at), levels)
         return past
 
+    async def newest_levels(self, subject: str, levels: int, exponents: tuple[int, int]) -> JsonObject:
+        """The best levels of an instrument's book now, with the exponents that are in force: no file is read for them."""
+        async with self._one_book:
+            book = await self._newest_book(subject)
+            return market_rows.plain_book(book, book.sides(levels), exponents)
+
     async def _newest_book(self, subject: str) -> "NewestBook":
         book = self._books.pop(subject, None)
         if book is None:

@@ -20,7 +20,7 @@ from tickmesh.nodes.gateway.run_files import port_before
 CLOSING_S = 3.0  # in which a websocket that was closed has to be gone
 LOOK_S = 0.5
 HEADERS_BYTES_MAX = 16 << 10
-CLIENT_MESSAGE_BYTES_MAX = 1024  # of a websocket: none is expected
+CLIENT_MESSAGE_BYTES_MAX = 16 << 10  # of a websocket: what a page sends of a click; a stream takes none
 PING_S = 20.0
 STOP_S = 1.0  # for answers that are on their way at the end
 SPARE_FILES = 100  # descriptors beside those of connections

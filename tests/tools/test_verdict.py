@@ -86,10 +86,11 @@ def test_a_reason_is_shown_once(tmp_path, capsys):
         "running": True, "verdict": word, "reasons": [one._asdict() for one in reasons], "nodes": seen.nodes, "topics": [],
         "instruments": [*seen.instruments, halted], "trading": None, "replay": None, "alerts": [], "disk": {"short": ""},
         "log": log, "mode": "capture", "source": "x", "session": None, "paused": [], "gateway": "http://127.0.0.1:1",
+        "page": "http://127.0.0.1:1/?token=x",
     })  # fmt: skip
     shown = capsys.readouterr().out
     assert shown.count("no line of binance runs") == 1 and shown.count("okx.D: the venue does not trade it") == 1
-    assert "gateway: http://127.0.0.1:1" in shown
+    assert "gateway: http://127.0.0.1:1" in shown and "dashboard: http://127.0.0.1:1/?token=x" in shown
 
 
 def test_what_a_process_gave_up_for_is_its_one_reason_with_file_and_line(tmp_path):
