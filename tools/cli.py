@@ -9,6 +9,7 @@ from tickmesh.tools import (
     account_commands,
     alert_commands,
     backtest_command,
+    backup_commands,
     command_line,
     compare_command,
     import_commands,
@@ -374,6 +375,7 @@ trading_commands.add_to(commands)
 account_commands.add_to(commands)
 watching_commands.add_to(commands)
 alert_commands.add_to(commands)
+backup_commands.add_to(commands)
 
 
 def main() -> None:
