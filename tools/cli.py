@@ -91,6 +91,20 @@ def up(
         raise typer.Exit(3)
 
 
+@commands.command("run")
+def run_here(
+    live: Annotated[bool, typer.Option("--live", help="Ask to confirm that orders go to real venues.")] = False,
+    confirm: Annotated[str, typer.Option(help="Confirm it, by the venues' names as `mesh up` says.")] = "",
+) -> None:
+    """Start everything and stay: this process becomes supervisord, for a container, systemd or a terminal.
+
+    SIGTERM, or a Ctrl-C, ends the mesh in order. What its processes write comes out here, too. `mesh status` shows how it is.
+    """
+    from tickmesh.tools import run as command
+
+    command.run(live, confirm, terminal.announcer(json=True))
+
+
 @commands.command()
 def init(
     folder: Annotated[Path | None, FOLDER] = None,
