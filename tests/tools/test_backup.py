@@ -1,0 +1,251 @@
+"""A backup is a whole mesh of one moment: taken while it trades, killed and gone on with, it restores elsewhere and goes on."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import closing
+
+import pytest
+
+from tests.support.command_run import mesh_here
+from tests.support.mesh_run import until
+from tests.support.node_processes import NodeProcesses
+from tests.support.outbox_scene import trade
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.schema import Action, Kind
+from tickmesh.bus.segments import LogReleased, durable_bytes, segments
+from tickmesh.storage.query.reader import arrays
+from tickmesh.tools.backing_up.backups import UNFINISHED, list_backups
+from tickmesh.tools.backing_up.moment import hold
+
+SETTINGS = """
+default_models = false
+checkpoint_s = 0.5
+[[instruments]]
+symbol = "BTCUSDT"
+[[models]]
+name = "imbalance"
+kernel = "book_imbalance"
+[executor]
+signal_threshold = 0.3
+[feed]
+lines = 1
+[exchange]
+lines = 1
+[log]
+segment_bytes = 65536
+keep_segments = 2
+[recorder]
+segment_s = 1.0
+"""
+NODES = ("sequencer", "exchange", "feed-1", "recorder", "session", "model-imbalance", "executor")
+
+
+def done(root, *words):
+    """What a command that has to succeed gives with --json."""
+    ended = mesh_here(root, *words, "--json")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return json.loads(ended.stdout)
+
+
+def refused(root, *words):
+    """The sentence of a command that has to fail."""
+    ended = mesh_here(root, *words)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stdout + ended.stderr
+    return ended.stderr
+
+
+def killed_backup(root, to):
+    """Kills a `mesh backup` with SIGKILL when it has begun to write."""
+    process = subprocess.Popen([sys.executable, "-c", "from tickmesh.tools.cli import main; main()", "backup", to], cwd=root)
+    try:
+        until(lambda: any((to / UNFINISHED).rglob("*.seg")) or process.poll() is not None, "a backup that has begun")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def newest(config, kind, after=0):
+    """The events of a kind that the log still has; [] where it is released meanwhile."""
+    log = LogReader(config.log_dir)
+    try:
+        return [event for event in log.events(max(after, log.first - 1)) if event.kind == kind]
+    except LogReleased:
+        return []
+
+
+def orders(config):
+    """The client ids of all new orders in archive and log."""
+    found = arrays(config, "intent.binance.BTCUSDT", gaps="ignore")
+    return [bytes(name) for name in found["client_order_id"][found["action"] == Action.NEW]]
+
+
+@pytest.mark.mesh
+@pytest.mark.timeout(300)
+def test_a_backup_of_a_mesh_that_trades_restores_elsewhere_and_goes_on(tmp_path):
+    root, to, other = tmp_path / "mesh", tmp_path / "backups", tmp_path / "other"
+    root.mkdir()
+    mesh = NodeProcesses(root, SETTINGS)
+    try:
+        mesh.start(*NODES)
+        until(lambda: newest(mesh.config, Kind.fill), "fills")
+        until(lambda: LogReader(mesh.config.log_dir).first > 1, "a segment that is released")
+        killed_backup(root, to)
+        first = done(root, "backup", to)
+        assert not (to / UNFINISHED).exists(), "the killed one was gone on with"
+        before = mesh.last()
+        until(lambda: mesh.last() > before + 500, "more of it")
+        second = done(root, "backup", to)
+        assert first["sources"]["sim"]["last_seq"] < before < second["sources"]["sim"]["last_seq"]
+        assert second["linked_files"] > 5 and second["copied_bytes"] < second["bytes"]
+        assert done(root, "backup", "verify", to)["ok"]
+        for name in NODES:
+            mesh.kill(name)
+        assert done(root, "backup", to)["sources"]["sim"]["last_seq"] == mesh.last(), "of a dead mesh: all of its log"
+        names = [path.name for path in list_backups(to)]
+        assert done(root, "backup", "verify", to, "--backup", names[0])["ok"]
+    finally:
+        mesh.end()
+
+    restored = done(root, "restore", to, "--to", other, "--backup", names[-2])
+    last = restored["sources"]["sim"]
+    assert last == second["sources"]["sim"]["last_seq"] == LogReader(load(other).log_dir).last
+    assert done(other, "verify")["ok"]
+    (other / ".venv").unlink()
+    again = NodeProcesses(other, SETTINGS)
+    try:
+        again.start(*NODES)
+        until(lambda: newest(again.config, Kind.fill, last), "fills after those of the backup")
+        assert again.last() > last, "its numbers go on"
+        for name in reversed(NODES):  # session and executor first: they cancel while the exchange is there
+            process = again.processes.pop(name)
+            process.terminate()
+            process.wait(60)
+    finally:
+        again.end()
+    assert len(set(orders(again.config))) == len(orders(again.config)) > 0, "no order twice"
+    assert done(other, "verify")["ok"]
+    judged = done(other, "verify", "--against", again.config.exchange_dir)
+    assert judged["ok"] and judged["account"]["binance.BTCUSDT"]["fills"] > 2
+
+
+def test_files_that_grow_are_held_as_they_were_at_one_moment(tmp_path):
+    """One byte more in `a`, then one more in `b`: at no moment has `b` more, nor `a` two more."""
+    ends = threading.Event()
+
+    def grow():
+        with open(tmp_path / "b", "ab", 0) as second, open(tmp_path / "a", "ab", 0) as first:
+            while not ends.is_set():
+                first.write(b"x")
+                second.write(b"x")
+
+    for name in "ab":
+        (tmp_path / name).touch()
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        seen = set()
+        for _ in range(300):
+            with hold(lambda: [tmp_path / "a", tmp_path / "b"]) as moment:
+                first, second = (one.stat.st_size for one in moment.held)
+                seen.add(first - second)
+    finally:
+        ends.set()
+        writer.join()
+    assert seen <= {0, 1}
+
+
+@pytest.fixture
+def lived(root):
+    """A mesh that is down: a log of some segments, a model, a key, a kill switch, a checkpoint."""
+    (root / "mesh.toml").write_text('[session]\nkey_file = "key.toml"\n')
+    (root / "key.toml").write_text("secret")
+    (root / "models").mkdir()
+    (root / "models/mine.py").write_text("# a model\n")
+    (root / "run").mkdir()
+    (root / "run/kill-switch").write_text("why")
+    config = load(root)
+    with closing(LogWriter(config.log_dir, segment_bytes=1000)) as log:
+        for number in range(1, 41):
+            log.append(number, [trade(number)])
+    config.checkpoint_dir.mkdir()
+    (config.checkpoint_dir / "x.checkpoint").write_bytes(b"state")
+    return root
+
+
+def test_a_backup_holds_what_makes_up_a_mesh_and_no_secret(lived, tmp_path):
+    to, other = tmp_path / "backups", tmp_path / "other"
+    made = done(lived, "backup", to)
+    assert "key.toml" in made["left_out"] and made["sources"]["sim"]["last_seq"] == 40
+    done(lived, "restore", to, "--to", other)
+    assert (other / "models/mine.py").read_text() == "# a model\n" and (other / "run/kill-switch").exists()
+    assert not (other / "key.toml").exists() and (other / ".venv").exists()
+    for name in ("owner", "lock", "clock"):
+        assert not (load(other).log_dir / name).exists(), "of a process and a boot"
+    assert [event.last_id for event in LogReader(load(other).log_dir).events()] == list(range(1, 41))
+    before = LogReader(load(lived).log_dir).log_id
+    with closing(LogWriter(load(other).log_dir)) as log:
+        assert log.last == 40 and log.log_id != before, "what the first mesh may write from here on is another log's"
+    done(lived, "backup", to, "--secrets")
+    done(lived, "restore", to, "--to", tmp_path / "third")
+    assert (tmp_path / "third/key.toml").read_text() == "secret"
+    assert [one["secrets"] for one in done(lived, "backup", "list", to)["backups"]] == [False, True]
+
+
+def test_a_torn_end_is_left_out(lived, tmp_path):
+    config = load(lived)
+    newest = segments(config.log_dir)[-1][1]
+    with open(newest, "ab") as file:
+        file.write(newest.read_bytes()[-30:])  # half of a batch
+    assert done(lived, "backup", tmp_path / "to")["sources"]["sim"]["last_seq"] == 40
+    backup = list_backups(tmp_path / "to")[0]
+    reader = LogReader(backup / "data/sim/log")
+    assert reader.last == 40
+    assert (backup / "data/sim/log/durable").read_bytes() == durable_bytes(40, reader.log_id)
+
+
+def test_a_changed_byte_is_found_and_not_restored(lived, tmp_path):
+    to = tmp_path / "to"
+    done(lived, "backup", to)
+    path = segments(list_backups(to)[0] / "data/sim/log")[0][1]
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    judged = mesh_here(lived, "backup", "verify", to)
+    assert judged.returncode == 1 and "SHA-256 differs" in judged.stdout
+    assert "SHA-256" in refused(lived, "restore", to, "--to", tmp_path / "other")
+    assert not (tmp_path / "other/mesh.toml").exists(), "what is not whole is no mesh"
+
+
+def test_what_cannot_be_is_refused_with_a_sentence(lived, tmp_path):
+    to = tmp_path / "to"
+    assert "lies in" in refused(lived, "backup", lived / "data/backups")
+    assert "own folder" in refused(lived, "backup", lived)
+    assert "no backup in" in refused(lived, "restore", tmp_path, "--to", tmp_path / "x")
+    done(lived, "backup", to)
+    assert "is a backup" in refused(lived, "backup", list_backups(to)[0])
+    assert "is not empty" in refused(lived, "restore", to, "--to", lived)
+    index = list_backups(to)[0] / "backup.json"
+    index.write_text(index.read_text().replace('"schema_version":', '"schema_version":9'))
+    assert "Use the newer program" in refused(lived, "restore", to, "--to", tmp_path / "x")
+    shutil.rmtree(load(lived).log_dir)
+    with closing(LogWriter(load(lived).log_dir)) as log:
+        log.append(1, [trade(1)])
+    index.write_text(index.read_text().replace('"schema_version":9', '"schema_version":'))
+    assert "another log" in refused(lived, "backup", to)
+
+
+def test_an_interrupted_restore_goes_on(lived, tmp_path):
+    to, other = tmp_path / "to", tmp_path / "other"
+    done(lived, "backup", to)
+    whole = list_backups(to)[0]
+    shutil.move(whole / "models/mine.py", tmp_path / "away")
+    assert "mine.py" in refused(lived, "restore", to, "--to", other)
+    assert not (other / "mesh.toml").exists()
+    shutil.move(tmp_path / "away", whole / "models/mine.py")
+    done(lived, "restore", to, "--to", other)
+    assert (other / "models/mine.py").exists() and not (other / ".restoring").exists()
