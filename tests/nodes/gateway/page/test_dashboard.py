@@ -218,7 +218,8 @@ def test_a_gateway_that_is_gone_is_seen_and_the_page_goes_on(scene):
     tab.look("desktop", "light")
     seq = int(tab.text("seq"))
     os.kill(scene.pid("gateway"), signal.SIGKILL)
-    tab.wait("document.getElementById('popup')?.ariaHidden == 'false'", "the loss is seen")
+    popup = "getComputedStyle(document.getElementById('popup'))"
+    tab.wait(f"{popup}.visibility == 'visible' && {popup}.opacity == '1'", "the loss is seen")
     tab.screenshot(SCREENSHOTS / "lost.png")
     tab.wait("document.getElementById('popup')?.ariaHidden == 'true'", "the connection is back", 60)
     tab.wait_text("seq", lambda text: text.isdigit() and int(text) > seq, "it has caught up", 40)
