@@ -53,12 +53,13 @@ Action = ProcessAction | StrategyAction | KillSwitchAction
 def read_action(body: bytes) -> Action:
     """An action from the JSON of a request. Raises RequestProblem for what is none."""
     try:
-        return msgspec.json.decode(body, type=Action)
+        action: Action = msgspec.json.decode(body, type=Action)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         example = '{"action": "process", "name": "feed-binance-1", "do": "restart"}'
         raise RequestProblem(
             422, f"this is no action: {error}; allowed is what docs/dashboard.md lists, as {example}"
         ) from None
+    return action
 
 
 class MeshActions:

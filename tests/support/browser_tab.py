@@ -1,6 +1,7 @@
 """A tab of a headless Chromium that a test drives step by step over the DevTools protocol: looks, clicks, keys, screenshots."""
 
 import base64
+import contextlib
 import json
 import shutil
 import subprocess
@@ -28,7 +29,8 @@ class BrowserTab:
         until(lambda: port.exists() and "\n" in port.read_text(), "the browser has started")
         with urllib.request.urlopen(f"http://127.0.0.1:{port.read_text().split()[0]}/json") as answer:
             (tab,) = [one for one in json.load(answer) if one["type"] == "page"]
-        self._socket = connect(tab["webSocketDebuggerUrl"], max_size=None, ping_interval=None)
+        self._open = contextlib.ExitStack()
+        self._socket = self._open.enter_context(connect(tab["webSocketDebuggerUrl"], max_size=None, ping_interval=None))
         self._number = 0
         self.requested: list[str] = []
         self.complaints: list[str] = []
@@ -37,7 +39,7 @@ class BrowserTab:
 
     def end(self) -> None:
         """Ends the browser, and removes its profile."""
-        self._socket.close()
+        self._open.close()
         self._browser.terminate()
         self._browser.wait(20)
         shutil.rmtree(self._profile, ignore_errors=True)

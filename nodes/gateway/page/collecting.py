@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
@@ -63,16 +63,17 @@ class MeshPicture(NamedTuple):
     now_s: float
 
 
-class _Kept:
+class _Kept(Generic[Made]):
     """One thing that is made anew when it is asked for and older than `age_s`; who asks meanwhile waits for the same."""
 
     def __init__(self, age_s: float):
-        self.age_s, self.made_s, self.value = age_s, -1e9, None
+        self.age_s, self.made_s = age_s, -1e9
+        self.value: Made | None = None
         self.turn = asyncio.Lock()
 
     async def get(self, make: Callable[[], Awaitable[Made]]) -> Made:
         async with self.turn:
-            if time.monotonic() - self.made_s >= self.age_s:
+            if self.value is None or time.monotonic() - self.made_s >= self.age_s:
                 self.value = await make()
                 self.made_s = time.monotonic()
             return self.value
@@ -88,7 +89,9 @@ class _Kept:
 class _Market:
     def __init__(self, subject: str):
         self.memory = MarketMemory(subject)
-        self.picture, self.book, self.coverage = _Kept(PRICES_S), _Kept(BOOK_S), _Kept(COVERAGE_S)
+        self.picture: _Kept[MarketPicture] = _Kept(PRICES_S)
+        self.book: _Kept[tuple[JsonObject, str]] = _Kept(BOOK_S)
+        self.coverage: _Kept[tuple[list[JsonObject], float]] = _Kept(COVERAGE_S)
         self.begun = False
         self.gaps_seen = 0
 
@@ -99,7 +102,8 @@ class PictureCollector:
     def __init__(self, queries: MeshQueries):
         self.queries, self.config, self.recent = queries, queries.config, queries.recent
         self._markets: dict[str, _Market] = {}
-        self._mesh, self._supervised = _Kept(MESH_S), _Kept(SUPERVISED_S)
+        self._mesh: _Kept[MeshPicture] = _Kept(MESH_S)
+        self._supervised: _Kept[tuple[list[JsonObject], Mapping[str, int], str]] = _Kept(SUPERVISED_S)
         self._rate_from: tuple[float, int] = (time.monotonic(), self.recent.head)
         self._exponents: dict[str, tuple[int, int]] = {}  # of prices and quantities, by instrument
 
