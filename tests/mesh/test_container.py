@@ -1,0 +1,93 @@
+"""`mesh run` as a container runs it: PID 1, 64 MiB of /dev/shm that somebody fills, a read-only root; SIGTERM and SIGKILL."""
+
+import json
+import signal
+
+import pytest
+
+from tests.support.command_run import mesh_here
+from tests.support.container import Container
+from tests.support.mesh_run import until
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.segments import LogError
+
+SETTINGS = """
+default_models = false
+[[instruments]]
+symbol = "BTCUSDT"
+[[models]]
+name = "imbalance"
+kernel = "book_imbalance"
+[executor]
+signal_threshold = 0.3
+[feed]
+lines = 1
+[exchange]
+lines = 1
+[gateway]
+enabled = false
+"""
+FILL = "dd if=/dev/zero of=/dev/shm/ballast bs=64k 2>/dev/null; df /dev/shm | tail -1"
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "mesh.toml").write_text(SETTINGS)
+    return tmp_path
+
+
+def logged(config, kind, after=0):
+    """The events of a kind; [] while there is no log."""
+    try:
+        return [event for event in LogReader(config.log_dir).events(after) if event.kind == kind]
+    except LogError:
+        return []
+
+
+def verdict(root):
+    judged = mesh_here(root, "verify", "--json")
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    against = mesh_here(root, "verify", "--against", load(root).exchange_dir, "--json")
+    assert against.returncode == 0, against.stdout + against.stderr
+    return json.loads(judged.stdout)["last_seq"]
+
+
+@pytest.mark.mesh
+@pytest.mark.timeout(400)
+def test_a_mesh_in_a_container_trades_ends_in_order_and_survives_a_kill(root):
+    config = load(root)
+    first = Container(root)
+    try:
+        assert "/dev/shm has 64 MiB" in first.text() and "KiB" in first.text(), "it says so at its start"
+        until(lambda: logged(config, Kind.fill), first.text, 120)
+        assert first.run("touch", "/etc/written").returncode != 0, "the root file system is read-only"
+        assert first.mesh("status").returncode in (0, 1), "its health check"
+        assert "100%" in first.run("sh", "-c", FILL).stdout
+        full = LogReader(config.log_dir).last
+        until(lambda: any(e.map()["what"] == "outbox" for e in logged(config, Kind.alert, full)), first.text, 60)
+        until(lambda: logged(config, Kind.fill, full), first.text, 60)
+        first.run("rm", "/dev/shm/ballast")
+        first.run("sh", "-c", "(sleep 0.2 &) ; exit 0")
+        until(lambda: "reaped unknown pid" in first.text(), first.text)
+        assert "info sequencer: is ready" in first.text(), "what its processes write comes out as well"
+        assert first.signal(signal.SIGTERM) == 0, first.text()
+        assert "info sequencer: has ended" in first.text()
+    finally:
+        first.close()
+    ended = verdict(root)
+    second = Container(root)
+    try:
+        until(lambda: logged(config, Kind.fill, ended), second.text, 120)
+        second.signal(signal.SIGKILL)
+    finally:
+        second.close()
+    killed = LogReader(config.log_dir).last
+    third = Container(root)
+    try:
+        until(lambda: logged(config, Kind.fill, killed), third.text, 120)
+        assert third.signal(signal.SIGTERM) == 0, third.text()
+    finally:
+        third.close()
+    assert verdict(root) > killed
