@@ -25,7 +25,7 @@ from tickmesh.tools.backing_up.backups import (
 )
 from tickmesh.tools.backing_up.mesh_files import DATA, files_of
 from tickmesh.tools.backing_up.source_files import SourceCopy, sources_of
-from tickmesh.tools.backing_up.staging import Staging
+from tickmesh.tools.backing_up.unfinished import UnfinishedBackup
 from tickmesh.tools.progress import Shown, progress
 from tickmesh.tools.started_with import in_force
 from tickmesh.tools.tables import TerminalTable
@@ -60,7 +60,7 @@ def backup(to: Path, secrets: bool = False) -> JsonObject:
 def _make(config: Config, folder: Path, secrets: bool, shown: Shown) -> JsonObject:
     begun_ns = machine_wall_ns()
     total = sum(used_in(config.root / config.data / name) for name in sources_of(config)) // MIB
-    staging = Staging(folder, lambda done: shown(done // MIB, max(total, done // MIB)))
+    staging = UnfinishedBackup(folder, lambda done: shown(done // MIB, max(total, done // MIB)))
     left_out: dict[str, str] = {}
     sources = {}
     for name in sources_of(config):

@@ -9,9 +9,9 @@ from tickmesh.tools import (
     account_commands,
     alert_commands,
     backtest_command,
-    backup_commands,
     command_line,
     compare_command,
+    deployment_commands,
     import_commands,
     model_commands,
     research_commands,
@@ -89,20 +89,6 @@ def up(
         raise typer.Exit(1)
     if result.get("not_recording") or result.get("models_stopped"):
         raise typer.Exit(3)
-
-
-@commands.command("run")
-def run_here(
-    live: Annotated[bool, typer.Option("--live", help="Ask to confirm that orders go to real venues.")] = False,
-    confirm: Annotated[str, typer.Option(help="Confirm it, by the venues' names as `mesh up` says.")] = "",
-) -> None:
-    """Start everything and stay: this process becomes supervisord, for a container, systemd or a terminal.
-
-    SIGTERM, or a Ctrl-C, ends the mesh in order. What its processes write comes out here, too. `mesh status` shows how it is.
-    """
-    from tickmesh.tools import run as command
-
-    command.run(live, confirm, terminal.announcer(json=True))
 
 
 @commands.command()
@@ -389,7 +375,7 @@ trading_commands.add_to(commands)
 account_commands.add_to(commands)
 watching_commands.add_to(commands)
 alert_commands.add_to(commands)
-backup_commands.add_to(commands)
+deployment_commands.add_to(commands)
 
 
 def main() -> None:

@@ -115,8 +115,8 @@ def up(
     }
 
 
-def prepare(config: Config, live: bool, confirm: str, announce: Callable[[str], None]) -> list[str]:
-    """Checks what can be checked and writes what supervisord is to run; gives the models that cannot run. Raises Failure."""
+def prepare(config: Config, live: bool, confirm: str, announce: Callable[[str], None]) -> dict[str, str]:
+    """Checks what can be checked and writes what supervisord is to run; gives the models that cannot run, each with why. Raises Failure."""
     check_before_start(config)
     if small := outboxes_in_small_ram(config):
         announce(small)

@@ -18,7 +18,7 @@ from tickmesh.storage.archive.file import ArchiveError
 from tickmesh.tools.backing_up.backups import StoredSource
 from tickmesh.tools.backing_up.mesh_files import CACHES, DATA
 from tickmesh.tools.backing_up.moment import HeldFile, Moment, hold
-from tickmesh.tools.backing_up.staging import Staging
+from tickmesh.tools.backing_up.unfinished import UnfinishedBackup
 from tickmesh.tools.sources import MARKET
 from tickmesh.tools.terminal import Failure
 
@@ -42,7 +42,7 @@ def sources_of(config: Config) -> list[str]:
 class SourceCopy:
     """Copies one source's data into a backup that is being made. `config`: with this source."""
 
-    def __init__(self, config: Config, staging: Staging):
+    def __init__(self, config: Config, staging: UnfinishedBackup):
         self.config, self.staging = config, staging
         self.base = f"{DATA}/{config.source}"
 

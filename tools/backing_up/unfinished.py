@@ -29,7 +29,7 @@ from tickmesh.tools.terminal import Failure
 SURE_NS = 2 * 10**9  # a change so shortly before a look may be followed by another one that has the same time
 
 
-class Staging:
+class UnfinishedBackup:
     """A backup that is being made in `folder`/.unfinished.
 
     Counts what became of files: `copied`, `resumed` (an interrupted backup had written them), `linked` (the last one has them),

@@ -1,4 +1,4 @@
-"""The commands `mesh backup …` and `mesh restore`, as typer reads them; their work is in backup.py and restore.py."""
+"""The commands `mesh run`, `mesh backup …`, `mesh restore`, as typer reads them; their work is in the files of their names."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,9 +29,10 @@ group = typer.Typer(
 
 
 def add_to(commands: typer.Typer) -> None:
-    """Adds the group, and `mesh restore`."""
+    """Adds the group, and `mesh run` and `mesh restore`."""
+    commands.command()(run)
     commands.add_typer(group, name="backup")
-    commands.command("restore")(restore)
+    commands.command()(restore)
 
 
 @group.command(MAKE, hidden=True)
@@ -90,3 +91,16 @@ def restore(
 
     result = command.restore(folder, to, backup)
     terminal.print_json(result) if json else command.show(result)
+
+
+def run(
+    live: Annotated[bool, typer.Option("--live", help="Ask to confirm that orders go to real venues.")] = False,
+    confirm: Annotated[str, typer.Option(help="Confirm it, by the venues' names as `mesh up` says.")] = "",
+) -> None:
+    """Start everything and stay: this process becomes supervisord, for a container, systemd or a terminal.
+
+    SIGTERM, or a Ctrl-C, ends the mesh in order. What its processes write comes out here, too. `mesh status` shows how it is.
+    """
+    from tickmesh.tools import run as command
+
+    command.run(live, confirm, terminal.announcer(json=True))
