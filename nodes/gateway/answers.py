@@ -1,5 +1,6 @@
 """What answers look like, for the OpenAPI description: JSON schemas of events, from the tables of fields, and of all else."""
 
+from functools import cache
 from typing import Any
 
 from tickmesh.bus.fields import MANTISSAS, FieldLook, Form, header_looks, record_looks
@@ -53,6 +54,7 @@ def page_name(kind: Kind) -> str:
     return f"{kind.name}_page"
 
 
+@cache
 def schemas() -> dict[str, JsonObject]:
     """Every schema by its name."""
     kinds = [kind for kind in Kind if kind is not Kind.raw]

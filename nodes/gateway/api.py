@@ -31,6 +31,7 @@ PROBLEM = {
     "description": "what is wrong, in a sentence",
     "content": {MEDIA_TYPE: {"schema": answers.reference("problem"), "example": REFUSAL}},
 }
+OBJECT = {JSON: {"schema": answers.ANY_OBJECT}, MSGPACK: {}}
 REFUSED = (400, 401, 403, 404, 405, 406, 413, 414, 421, 422, 429, 503)
 REFUSALS: dict[int | str, dict[str, Any]] = {code: PROBLEM for code in REFUSED}
 
@@ -64,8 +65,7 @@ def _describe(api: FastAPI) -> None:
 
 def _content(name: str) -> dict[str, Any]:
     """The description of an answer in JSON or msgpack by the name of its schema; without one it is an object."""
-    schema = answers.reference(name) if name in answers.schemas() else answers.ANY_OBJECT
-    return {JSON: {"schema": schema}, MSGPACK: {}}
+    return {**OBJECT, JSON: {"schema": answers.reference(name)}} if name in answers.schemas() else OBJECT
 
 
 def _answers(name: str) -> dict[int | str, dict[str, Any]]:

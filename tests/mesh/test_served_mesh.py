@@ -89,7 +89,7 @@ def attack(root, *options: object) -> None:
         answer(root, path, 150)  # the first of them compiles, or loads what was compiled
     command = [
         sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--phases", "examples,coverage,fuzzing",
-        "--checks", ",".join(CHECKS), "--max-response-time", 15, "--request-timeout", 30, "--generation-database", "none",
+        "--checks", ",".join(CHECKS), "--request-timeout", 60, "--generation-database", "none",
         "--no-shrink", "--warnings", "off", "--suppress-health-check", "all", *options,
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

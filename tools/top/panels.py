@@ -15,7 +15,7 @@ from tickmesh.tools.verdict import DOWN, HEALTHY, LOOP_RESTARTS
 REASONS_MAX = 2  # that the head shows; the rest is counted
 
 
-class Row(NamedTuple):
+class PanelRow(NamedTuple):
     """One line of a table. `key`: what it is about; `subject`: the process or strategy that keys act on, or ""."""
 
     key: str
@@ -28,7 +28,7 @@ class Panel(NamedTuple):
 
     name: str
     columns: tuple[str, ...]
-    rows: Sequence[Row]
+    rows: Sequence[PanelRow]
     nothing: str
     least: tuple[str, ...] = ()
 
@@ -73,7 +73,7 @@ def _processes(picture: JsonObject) -> Panel:
         beat = beats.get(name)
         state = f"CRASH LOOP ({times}/min)" if times >= LOOP_RESTARTS else node["state"]
         heartbeat = "-" if beat is None else f"{beat['heartbeat_age_s']:.1f} s" + (" STALE" if beat["stale"] else "")
-        rows.append(Row(name, (
+        rows.append(PanelRow(name, (
             name, state, str(node["pid"] or "-"), _span(node["uptime_s"]), heartbeat,
             "-" if beat is None or beat["lag"] is None else str(beat["lag"]), str(node["restarts_left"]),
         ), name))  # fmt: skip
@@ -89,20 +89,20 @@ def _topics(picture: JsonObject) -> Panel:
             continue
         lag = f"{one['lag_ms']:.2f} ms" if one["lag_ms"] is not None else "-"
         age = f"{one['age_s']:.1f} s" + (" STALE" if one["stale"] else "")
-        rows.append(Row(one["topic"], (one["topic"], f"{one['rate']:.1f}", lag, age, str(one["last_seq"]))))
+        rows.append(PanelRow(one["topic"], (one["topic"], f"{one['rate']:.1f}", lag, age, str(one["last_seq"]))))
     return Panel("Topics", ("topic", "per s", "lag", "age", "last seq"), rows, "Nothing has come in lately.", ("last seq",))
 
 
 def _positions(picture: JsonObject) -> Panel:
     """A row for each strategy and instrument, and one for each instrument in all."""
-    rows: list[Row] = []
+    rows: list[PanelRow] = []
     found, counted = picture["positions"], (picture["status"] or {}).get("trading") or {}
     for name, held in (found or {"strategies": {}})["strategies"].items():
         state = strategy_state(name, counted.get("strategies", {}).get(name, {}).get("state", ""))
         for subject, one in (held or {"-": None}).items():
-            rows.append(Row(f"{name} {subject}", (name or "(none)", state, subject, *_held(one)), name))
+            rows.append(PanelRow(f"{name} {subject}", (name or "(none)", state, subject, *_held(one)), name))
     for subject, one in sorted((found or {"positions": {}})["positions"].items()):
-        rows.append(Row(f"in all {subject}", ("in all", "", subject, *_held(one))))
+        rows.append(PanelRow(f"in all {subject}", ("in all", "", subject, *_held(one))))
     columns = ("strategy", "state", "instrument", "position", "at", "realised", "unrealised", "fees", "fills")
     return Panel("Positions", columns, rows, "The executor has published no position lately.", ("fills", "fees", "at"))
 
@@ -121,7 +121,7 @@ def _orders(picture: JsonObject) -> Panel:
     rows = []
     for one in picture["orders"]:
         status = one["status"] + (f" ({one['reason']})" if one["reason"] else "")
-        rows.append(Row(one["client_order_id"], (
+        rows.append(PanelRow(one["client_order_id"], (
             time_text(one["created_ns"])[:-6], one["instrument"], one["side"] or "-", one["quantity"], one["price"] or "market",
             one["filled"], status, one["strategy"] or "-",
         )))  # fmt: skip
@@ -138,7 +138,7 @@ def _alerts(picture: JsonObject) -> Panel:
     for one in alerts:
         state = "goes on" if one["goes_on"] else "over"
         what = one["what"].replace("_", " ")
-        rows.append(Row(f"{one['seq']}", (_span(one["age_s"]), one["level"], state, one["target"], what, one["why"])))
+        rows.append(PanelRow(f"{one['seq']}", (_span(one["age_s"]), one["level"], state, one["target"], what, one["why"])))
     return Panel("Alerts", ("ago", "level", "state", "about", "what", "why"), rows, "There is no trouble.", ("why",))
 
 

