@@ -134,6 +134,10 @@ _PROCESS = {
     "lag": or_null(INTEGER), "health": {**ANY_OBJECT, "description": "what the heartbeat has (docs/messages.md)"},
 }  # fmt: skip
 _TOPIC = {"topic": TEXT, "last_seq": INTEGER, "age_s": NUMBER, "stale": BOOLEAN}
+_HOP = {
+    "hop": TEXT, "count": INTEGER, **dict.fromkeys(("p50_ns", "p99_ns", "max_ns"), or_null(INTEGER)),
+    "buckets": {**list_of(list_of(INTEGER)), "description": "[upper_ns, how many took less], ascending"},
+}  # fmt: skip
 ANSWERS: dict[str, JsonObject] = {  # the last part of a path → its answer; "v1": of the list of paths
     "v1": whole({"name": TEXT, "version": TEXT, "openapi": TEXT, "paths": list_of(TEXT)}),
     "instruments": whole({"instruments": list_of({**TEXT, "examples": ["binance.BTCUSDT"]})}),
@@ -154,6 +158,7 @@ ANSWERS: dict[str, JsonObject] = {  # the last part of a path → its answer; "v
         },
     },
     "processes": whole({"processes": list_of(whole(_PROCESS))}),
+    "latency": whole({"window_s": NUMBER, "hops": list_of(whole(_HOP))}),
     "positions": whole({**_BEAT, "positions": map_of(_HELD), "strategies": map_of(map_of(_HELD))}),
     "pnl": whole({
         **_BEAT, "currency": TEXT, "profit": or_null(NUMBER),

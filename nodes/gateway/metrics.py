@@ -77,6 +77,7 @@ class _Scrape(Collector):
 
     def _health(self, metric: Metric, process: str, value: Any, scale: float) -> None:
         """Takes a figure of a heartbeat; what another version of a process has otherwise is left out."""
+        of_each: Iterable[tuple[str | None, Any]]
         if len(metric.labels) == 2:
             of_each = value.items() if isinstance(value, dict) else ()
         else:
