@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 from tickmesh.bus.config import Config
-from tickmesh.nodes.process_table import hosted, name_of
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Silent, Supervisord
 
 Change = Literal["start", "stop", "restart"]
@@ -22,10 +21,9 @@ class ProcessUnchanged(Exception):
 def change_process(config: Config, change: Change, name: str) -> str:
     """Starts, stops or restarts a process; gives a sentence with what was done. A restart waits for its end, STOP_S at most.
 
-    Raises ProcessUnchanged where there is no such process, where the sequencer hosts it, and where supervisord does not answer.
+    Raises ProcessUnchanged where there is no such process, as where the sequencer hosts it, and where supervisord does not
+    answer.
     """
-    if name in {name_of(*one) for one in hosted(config)}:
-        raise ProcessUnchanged(f"{name} runs inside the sequencer's process (host in mesh.toml): change sequencer instead")
     with contextlib.closing(Supervisord(config.root / "run")) as client:
         try:
             return _changed(client, change, name, config.root)
@@ -63,4 +61,5 @@ def _find(client: Supervisord, name: str) -> ProcessInfo:
     for row in rows:
         if row["name"] == name:
             return row
-    raise ProcessUnchanged(f"there is no process {name!r}; there are: {', '.join(row['name'] for row in rows)}")
+    there = ", ".join(row["name"] for row in rows)
+    raise ProcessUnchanged(f"there is no process {name!r} (what the sequencer hosts goes with it); there are: {there}")
