@@ -16,6 +16,7 @@ from tests.support.web_receiver import WebReceiver
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes.exchange.server.faults import PATH
+from tickmesh.nodes.gateway.metric_table import HEALTH, NOT_GIVEN, group_of
 from tickmesh.nodes.gateway.run_files import read_address
 from tickmesh.nodes.hops.tracker import VENUE
 from tickmesh.nodes.net import exchange_address
@@ -158,6 +159,17 @@ def test_figures_agree_wherever_they_are(scene, surface):
     before, shown = until(of_one_moment, "a moment without a new heartbeat", PATIENCE_S)
     (seq,) = before.pop("seqs")
     assert before == shown == figures_of_log(scene, seq) and shown["fills"] > 1
+
+
+def test_every_number_of_a_heartbeat_is_a_metric_or_left_out_for_a_reason(scene):
+    given = {(row.group, row.key) for row in HEALTH}
+    beats = {one["name"]: one["health"] for one in json.loads(scene.get("/v1/processes"))["processes"]}
+    assert len(beats) == len(NODES)
+    for name, health in beats.items():
+        group = group_of(name)
+        for key in (key for key, value in health.items() if not isinstance(value, str)):
+            known = {(group, key), ("", key)} & given or {f"{group}.{key}", f"*.{key}"} & set(NOT_GIVEN)
+            assert known, f"{key} of {name} is no metric, and NOT_GIVEN does not say why"
 
 
 def test_every_rule_is_broken_and_kept_again_by_a_real_fault(scene):
