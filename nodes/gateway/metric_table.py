@@ -174,6 +174,7 @@ HEALTH: tuple[HealthFigure, ...] = (
 NOT_GIVEN: dict[str, str] = {  # group.key of numbers in heartbeats that are no metric → why
     "*.node": "the label process", "*.pid": "no measure",
     "feed.connections": "in reconnects and renewals", "feed.hops": "addresses tried, in reconnects",
+    "feed.undecided": "alerts say it", "feed.never_heard": "alerts say it",
     "feed.waiting": "the alert told_to_wait says it", "feed.given_up": "alerts say it", "feed.not_trading": "alerts say it",
     "sequencer.seq": "tickmesh_log_events_total", "sequencer.durable_seq": "tickmesh_log_durable_events_total",
     "sequencer.batch_max": "of one moment", "sequencer.clock_corrected_ms": "in clock_offset_seconds",

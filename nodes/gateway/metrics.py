@@ -77,14 +77,12 @@ class _Scrape(Collector):
 
     def _health(self, metric: Metric, process: str, value: Any, scale: float) -> None:
         """Takes a figure of a heartbeat; what another version of a process has otherwise is left out."""
-        of_each: Iterable[tuple[str | None, Any]]
+        by_label: dict[tuple[str, ...], Any] = {(process,): len(value) if isinstance(value, list) else value}
         if len(metric.labels) == 2:
-            of_each = value.items() if isinstance(value, dict) else ()
-        else:
-            of_each = ((None, len(value) if isinstance(value, list) else value),)
-        for name, figure in of_each:
+            by_label = {(process, name): one for name, one in value.items()} if isinstance(value, dict) else {}
+        for labels, figure in by_label.items():
             if isinstance(figure, int | float):
-                self._put(metric, (process,) if name is None else (process, name), figure * scale)
+                self._put(metric, labels, figure * scale)
 
     def _streams(self, topics: list[JsonObject]) -> None:
         for one in topics:

@@ -25,7 +25,6 @@ from tickmesh.bus.schema import Kind
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.space import free_of
 from tickmesh.bus.wire import encode
-from tickmesh.nodes.process_table import name_of, nodes_of
 from tickmesh.nodes.recorder.cutting import files_expected, interval_s
 from tickmesh.nodes.sentinel.deaths import CrashLoops, RespawnBudget, came_to_an_end, left_alone
 from tickmesh.nodes.sentinel.judge import Diagnosis, Judge, Process
@@ -84,7 +83,7 @@ class Opinion:
 
     def _remember(self) -> int:
         last = LogReader(self.ctx.config.log_dir).last
-        names = [name_of(node, instance) for node, instance in nodes_of(self.ctx.config)]
+        names = {*NAMES, *(path.stem for path in (self.ctx.config.run_dir / "ready").glob("*.json"))}
         known = lately(self.ctx.config, (Kind.alert, Kind.run), names, clock.now_ns() - HOUR_NS)
         wanted = [event for event in known if event.kind == Kind.run or event.subject in NAMES]
         self.restarts.read_alerts(wanted)
