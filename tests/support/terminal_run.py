@@ -19,10 +19,10 @@ class TerminalRun:
         self._fd, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.before = termios.tcgetattr(theirs)
-        variables = {key: value for key, value in os.environ.items() if key != "TICKMESH_ROOT"} | environment
+        kept = {key: value for key, value in os.environ.items() if key not in ("TICKMESH_ROOT", "NO_COLOR", "COLORTERM")}
         program = [str(root / ".venv/bin" / words[0]), *words[1:]]
         self.process = subprocess.Popen(
-            program, cwd=root, stdin=theirs, stdout=theirs, stderr=theirs, env=variables, start_new_session=True
+            program, cwd=root, stdin=theirs, stdout=theirs, stderr=theirs, env=kept | environment, start_new_session=True
         )
         self._theirs = theirs
         self.shown = b""

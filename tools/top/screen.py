@@ -1,15 +1,17 @@
 """The terminal screen of `mesh top`, with Textual: it looks again and again, and acts on keys, each of which is confirmed."""
 
 import asyncio
+import curses
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.filter import LineFilter, NoColor
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Static, TabbedContent, TabPane
 
@@ -23,6 +25,15 @@ REFRESH_S = 1.0
 REST = 9  # times as long as it takes to look it rests: at most a tenth of a core, however fast the log grows
 NAMES = ("Processes", "Topics", "Positions", "Orders", "Alerts")
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def has_colour() -> bool:
+    """Whether this terminal has colours, by its entry in terminfo; one without an entry is taken to have."""
+    try:
+        curses.setupterm(fd=1)
+    except curses.error:
+        return True
+    return curses.tigetnum("colors") >= 8
 
 
 class ConfirmScreen(ModalScreen[bool]):
@@ -61,6 +72,9 @@ class TopScreen(App[None]):
     #result { height: auto; max-height: 3; padding: 0 1; text-style: bold; }
     TabbedContent, DataTable { height: 1fr; }
     TabPane { padding: 0; }
+    DataTable:nocolor > .datatable--cursor { text-style: reverse; }
+    Tab:nocolor.-active { text-style: reverse; }
+    ConfirmScreen:nocolor #question { border: ascii; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(place), f"panel({place})", name, show=False) for place, name in enumerate(NAMES, 1)),
@@ -80,6 +94,11 @@ class TopScreen(App[None]):
         self.look = look
         self.picture: JsonObject | None = None
         self.acting = ""  # what is being done now
+        self.no_color = self.no_color or not has_colour()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What changes lines before they are drawn: without colour none is sent, no grey either."""
+        return [NoColor()] if self.no_color else super().get_line_filters()
 
     def compose(self) -> ComposeResult:
         """Gives its widgets."""
