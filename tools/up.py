@@ -116,7 +116,7 @@ def up(
 
 
 def prepare(config: Config, live: bool, confirm: str, announce: Callable[[str], None]) -> dict[str, str]:
-    """Checks what can be checked and writes what supervisord is to run; gives the models that cannot run, each with why. Raises Failure."""
+    """Checks what can be checked, writes what supervisord is to run; gives the models that cannot run, each with why."""
     check_before_start(config)
     if small := outboxes_in_small_ram(config):
         announce(small)
