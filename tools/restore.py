@@ -22,7 +22,7 @@ MIB = 1 << 20
 KEEP_FREE = 64 * MIB
 
 
-class Place(NamedTuple):
+class RestoredFile(NamedTuple):
     """Where a file of the backup goes, and what it is to be."""
 
     path: Path
@@ -73,16 +73,16 @@ def _check_empty(root: Path, backup: Path) -> None:
         raise Failure(f"{root} is not empty ({', '.join(sorted(there)[:3])} …): restore into a new folder, --to FOLDER")
 
 
-def _place_of(config: Config, name: str, stored: StoredFile) -> Place:
+def _place_of(config: Config, name: str, stored: StoredFile) -> RestoredFile:
     """Where mesh.toml wants this file: data and models may lie elsewhere. Raises Failure for a name that leads elsewhere."""
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise Failure(f"the backup names {name!r}, which is no file of a mesh: it was changed by somebody")
     top, _, rest = name.partition("/")
     if rest and top == DATA:
-        return Place(config.root / config.data / rest, name, stored)
+        return RestoredFile(config.root / config.data / rest, name, stored)
     if rest and top == MODELS:
-        return Place(config.models_dir / rest, name, stored)
-    return Place(config.root / name, name, stored)
+        return RestoredFile(config.models_dir / rest, name, stored)
+    return RestoredFile(config.root / name, name, stored)
 
 
 def _check_free(config: Config, index: BackupIndex, resumed: bool) -> None:
@@ -104,7 +104,7 @@ def _check_free(config: Config, index: BackupIndex, resumed: bool) -> None:
         raise Failure(f"{index.bytes} bytes are to be restored, and {free} are free at {config.root / config.data}")
 
 
-def _copy_all(backup: Path, places: list[Place], shown: Shown, total: int) -> None:
+def _copy_all(backup: Path, places: list[RestoredFile], shown: Shown, total: int) -> None:
     done = 0
     for place in sorted(places, key=lambda one: one.name == "mesh.toml"):
         make_folders(place.path.parent, 0o700)
@@ -115,7 +115,7 @@ def _copy_all(backup: Path, places: list[Place], shown: Shown, total: int) -> No
         sync_folder(folder)
 
 
-def _copy(source: Path, place: Place) -> None:
+def _copy(source: Path, place: RestoredFile) -> None:
     """Copies a file of the backup. Raises Failure where it is not what was backed up."""
     with contextlib.suppress(FileNotFoundError):
         there = place.path.stat()  # an interrupted restore has written it; a file has its name when it is whole

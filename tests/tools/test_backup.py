@@ -1,11 +1,14 @@
 """A backup is a whole mesh of one moment: taken while it trades, killed and gone on with, it restores elsewhere and goes on."""
 
+import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -13,13 +16,15 @@ from tests.support.command_run import mesh_here
 from tests.support.mesh_run import until
 from tests.support.node_processes import NodeProcesses
 from tests.support.outbox_scene import trade
+from tests.support.small_tmpfs import run_in_small_tmpfs
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.schema import Action, Kind
 from tickmesh.bus.segments import LogReleased, durable_bytes, segments
 from tickmesh.storage.query.reader import arrays
-from tickmesh.tools.backing_up.backups import UNFINISHED, list_backups
+from tickmesh.tools.backing_up import unfinished
+from tickmesh.tools.backing_up.backups import UNFINISHED, list_backups, read_index
 from tickmesh.tools.backing_up.moment import hold
 
 SETTINGS = """
@@ -203,6 +208,7 @@ def test_a_torn_end_is_left_out(lived, tmp_path):
         file.write(newest.read_bytes()[-30:])  # half of a batch
     assert done(lived, "backup", tmp_path / "to")["sources"]["sim"]["last_seq"] == 40
     backup = list_backups(tmp_path / "to")[0]
+    assert (backup / newest.relative_to(lived)).stat().st_size == newest.stat().st_size - 30
     reader = LogReader(backup / "data/sim/log")
     assert reader.last == 40
     assert (backup / "data/sim/log/durable").read_bytes() == durable_bytes(40, reader.log_id)
@@ -219,6 +225,56 @@ def test_a_changed_byte_is_found_and_not_restored(lived, tmp_path):
     assert judged.returncode == 1 and "SHA-256 differs" in judged.stdout
     assert "SHA-256" in refused(lived, "restore", to, "--to", tmp_path / "other")
     assert not (tmp_path / "other/mesh.toml").exists(), "what is not whole is no mesh"
+
+
+class Killed(BaseException):
+    """Nothing goes on after it, as after a SIGKILL."""
+
+
+def test_killed_after_any_file_it_goes_on_and_nothing_is_half_there(lived, tmp_path, monkeypatch):
+    """Each try dies where it would give its sixth file a name; what earlier tries have written is not written again."""
+    to = tmp_path / "to"
+    monkeypatch.setattr(unfinished, "SURE_NS", -1)  # the files of this mesh are younger than a person's are
+    whole = done(lived, "backup", tmp_path / "whole")
+    for _ in range(whole["files"] // 6 - 1):
+        names = itertools.count()
+
+        def dying(source, target, names=names, replace=os.replace):
+            if next(names) == 5:
+                raise Killed
+            replace(source, target)
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(unfinished.os, "replace", dying)
+            done(lived, "backup", to)
+        assert done(lived, "backup", "list", to) | {"folder": ""} == {"folder": "", "backups": [], "unfinished": True}
+    made = done(lived, "backup", to)
+    assert made["resumed_files"] > whole["files"] // 2 and made["files"] == whole["files"]
+    assert not list(to.rglob("*.new")) and done(lived, "backup", "list", to)["unfinished"] is False
+    assert done(lived, "backup", to)["copied_files"] == 1, "`durable`, which is written for each"
+    for path in list_backups(to):
+        kept = {name.relative_to(path) for name in path.rglob("*") if name.is_file()}
+        assert kept == {*map(Path, read_index(path).files), Path("backup.json")}
+
+
+def test_a_full_disk_is_a_sentence_and_the_next_backup_goes_on(lived, tmp_path):
+    code = f"""
+import os, sys
+from tickmesh.tools import backup
+from tickmesh.tools.terminal import Failure
+from pathlib import Path
+os.chdir({str(lived)!r})
+to = Path({str(tmp_path / "small")!r})
+try:
+    backup.backup(to / "backups")
+except Failure as failure:
+    print(failure)
+(to / "ballast").unlink()
+print(backup.backup(to / "backups")["sources"]["sim"]["last_seq"])
+"""
+    ballast = f"open({str(tmp_path / 'small/ballast')!r}, 'wb').write(bytes(460 << 10))"
+    said, last = run_in_small_tmpfs(tmp_path / "small", "size=512k", f"{ballast}\n{code}").strip().splitlines()
+    assert "takes no more" in said and "the next backup goes on" in said and last == "40"
 
 
 def test_what_cannot_be_is_refused_with_a_sentence(lived, tmp_path):

@@ -7,7 +7,6 @@ have left, with all of the log on disk; a mesh that begins with it does what it 
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from tickmesh.bus.config import Config
@@ -25,7 +24,6 @@ from tickmesh.tools.terminal import Failure
 ROUNDS = 20  # a recorder cuts once a minute, and seals once a day
 BESIDE = (INSTRUMENTS, MARKET, "capture.json")  # small files of a source
 NOT_EXCHANGE = ("lock", "exchange.key", "exchange.crt")  # the certificate is made anew where it is missing
-NOT_LOG = ("lock", "owner", "clock", "durable")  # of a boot and a process; `durable` is written for what is copied
 
 
 def sources_of(config: Config) -> list[str]:
@@ -45,6 +43,7 @@ class SourceCopy:
     def __init__(self, config: Config, staging: UnfinishedBackup):
         self.config, self.staging = config, staging
         self.base = f"{DATA}/{config.source}"
+        self._live: list[Path] = []  # segments of the log and files of the exchange at the last look
 
     def take(self, left_out: dict[str, str]) -> StoredSource:
         """Takes everything; what is left out goes into `left_out` with the reason. Raises Failure."""
@@ -53,8 +52,8 @@ class SourceCopy:
             self._take_full_files()
             archived_seq = self._take_archive()
             with hold(self._growing) as moment:
-                found = self._segments_of(moment)
-                if found and int(Path(found[0]).stem) > archived_seq + 1:
+                found = [path for path in self._live if path.parent == self.config.log_dir]
+                if found and int(found[0].stem) > archived_seq + 1:
                     continue  # released since the manifest was read: the archive has it by now
                 last = self._take_moment(moment)
                 break
@@ -71,7 +70,7 @@ class SourceCopy:
         known_ids = identities(self.staging.path / self.base / "log") if found else []
         log_id = f"{known_ids[0].log_id:016x}" if known_ids else ""
         self._check_same_mesh(log_id)
-        return StoredSource(log_id, int(Path(found[0]).stem) if found else 0, last, archived_seq)
+        return StoredSource(log_id, int(found[0].stem) if found else 0, last, archived_seq)
 
     def _check_same_mesh(self, log_id: str) -> None:
         """Raises Failure where the backups in this folder are another log's."""
@@ -126,28 +125,31 @@ class SourceCopy:
             return mark.archived_seq
         raise Failure(f"{folder} has changed {ROUNDS} times while it was read: seals and prunes follow one another; try later")
 
-    def _growing(self) -> Iterator[Path]:
-        """The log's segments and the exchange's files."""
-        yield from (path for _, path in segments(self.config.log_dir))
+    def _growing(self) -> list[Path]:
+        """The log's segments and the exchange's files that are not taken yet; of all of them `_live` has the names then."""
+        in_log = [path for _, path in segments(self.config.log_dir)]
+        in_exchange: list[Path] = []
         with contextlib.suppress(FileNotFoundError), os.scandir(self.config.exchange_dir) as entries:
             for entry in entries:
                 if entry.name not in NOT_EXCHANGE and not entry.name.endswith(".new") and entry.is_file():
-                    yield Path(entry.path)
+                    in_exchange.append(Path(entry.path))
+        self._live = [*in_log, *sorted(in_exchange)]
+        ledger = [path for path in sorted(in_exchange) if path.name.startswith("ledger-")]
+        full = {self._name(path) for path in (*in_log[:-1], *ledger[:-1])}
+        return [path for path in self._live if self._name(path) not in full & self.staging.files.keys()]
 
-    def _segments_of(self, moment: Moment) -> list[str]:
-        return [f"{self.base}/log/{one.path.name}" for one in moment.held if one.path.parent == self.config.log_dir]
+    def _name(self, path: Path) -> str:
+        """The name of a file of the log, or of the exchange, in the backup."""
+        return f"{self.base}/{path.parent.name}/{path.name}"
 
     def _take_moment(self, moment: Moment) -> int:
         """Takes the files of the moment; gives the log's last number then."""
-        in_log = [one for one in moment.held if one.path.parent == self.config.log_dir]
-        in_exchange = [one for one in moment.held if one.path.parent == self.config.exchange_dir]
-        for held in in_exchange:
-            self.staging.keep_open(held.fd, held.stat, f"{self.base}/exchange/{held.path.name}")
-        for held in in_log[:-1]:
-            self.staging.keep_open(held.fd, held.stat, f"{self.base}/log/{held.path.name}")
-        names = {f"{self.base}/exchange/{held.path.name}" for held in in_exchange}
-        self.staging.drop_others(f"{self.base}/exchange/", names)
-        self.staging.drop_others(f"{self.base}/log/", set(self._segments_of(moment)))
+        in_log = [held for held in moment.held if held.path.parent == self.config.log_dir]
+        for held in moment.held:
+            if held not in in_log[-1:]:
+                self.staging.keep_open(held.fd, held.stat, self._name(held.path))
+        for folder in ("log", "exchange"):
+            self.staging.drop_others(f"{self.base}/{folder}/", set(map(self._name, self._live)))
         return self._take_newest(in_log[-1]) if in_log else 0
 
     def _take_newest(self, held: HeldFile) -> int:
@@ -160,7 +162,7 @@ class SourceCopy:
         end, last = head.size, head.first - 1
         for stop, batch in scan(data, head.size):
             end, last = stop, batch.last
-        name = f"{self.base}/log/{held.path.name}"
+        name = self._name(held.path)
         if end == len(data):
             self.staging.keep_open(held.fd, held.stat, name)
         else:
