@@ -34,7 +34,7 @@ FLAPPING_NS = 300 * 10**9
 RULES = {  # rule → its bound, what it is of
     "clock_offset": (1500.0, ["*"]), "drawdown": (0.01, ["*"]), "gap_unrepaired": (2.0, ["*"]), "kill_switch": (0.5, ["*"]),
     "latency": (400.0, [VENUE]), "position": (0.25, ["*"]), "process_flapping": (2.5, ["feed*"]),
-    "silent_stream": (11.0, ["quote.*"]), "spread": (5.0, ["*"]),
+    "silent_stream": (11.0, ["quote.*"]), "spread": (2.0, ["*"]),
 }  # fmt: skip
 SETTINGS = """
 checkpoint_s = 0.5
