@@ -44,7 +44,7 @@ lines = 1
 trades_per_s = 10
 quotes_per_s = 20
 [log]
-segment_bytes = 32768
+segment_bytes = 65536
 keep_segments = 2
 [recorder]
 segment_s = 2.0

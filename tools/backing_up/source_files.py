@@ -1,8 +1,8 @@
 """One source's data as a whole, restorable copy: what depends on the log never runs ahead of it, and nothing is missing.
 
 First the checkpoints, then what never changes (segments that are full, the archive by its manifest), then one moment at which
-the log's newest segment, the archive's manifest and the local exchange's files are held together. So the copy is what a power cut
-at that moment would have left, with all of the log on disk; a mesh that begins with it does what it does after a power cut.
+the log's newest segment, the archive's manifest and the local exchange's files are held together. So the copy is what a power
+cut at that moment would have left, with all of the log on disk; a mesh that begins with it does what it does after a power cut.
 """
 
 import contextlib
