@@ -65,8 +65,12 @@ def hold(listed: Callable[[], Iterable[Path]]) -> Moment:
     raise Failure(f"in {TRIES} looks the files were never at rest; a backup of a mesh that does less, or is down, is possible")
 
 
+def _identity(stat: os.stat_result) -> tuple[int, ...]:
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
 def _is_unchanged(one: HeldFile) -> bool:
     with suppress(FileNotFoundError):
         now = os.stat(one.path)
-        return (now.st_ino, now.st_dev, now.st_size) == (one.stat.st_ino, one.stat.st_dev, one.stat.st_size)
+        return _identity(now) == _identity(one.stat)
     return False

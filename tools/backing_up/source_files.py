@@ -1,8 +1,8 @@
 """One source's data as a whole, restorable copy: what depends on the log never runs ahead of it, and nothing is missing.
 
 First the checkpoints, then what never changes (segments that are full, the archive by its manifest), then one moment at which
-the log's newest segment and the local exchange's files are held together. So the copy is what a power cut at that moment would
-have left, with all of the log on disk; a mesh that begins with it does what it does after a power cut.
+the log's newest segment, the archive's manifest and the local exchange's files are held together. So the copy is what a power
+cut at that moment would have left, with all of the log on disk; a mesh that begins with it does what it does after a power cut.
 """
 
 import contextlib
@@ -43,6 +43,7 @@ class SourceCopy:
     def __init__(self, config: Config, staging: UnfinishedBackup):
         self.config, self.staging = config, staging
         self.base = f"{DATA}/{config.source}"
+        self._manifest = b""  # of the archive that was taken
         self._live: list[Path] = []  # segments of the log and files of the exchange at the last look
 
     def take(self, left_out: dict[str, str]) -> StoredSource:
@@ -53,12 +54,14 @@ class SourceCopy:
             archived_seq = self._take_archive()
             with hold(self._growing) as moment:
                 found = [path for path in self._live if path.parent == self.config.log_dir]
-                if found and int(found[0].stem) > archived_seq + 1:
-                    continue  # released since the manifest was read: the archive has it by now
+                if self._manifest != _manifest_of(moment) or found and int(found[0].stem) > archived_seq + 1:
+                    continue  # the archive has gone on meanwhile: the log states so, and may have released what is in it
                 last = self._take_moment(moment)
                 break
         else:
-            raise Failure(f"{self.config.log_dir} was released faster than it could be copied, {ROUNDS} times in a row")
+            raise Failure(
+                f"{self.config.archive_dir} went on faster than it could be copied, {ROUNDS} times in a row; try later"
+            )
         for name in BESIDE:  # after the log: what it needs was decided before
             with contextlib.suppress(FileNotFoundError):
                 self.staging.keep(self.config.source_dir / name, f"{self.base}/{name}")
@@ -106,8 +109,9 @@ class SourceCopy:
         for _ in range(ROUNDS):
             self.staging.drop_others(f"{base}/", set())
             try:
-                raw = (folder / MANIFEST).read_bytes()
+                self._manifest = raw = (folder / MANIFEST).read_bytes()
             except FileNotFoundError:
+                self._manifest = b""
                 return 0
             try:
                 mark = read_watermark(folder)
@@ -126,7 +130,7 @@ class SourceCopy:
         raise Failure(f"{folder} has changed {ROUNDS} times while it was read: seals and prunes follow one another; try later")
 
     def _growing(self) -> list[Path]:
-        """The log's segments and the exchange's files that are not taken yet; of all of them `_live` has the names then."""
+        """The manifest, segments and files of the exchange that are not taken yet; `_live` has all segments and files then."""
         in_log = [path for _, path in segments(self.config.log_dir)]
         in_exchange: list[Path] = []
         with contextlib.suppress(FileNotFoundError), os.scandir(self.config.exchange_dir) as entries:
@@ -136,7 +140,9 @@ class SourceCopy:
         self._live = [*in_log, *sorted(in_exchange)]
         ledger = [path for path in sorted(in_exchange) if path.name.startswith("ledger-")]
         full = {self._name(path) for path in (*in_log[:-1], *ledger[:-1])}
-        return [path for path in self._live if self._name(path) not in full & self.staging.files.keys()]
+        growing = [path for path in self._live if self._name(path) not in full & self.staging.files.keys()]
+        manifest = self.config.archive_dir / MANIFEST
+        return [manifest, *growing] if manifest.exists() else growing
 
     def _name(self, path: Path) -> str:
         """The name of a file of the log, or of the exchange, in the backup."""
@@ -146,7 +152,7 @@ class SourceCopy:
         """Takes the files of the moment; gives the log's last number then."""
         in_log = [held for held in moment.held if held.path.parent == self.config.log_dir]
         for held in moment.held:
-            if held not in in_log[-1:]:
+            if held not in in_log[-1:] and held.path.name != MANIFEST:
                 self.staging.keep_open(held.fd, held.stat, self._name(held.path))
         for folder in ("log", "exchange"):
             self.staging.drop_others(f"{self.base}/{folder}/", set(map(self._name, self._live)))
@@ -169,3 +175,8 @@ class SourceCopy:
             self.staging.write(name, data[:end])
         self.staging.write(f"{self.base}/log/durable", durable_bytes(last, head.log_id))
         return last
+
+
+def _manifest_of(moment: Moment) -> bytes:
+    """The archive's manifest at the moment; b"" where there was none."""
+    return b"".join(os.pread(held.fd, held.stat.st_size, 0) for held in moment.held if held.path.name == MANIFEST)
