@@ -35,6 +35,7 @@ EXAMPLE = {
     ]}],
     "kind": "trade", "seq": 4711, "more": False, "next": "/v1/trades?instrument=BTCUSDT&limit=100&after=4711",
 }  # fmt: skip
+ACTION_EXAMPLE = {"action": "process", "name": "feed-binance-1", "do": "restart"}
 OBJECT = {JSON: {"schema": {"type": "object"}}, MSGPACK: {}}
 REFUSALS: dict[int | str, dict[str, Any]] = {code: PROBLEM for code in (401, 403, 404, 406, 421, 422, 429, 503)}
 
@@ -58,7 +59,10 @@ def build_api(queries: MeshQueries, actions: MeshActions, version: str) -> FastA
 def _add_actions(api: FastAPI, actions: MeshActions) -> None:
     """Adds the one route that changes something, where mesh.toml allows it; who asks has shown the token (access.py)."""
 
-    @api.post(ACTIONS, tags=["actions"], summary="change the mesh", responses={200: {"content": OBJECT}})
+    body = {"required": True, "content": {JSON: {"schema": {"type": "object"}, "example": ACTION_EXAMPLE}}}
+    codes: dict[int | str, dict[str, Any]] = {200: {"content": OBJECT}, 409: PROBLEM, 411: PROBLEM, 413: PROBLEM, 415: PROBLEM}
+
+    @api.post(ACTIONS, tags=["actions"], summary="change the mesh", responses=codes, openapi_extra={"requestBody": body})
     async def act(request: Request) -> Response:
         check_parameters(request.query_params.keys(), ())
         action = read_action(await request.body())
