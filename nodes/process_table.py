@@ -49,7 +49,7 @@ NODES: Mapping[str, NodeRow] = {
     "model": NodeRow(600, 15, ("models", "paths", "instruments", "checkpoint_s", "log"), "models"),
     "executor": NodeRow(870, 15, ("executor", "strategies", "risk", "instruments", "checkpoint_s", "log")),
     "session": NodeRow(850, 15, ("session", "risk", "exchange", "instruments", "venues", "checkpoint_s", "log")),
-    "gateway": NodeRow(890, 10, ("gateway", "risk", "instruments", "log")),
+    "gateway": NodeRow(890, 10, ("gateway", "risk", "executor", "strategies", "disk", "instruments", "log")),
     "notifier": NodeRow(880, 10, ("notify", "recorder", "checkpoint_s", "log")),
     "sentinel": NodeRow(
         900, 10, ("sentinel", "alerts", "exchange", "risk", "recorder", "feed", "instruments", "log"), "sentinels"
@@ -219,8 +219,8 @@ def _setting(config: Config, part: str, node: str, instance: str) -> object:
         return bool(config.exchange.replay)
     if part == "risk" and node == "session":
         return config.risk.on_kill
-    if part == "risk" and node == "gateway":
-        return config.risk.currency
+    if node == "gateway" and part in ("risk", "executor", "strategies", "disk"):
+        return _shown_by_gateway(config, part)
     if part == "host":
         return hosted(config)
     if part == "log":
@@ -228,6 +228,14 @@ def _setting(config: Config, part: str, node: str, instance: str) -> object:
         mine = {name: level for name, level in config.log.levels.items() if name not in others}
         return msgspec.structs.replace(config.log, levels=mine)
     return getattr(config, part)
+
+
+def _shown_by_gateway(config: Config, part: str) -> object:
+    """What of a part the gateway shows, or needs for an action."""
+    return {
+        "risk": config.risk.currency, "executor": config.executor.enabled,
+        "strategies": [strategy.name for strategy in config.strategies], "disk": config.disk.low_bytes,
+    }[part]  # fmt: skip
 
 
 def _instruments(config: Config, node: str, instance: str) -> tuple[InstrumentSettings, ...] | list[int]:

@@ -31,6 +31,7 @@ REFUSAL = {
     "detail": "limit = 'x' is impossible; allowed: a whole number from 1 to 5000",
 }  # fmt: skip
 METRICS_OK: dict[int | str, dict[str, Any]] = {200: {"description": "metrics", "content": {"text/plain": {}, OPENMETRICS: {}}}}
+ACTION_EXAMPLE = {"action": "process", "name": "feed-binance-1", "do": "restart"}
 PROBLEM = {
     "description": "what is wrong, in a sentence",
     "content": {MEDIA_TYPE: {"schema": answers.reference("problem"), "example": REFUSAL}},
@@ -82,7 +83,10 @@ def _answers(name: str) -> dict[int | str, dict[str, Any]]:
 def _add_actions(api: FastAPI, actions: MeshActions) -> None:
     """Adds the one route that changes something, where mesh.toml allows it; who asks has shown the token (access.py)."""
 
-    @api.post(ACTIONS, tags=["actions"], summary="change the mesh", responses={200: {"content": OBJECT}})
+    body = {"required": True, "content": {JSON: {"schema": {"type": "object"}, "example": ACTION_EXAMPLE}}}
+    codes: dict[int | str, dict[str, Any]] = {200: {"content": OBJECT}, 409: PROBLEM, 411: PROBLEM, 413: PROBLEM, 415: PROBLEM}
+
+    @api.post(ACTIONS, tags=["actions"], summary="change the mesh", responses=codes, openapi_extra={"requestBody": body})
     async def act(request: Request) -> Response:
         check_parameters(request.query_params.keys(), ())
         action = read_action(await request.body())

@@ -92,7 +92,6 @@ class _Market:
         self.picture: _Kept[MarketPicture] = _Kept(PRICES_S)
         self.book: _Kept[tuple[JsonObject, str]] = _Kept(BOOK_S)
         self.coverage: _Kept[tuple[list[JsonObject], float]] = _Kept(COVERAGE_S)
-        self.begun = False
         self.gaps_seen = 0
 
 
@@ -127,13 +126,12 @@ class PictureCollector:
         memory, now_ns = market.memory, self.queries.now_ns()
         self._take_events(memory)
         (row,) = instrument_rows([memory.subject], self.recent, self._exponents_of([memory.subject]), now_ns)
-        memory.take_prices(now_ns // SECOND_NS, row["bid"], row["ask"], row["last"])
-        if not market.begun:
-            market.begun = True
+        if memory.is_behind(now_ns // SECOND_NS):
             try:
                 memory.begin((await self.queries.bars(memory.subject, "1s", "5m", None))["bars"])
             except (RequestProblem, LogError):
-                pass  # a market that has just begun, or files that others read: the picture begins now
+                memory.begin(())  # a market that has just begun, or files that others read: the picture begins now
+        memory.take_prices(now_ns // SECOND_NS, row["bid"], row["ask"], row["last"])
         book, why = await market.book.get(lambda: self._make_book(memory.subject))
         if memory.gaps_seen != market.gaps_seen and market.coverage.expire(COVERAGE_AGAIN_S):
             market.gaps_seen = memory.gaps_seen

@@ -8,6 +8,7 @@ from tickmesh.bus.schema import Kind
 
 JsonObject = dict[str, Any]
 SECONDS_KEPT = 300
+UNSEEN_S = 5
 TRADES_KEPT, FILLS_KEPT, ORDERS_KEPT, GAPS_KEPT, SIGNALS_KEPT = 24, 200, 24, 12, 300
 SECOND_NS = 1_000_000_000
 FOLLOWED = frozenset({Kind.trade, Kind.fill, Kind.update, Kind.signal, Kind.line, Kind.gap})
@@ -36,26 +37,27 @@ class MarketMemory:
         """The topics whose events it wants."""
         return frozenset(f"{kind.name}.{self.subject}" for kind in FOLLOWED)
 
+    def is_behind(self, now_s: int) -> bool:
+        """Whether prices of the last seconds are not here: nobody has looked at the instrument meanwhile, or ever."""
+        return not self.seconds or now_s - (self.seconds[-1][0] or 0) > UNSEEN_S
+
     def begin(self, bars: Iterable[JsonObject]) -> None:
-        """Takes the past from bars of a second; what is known already stays."""
+        """Takes the past from bars of a second."""
         rows = [
             [bar["begin_ns"] // SECOND_NS, _number(bar["bid_price"]), _number(bar["ask_price"]), _number(bar["close"])]
             for bar in bars
         ]
-        first = self.seconds[0][0] if self.seconds else None
-        known = list(self.seconds)
         self.seconds.clear()
-        self.seconds.extend([row for row in rows if first is None or (row[0] or 0) < first])
-        self.seconds.extend(known)
+        self.seconds.extend(rows)
 
-    def take(self, event: JsonObject) -> None:
+    def take(self, shown: JsonObject) -> None:
         """Takes in an event as `as_dict` gives it."""
         handler = {
             "trade": self._take_trade, "fill": self._take_fill, "update": self._take_update, "signal": self._take_signal,
             "line": self._take_lines, "gap": self._take_gap,
-        }.get(event["kind"])  # fmt: skip
+        }.get(shown["kind"])  # fmt: skip
         if handler is not None:
-            handler(event)
+            handler(shown)
 
     def take_prices(self, now_s: int, bid: float | None, ask: float | None, last: float | None) -> None:
         """Takes in the newest prices as those of this second, seconds since 1970."""
@@ -64,38 +66,38 @@ class MarketMemory:
         elif not self.seconds or (self.seconds[-1][0] or 0) < now_s:
             self.seconds.append([now_s, bid, ask, last])
 
-    def _take_trade(self, event: JsonObject) -> None:
-        for one in event["records"]:
-            self.trades.append({**one, "seq_ns": event["seq_ns"]})
+    def _take_trade(self, shown: JsonObject) -> None:
+        for one in shown["records"]:
+            self.trades.append({**one, "seq_ns": shown["seq_ns"]})
 
-    def _take_fill(self, event: JsonObject) -> None:
-        for one in event["records"]:
-            self.fills.append({**one, "seq_ns": event["seq_ns"]})
+    def _take_fill(self, shown: JsonObject) -> None:
+        for one in shown["records"]:
+            self.fills.append({**one, "seq_ns": shown["seq_ns"]})
 
-    def _take_update(self, event: JsonObject) -> None:
-        for one in event["records"]:
+    def _take_update(self, shown: JsonObject) -> None:
+        for one in shown["records"]:
             name = one["client_order_id"]
-            before = self.orders.pop(name, {"begun_ns": event["seq_ns"]})
-            self.orders[name] = {**before, **one, "seq_ns": event["seq_ns"], "seq": event["seq"]}
+            before = self.orders.pop(name, {"begun_ns": shown["seq_ns"]})
+            self.orders[name] = {**before, **one, "seq_ns": shown["seq_ns"], "seq": shown["seq"]}
             while len(self.orders) > ORDERS_KEPT:
                 self.orders.popitem(last=False)
 
-    def _take_signal(self, event: JsonObject) -> None:
-        for one in event["records"]:
-            model = event["producer"]
-            self.signals[model] = {**one, "seq_ns": event["seq_ns"]}
+    def _take_signal(self, shown: JsonObject) -> None:
+        for one in shown["records"]:
+            model = shown["producer"]
+            self.signals[model] = {**one, "seq_ns": shown["seq_ns"]}
             values = self.signal_values.setdefault(model, deque(maxlen=SIGNALS_KEPT))
-            values.append([event["seq_ns"] // 1_000_000, round(one["value"], 3)])
+            values.append([shown["seq_ns"] // 1_000_000, round(one["value"], 3)])
 
-    def _take_lines(self, event: JsonObject) -> None:
-        self.lines = event["records"]
+    def _take_lines(self, shown: JsonObject) -> None:
+        self.lines = shown["records"]
 
-    def _take_gap(self, event: JsonObject) -> None:
+    def _take_gap(self, shown: JsonObject) -> None:
         self.gaps_seen += 1
-        for one in event["records"]:
+        for one in shown["records"]:
             key = (str(one["stream"]), one["first_id"])
             self.gaps.pop(key, None)
-            self.gaps[key] = {**one, "seq_ns": event["seq_ns"]}
+            self.gaps[key] = {**one, "seq_ns": shown["seq_ns"]}
             while len(self.gaps) > GAPS_KEPT:
                 self.gaps.popitem(last=False)
 

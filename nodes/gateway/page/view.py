@@ -48,7 +48,7 @@ def build_page(
 
     @ui.page("/", title=TITLE, dark=None, language="en-US", response_timeout=10.0)
     def dashboard(request: Request, client: Client) -> None:
-        View(client, collector, actions, _asker(request, actions)).build()
+        DashboardView(client, collector, actions, _asker(request, actions)).build()
 
     app.on_exception(_log_fault)
     ui.run_with(
@@ -76,7 +76,7 @@ def _log_fault(error: Exception) -> None:
     log_line("gateway", "error", f"the page: {type(error).__name__}: {error}")
 
 
-class View:
+class DashboardView:
     """One viewer's page. `asker`: who acts here, "" where nothing may be changed."""
 
     def __init__(self, client: Client, collector: PictureCollector, actions: MeshActions, asker: str):

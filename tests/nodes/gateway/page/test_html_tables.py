@@ -94,9 +94,12 @@ def test_the_memory_of_a_market_is_bounded_and_keeps_what_is_newest():
     assert {one["status"] for one in memory.orders.values()} == {"Filled"}
 
 
-def test_bars_fill_in_what_was_before_and_change_nothing_that_was_seen():
+def test_prices_of_a_time_when_nobody_looked_are_taken_from_bars():
     memory = MarketMemory("binance.BTCUSDT")
+    assert memory.is_behind(100)
     memory.take_prices(100, 1.0, 2.0, 1.5)
+    assert not memory.is_behind(103) and memory.is_behind(200)
     bar = {"bid_price": "7", "ask_price": "8", "close": None}
-    memory.begin([{**bar, "begin_ns": second * 10**9} for second in (98, 99, 100)])
-    assert list(memory.seconds) == [[98, 7.0, 8.0, None], [99, 7.0, 8.0, None], [100, 1.0, 2.0, 1.5]]
+    memory.begin([{**bar, "begin_ns": second * 10**9} for second in (198, 199)])
+    memory.take_prices(200, 1.0, 2.0, 1.5)
+    assert list(memory.seconds) == [[198, 7.0, 8.0, None], [199, 7.0, 8.0, None], [200, 1.0, 2.0, 1.5]]
