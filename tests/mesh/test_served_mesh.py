@@ -25,7 +25,7 @@ from tests.support.places import PROJECT
 from tests.support.terminal_run import TerminalRun
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.table_names import TABLES
-from tickmesh.tools.top.picture import MeshPicture
+from tickmesh.tools.top.picture import TerminalPicture
 from tickmesh.tools.top.screen import ConfirmScreen, TopScreen
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(400)]
@@ -161,7 +161,7 @@ def test_top_shows_the_mesh_and_acts_on_it_when_a_person_confirms(here):
     """At 80 × 24: processes, strategies and the kill switch; its figures are those of the gateway and of `mesh orders`."""
 
     async def watch() -> None:
-        picture = MeshPicture()
+        picture = TerminalPicture()
         async with TopScreen(picture.look).run_test(size=(80, 24)) as pilot:
             seen = Watched(pilot)
             await seen.until(lambda: len(seen.rows()) == PROCESSES, "every process is shown")
@@ -257,7 +257,7 @@ def test_top_follows_a_mesh_that_goes_down_and_comes_up(here):
     """The last test of this mesh."""
 
     async def watch() -> None:
-        async with TopScreen(MeshPicture().look).run_test(size=(80, 24)) as pilot:
+        async with TopScreen(TerminalPicture().look).run_test(size=(80, 24)) as pilot:
             seen = Watched(pilot)
             await seen.until(lambda: len(seen.rows()) == PROCESSES, "every process is shown")
             await asyncio.to_thread(run.process, here, "mesh", "down")

@@ -6,12 +6,12 @@ import sys
 from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.terminal import Failure, JsonObject, out
 from tickmesh.tools.top.panels import head, panels
-from tickmesh.tools.top.picture import MeshPicture
+from tickmesh.tools.top.picture import TerminalPicture
 
 
 def look_once() -> JsonObject:
     """Gives what `mesh top --json` prints."""
-    return MeshPicture().look()
+    return TerminalPicture().look()
 
 
 def show(picture: JsonObject) -> None:
@@ -37,4 +37,4 @@ def run_screen() -> None:
         )
     from tickmesh.tools.top.screen import TopScreen  # with Textual: 11 MB and a tenth of a second
 
-    TopScreen(MeshPicture().look).run()
+    TopScreen(TerminalPicture().look).run()

@@ -57,7 +57,7 @@ class MeshLog:
                 break
 
 
-class MeshPicture:
+class TerminalPicture:
     """Looks at the mesh of this folder again and again, while it goes down and comes up."""
 
     def __init__(self) -> None:
