@@ -3,6 +3,7 @@
 import os
 import sys
 
+from tickmesh.bus.config import find_root
 from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.terminal import Failure, JsonObject, out
 from tickmesh.tools.top.panels import head, panels
@@ -30,7 +31,8 @@ def show(picture: JsonObject) -> None:
 
 
 def run_screen() -> None:
-    """Shows the screen until a person ends it. Raises Failure where there is no terminal that could show it."""
+    """Shows the screen until a person ends it. Raises Failure where there is no terminal for it, ConfigError without a mesh."""
+    find_root()
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "") in ("", "dumb"):
         raise Failure(
             "a screen needs a terminal, and this is none (or TERM is dumb): `mesh top --once` prints one look as text"

@@ -172,6 +172,8 @@ def test_every_answer_is_as_openapi_describes_it(gateway):
     }
     empty = []
     for path, operations in described["paths"].items():
+        if not path.startswith("/v1"):
+            continue  # metrics are no JSON
         status, _, body = gateway.request(path + asked.get(path, "?after=0&limit=5000" if path[4:] in TABLES else ""))
         answers = operations["get"]["responses"]
         (schema,) = (
