@@ -5,6 +5,7 @@
 # make test bench style types; make fast: what takes a minute
 # make peers          other programs of the field against ours (the extra bench), in an environment of their own
 # make lock           choose the newest allowed versions of everything, with their hashes
+# make docs           the pages of docs/ as a site, run/site/index.html; a broken link is an error
 # make extras         what research, plots, exports and training need: duckdb, matplotlib, polars, pyarrow, scikit-learn
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -28,7 +29,7 @@ SEED ?= 1
 FAST := $(filter-out $(addprefix tests/test_, $(addsuffix .py, pages $(WITHOUT))), $(wildcard tests/test_*.py)) \
 	tests/bus/test_wire.py tests/bus/test_layout.py tests/bus/test_config.py tests/nodes/sequencer tests/nodes/venues tests/nodes/executor tests/nodes/orders tests/nodes/backfill tests/nodes/model tests/storage/coverage \
 	tests/storage/bars/test_bars.py tests/storage/archive/test_archive.py
-.PHONY: help python venv dev extras up down status test fast peers lock chaos bench style types clean
+.PHONY: help python venv dev extras up down status test fast peers lock chaos bench docs style types clean
 
 help:
 	@sed -n 's/^# \(make.*\)/  \1/p' Makefile
@@ -104,6 +105,15 @@ chaos: $(STAMP)
 
 bench: $(DEV_STAMP)
 	@.venv/bin/python -m bench
+
+DOCS_STAMP := .venv/.installed-docs
+$(DOCS_STAMP): $(STAMP)
+	@echo "installing what the site needs (once, half a minute) …"
+	@$(PIP) -e '.[docs]'
+	@touch $@
+
+docs: $(DOCS_STAMP)
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --quiet --strict && echo "run/site/index.html"
 
 style: $(DEV_STAMP)
 	@.venv/bin/ruff check .

@@ -6,7 +6,6 @@ anything.
 
 import difflib
 import hashlib
-import ipaddress
 import os
 import re
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from msgspec.inspect import (
     type_info,
 )  # fmt: skip
 
+from tickmesh.bus.addresses import is_loopback
 from tickmesh.bus.names import SUBJECT_BYTES
 from tickmesh.bus.order_addresses import venues_of
 from tickmesh.bus.patterns import matching, some
@@ -330,14 +330,6 @@ def hostable_words(mesh: Mesh) -> list[str]:
         *(f"session-{venue}" for venue in venues if venue in ORDER_VENUES[1:]),
         *(f"feed-{line}" for line in lines), *(f"feed-{venue}-{line}" for venue in venues for line in lines),
     ]  # fmt: skip
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, an IP address or a name, is this machine's own, that no other machine reaches."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 LOCAL_SYMBOL = re.compile(r"(?:[A-Z0-9_]|[^\x00-\x7f])+")  # Binance has symbols beyond ASCII

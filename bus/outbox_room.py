@@ -52,7 +52,7 @@ class OutboxRoom:
         self.ram, self.disk = self.folders[0], self.folders[-1]
         self._all = config.outbox_dir
         producers = OTHERS + config.lines_and_models
-        total, _ = _room_of(self._all)
+        total, _ = room_of(self._all)
         self.budget_bytes = config.log.outbox_ram_bytes or total // 2
         wanted = min(total, 2 * self.budget_bytes) // (SHARE * OWN * producers)
         least = min(SEGMENT_BYTES_MIN, config.log.outbox_segment_bytes)
@@ -69,7 +69,7 @@ class OutboxRoom:
 
     def words(self) -> str:
         """What there is of RAM, for a sentence."""
-        total, free = _room_of(self._all)
+        total, free = room_of(self._all)
         return (
             f"{free} of {total} bytes are free at {self._all}; outboxes fill {used_in(self._all)} of the {self.budget_bytes} "
             f"that they may, and leave {self.kept_bytes} free for the newest of each other"
@@ -79,14 +79,14 @@ class OutboxRoom:
         """Whether RAM has room for a segment beside what is kept; `part`: and for a `part` of both again, where above 1."""
         more = (self.kept_bytes // part if part > 1 else 0) + self.segment_bytes
         try:
-            _, free = _room_of(self._all)
+            _, free = room_of(self._all)
         except OSError:
             return False
         return free >= self.kept_bytes + more and used_in(self._all) + more <= self.budget_bytes
 
 
-def _room_of(folder: Path) -> tuple[int, int]:
-    """Bytes of the file system of a folder, or of the nearest one above it that is there: in all, and free."""
+def room_of(folder: Path) -> tuple[int, int]:
+    """The bytes of the file system of a folder, or of the nearest one above it that is there: in all, and free."""
     while not folder.exists():
         folder = folder.parent
     disk = os.statvfs(folder)

@@ -158,6 +158,7 @@ class SentinelSettings(Section, frozen=True):
     lag_events: PositiveInt = 20_000  # and is above this
     last_s: PositiveSeconds = 600.0  # a line that was last with every event for so long
     memory_bytes: PositiveInt = 2 << 30  # resident set of one process, without mapped files
+    flapping_s: PositiveSeconds = 600.0  # the rule process_flapping counts the starts of so long
     respawns_per_minute: int = 30  # of one process that died; beyond it supervisord's own pace of a second. 0: always
     # Of one process, for any of these reasons; beyond it only an alert is raised. 0: alerts only
     restarts_per_hour: Annotated[int, Meta(ge=0, description="0 (only alerts) or more")] = 4

@@ -7,7 +7,10 @@ from msgspec import Meta
 
 from tickmesh.bus.setting_types import Positive, PositiveInt, Section, ZeroOrMore
 
-Rule = Literal["clock_offset", "drawdown", "gap_unrepaired", "position", "spread", "silent_stream"]
+Rule = Literal[
+    "clock_offset", "drawdown", "gap_unrepaired", "kill_switch", "latency", "position", "process_flapping", "silent_stream",
+    "spread",
+]  # fmt: skip
 Receiver = Literal["webhook", "command", "apprise"]
 AlertLevel = Literal["warning", "critical"]
 Hours = Annotated[

@@ -77,7 +77,7 @@ TABLE: dict[Kind, TopicRow] = {
             stale_after_ns=SECOND,
         ),
         TopicRow(Kind.cursor, Lane.system, ("sequencer",), ("sequencer", "backfill", "recorder", "sentinel", "gateway")),
-        TopicRow(Kind.run, Lane.system, EVERY, ("recorder", "notifier", "gateway")),
+        TopicRow(Kind.run, Lane.system, EVERY, ("recorder", "sentinel", "notifier", "gateway")),
         TopicRow(Kind.health, Lane.system, EVERY, ("executor", "recorder", "sentinel", "gateway"), stale_after_ns=5 * SECOND),
         TopicRow(Kind.refusal, Lane.system, EVERY, ("recorder", "gateway")),
         TopicRow(Kind.watermark, Lane.system, ("recorder",), ("recorder", "sentinel", "gateway")),

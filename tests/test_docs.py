@@ -44,3 +44,11 @@ def test_no_page_offers_to_restart_both_lines_at_once_without_its_price():
     assert len(lines) >= 3
     for line in lines:
         assert "hole" in line, f"what it costs is not said: {line}"
+
+
+def test_every_decision_is_in_their_index():
+    folder = PROJECT / "docs" / "decisions"
+    named = re.findall(r"^- \[(.+)\]\((.+)\)$", (folder / "index.md").read_text(), re.M)
+    there = {path.name: path.read_text().splitlines()[0].removeprefix("# ") for path in folder.glob("*.md")}
+    del there["index.md"]
+    assert {name: title for title, name in named} == there, "docs/decisions/index.md has a line for each page, with its title"

@@ -161,7 +161,7 @@ def check_command(words: list[str]) -> None:
     elif name == "nodes":
         parse([word for word in rest if not word.startswith("-")])
     elif name == "supervisorctl":
-        assert rest[0] == "-c" and rest[2] in ("status", "start", "stop", "restart", "tail")
+        assert rest[0] == "-c" and rest[2] in ("status", "start", "stop", "restart", "signal", "tail")
     else:
         assert name in PLAIN | {"pip", "git"} or name.startswith("$"), f"{name}: is it a command of ours?"
 

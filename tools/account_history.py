@@ -14,7 +14,6 @@ from tickmesh.nodes.executor.rules import InstrumentRules
 from tickmesh.nodes.executor.state import ExecutorState
 from tickmesh.nodes.orders.fills import is_known_fill
 from tickmesh.nodes.orders.states import FINAL
-from tickmesh.storage.columns import reading
 
 KINDS = (Kind.instrument, Kind.intent, Kind.update, Kind.fill)
 
@@ -188,6 +187,8 @@ class AccountHistory:
 
 def account_events(config: Config, until: int | None = None) -> Iterator[Event]:
     """Reads all events of KINDS, from archive, then log, to this moment. Raises ReadError, ArchiveError, LogError."""
+    from tickmesh.storage.columns import reading  # with numba, 70 MB
+
     for span in reading.spans(config, (), KINDS, until=until):
         yield from span.events
 

@@ -3,6 +3,7 @@
 import socket
 
 from tickmesh.bus.config import Config
+from tickmesh.bus.outbox_room import OutboxRoom, room_of
 from tickmesh.bus.settings import LOCAL_ORDERS
 from tickmesh.bus.space import free_of
 from tickmesh.tools.terminal import Failure
@@ -30,3 +31,22 @@ def check_port(config: Config) -> None:
                 probe_socket.bind((config.exchange.host, port))
             except OSError as error:
                 raise Failure(f"exchange.port {port}: {error.strerror}; 0 takes any free one") from None
+
+
+def outboxes_in_small_ram(config: Config) -> str:
+    """Where outboxes lie and how they are sized, a sentence, where RAM has less for them than they would take; else ""."""
+    if len(config.outbox_dirs) < 2 and config.outbox_dir.is_relative_to(config.source_dir):
+        return (
+            f"There is no tmpfs for outboxes: they lie in {config.outbox_dir}, and are slower. `mesh doctor` says what to do."
+        )
+    room = OutboxRoom(config, "any")
+    if room.segment_bytes >= config.log.outbox_segment_bytes:
+        return ""
+    total, free = room_of(config.outbox_dir)
+    beyond = (
+        "what has no room there goes on on disk" if len(config.outbox_dirs) > 1 else "log.outbox_spill keeps them off the disk"
+    )
+    return (
+        f"{config.outbox_dir.parent} has {total >> 20} MiB, {free >> 20} free: outboxes have segments of "
+        f"{room.segment_bytes >> 10} KiB and fill {room.budget_bytes >> 20} MiB at most; {beyond}."
+    )

@@ -166,8 +166,9 @@ def faults_of(config: Config, models: Iterable[ModelSettings]) -> dict[str, str]
             faults[model.name] = result["fault"]
             bad |= {key: result["fault"]} if key else {}
     refused.keep(config, good, bad)
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    write_file(memory, json.dumps(list(dict.fromkeys([*good, *known]))[: max(KEPT, len(good))]).encode())
+    with contextlib.suppress(OSError):  # a full disk, or a folder that only another user writes: they are tried again then
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_file(memory, json.dumps(list(dict.fromkeys([*good, *known]))[: max(KEPT, len(good))]).encode())
     return faults
 
 

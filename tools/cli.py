@@ -11,6 +11,7 @@ from tickmesh.tools import (
     backtest_command,
     command_line,
     compare_command,
+    deployment_commands,
     import_commands,
     model_commands,
     research_commands,
@@ -374,6 +375,7 @@ trading_commands.add_to(commands)
 account_commands.add_to(commands)
 watching_commands.add_to(commands)
 alert_commands.add_to(commands)
+deployment_commands.add_to(commands)
 
 
 def main() -> None:

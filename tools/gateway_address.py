@@ -1,6 +1,7 @@
 """Where this mesh's gateway and its page are, for commands that print it."""
 
-from tickmesh.bus.config import Config, is_loopback
+from tickmesh.bus.addresses import is_loopback
+from tickmesh.bus.config import Config
 from tickmesh.nodes.gateway.run_files import TOKEN, read_address
 from tickmesh.tools import terminal
 

@@ -38,6 +38,7 @@ redirect_stderr=true
 stdout_logfile=/proc/self/cwd/run/logs/{name}.log
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=3
+stdout_events_enabled=true
 """
 
 

@@ -4,8 +4,8 @@ from fractions import Fraction
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.names import OPERATOR
-from tickmesh.bus.settings_trading import ACCOUNT, StrategyState
-from tickmesh.nodes.executor.traders import limit_error
+from tickmesh.bus.settings_trading import ACCOUNT, Limits, StrategyState
+from tickmesh.nodes.executor.traders import limit_error, tightened
 from tickmesh.nodes.orders.commands import Command, SetLimit, SwitchStrategy, content_of
 from tickmesh.tools import terminal
 from tickmesh.tools.commanding import publish_command
@@ -28,15 +28,33 @@ def switch(name: str, state: str, why: str) -> terminal.JsonObject:
 def tighten(scope: str, limit: str, value: str) -> terminal.JsonObject:
     """Tightens a limit of a strategy or of the account. Raises terminal.Failure."""
     config = trading_config()
-    scopes = [ACCOUNT, *(one.name for one in config.strategies)]
-    if scope not in scopes:
-        raise terminal.UsageFailure(f"there is nothing {scope!r} that has limits; there: {', '.join(scopes)}")
+    of_scope = _stated_limits(config, scope)[scope]
     if reason := limit_error(limit, value):
         raise terminal.UsageFailure(reason)
-    stated = getattr(config.risk if scope == ACCOUNT else next(s for s in config.strategies if s.name == scope), limit)
+    stated = getattr(of_scope, limit)
     if value and stated and Fraction(str(stated)) < Fraction(value):
         raise terminal.UsageFailure(f"{value} is wider than the {stated} of mesh.toml, which holds; nothing was changed")
     return _commanded(config, SetLimit(scope, limit, value, OPERATOR))
+
+
+def limits(scope: str = "") -> terminal.JsonObject:
+    """What limits each scope, or one: by name what mesh.toml says and what holds now, "" for none. Raises terminal.Failure."""
+    config = trading_config()
+    counted = _counted(config)["tightened"]
+    found = {}
+    for name, stated in _stated_limits(config, scope).items():
+        now = tightened(stated, counted.get(name, {}))
+        each = {one: (getattr(stated, one), getattr(now, one)) for one in Limits.__struct_fields__}
+        found[name] = {one: {"stated": str(said or ""), "now": str(held or "")} for one, (said, held) in each.items() if held}
+    return {"limits": found}
+
+
+def _stated_limits(config: Config, scope: str = "") -> dict[str, Limits]:
+    """By scope what mesh.toml says, of all scopes or one. Raises terminal.UsageFailure for one that is not there."""
+    found: dict[str, Limits] = {ACCOUNT: config.risk, **{one.name: one for one in config.strategies}}
+    if scope and scope not in found:
+        raise terminal.UsageFailure(f"there is nothing {scope!r} that has limits; there: {', '.join(found)}")
+    return {scope: found[scope]} if scope else found
 
 
 def positions() -> terminal.JsonObject:
@@ -77,6 +95,17 @@ def show_command(result: terminal.JsonObject) -> None:
         f"{name} {value}" for name, value in result.items() if name not in ("seq", "command", "by") and value != ""
     )
     terminal.out.print(f"{result['command']}: {said}; in the log at seq {result['seq']}, it holds from there on", markup=False)
+
+
+def show_limits(result: terminal.JsonObject) -> None:
+    """Prints for a person what limits each scope."""
+    table = TerminalTable("scope", "limit", "in mesh.toml", "now", box=None, header_style="bold")
+    for scope, by_name in result["limits"].items():
+        for name, one in by_name.items():
+            table.add_row(scope, name, one["stated"] or "none", one["now"])
+    for scope in (scope for scope, by_name in result["limits"].items() if not by_name):
+        table.add_row(scope, "none", "", "")
+    terminal.out.print(table)
 
 
 def show_positions(result: terminal.JsonObject) -> None:

@@ -38,12 +38,14 @@ def strategy(
 
 
 def limit(
-    scope: Annotated[str, typer.Argument(help="A strategy's name, or 'account' for \\[risk].")],
-    name: Annotated[str, typer.Argument(help="The limit, as in mesh.toml.")],
+    scope: Annotated[str, typer.Argument(help="A strategy's name, or 'account' for \\[risk]; without any: list them.")] = "",
+    name: Annotated[str, typer.Argument(help="The limit, as in mesh.toml; without one: list those of the scope.")] = "",
     value: Annotated[str, typer.Argument(help="A decimal; without it: as mesh.toml says.")] = "",
     json: Json = False,
 ) -> None:
-    """Tighten a limit. What mesh.toml says is never widened.
+    """Tighten a limit, or list those that hold now. What mesh.toml says is never widened.
+
+    mesh limit
 
     mesh limit account notional_max 500
 
@@ -51,6 +53,10 @@ def limit(
     """
     from tickmesh.tools import trading as command
 
+    if not name:
+        result = command.limits(scope)
+        terminal.print_json(result) if json else command.show_limits(result)
+        return
     result = command.tighten(scope, name, value)
     terminal.print_json(result) if json else command.show_command(result)
 

@@ -28,7 +28,7 @@ from tickmesh.nodes.net.exchange_address import ForeignExchange, exchange_pid
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import laying, recording, reload, sources, started_with, table
-from tickmesh.tools.before_start import check_port, check_room
+from tickmesh.tools.before_start import check_port, check_room, outboxes_in_small_ram
 from tickmesh.tools.check_model import check_models
 from tickmesh.tools.confirming import require_confirmation
 from tickmesh.tools.log_window import read_window
@@ -68,8 +68,7 @@ def up(
     in mode paper orders are filled on their market. `live`, `confirm`: as tools/confirming.py has them.
     """
     root = find_root()
-    for folder in (root / "run", root / "run" / "logs"):
-        _make(folder)
+    make_run_folders(root)
     begun = time.monotonic()
     with alone(root, timeout_s):
         if (running := running_processes(root, timeout_s)) is not None:
@@ -91,13 +90,7 @@ def up(
         else:
             config = sources.use_configured(root)
         await_end_of_others(root, max(timeout_s - (time.monotonic() - begun), 1.0))
-        check_before_start(config)
-        sources.check_market(config)
-        require_confirmation(config, live, confirm)
-        check_table(config, announce)
-        started_with.remember(config)
-        reload.forget_interrupted(root)
-        bad_models = check_models(config, announce)
+        bad_models = prepare(config, live, confirm, announce)
         required = required_kinds(config, survey, bad_models)
         after = _end_of_log(config)
         follow(config.log_dir)
@@ -120,6 +113,25 @@ def up(
         "models_stopped": bad_models,
         "capture": survey.summary() if survey else None,
     }
+
+
+def prepare(config: Config, live: bool, confirm: str, announce: Callable[[str], None]) -> dict[str, str]:
+    """Checks what can be, and writes what supervisord is to run; gives the models that cannot run, with why. Raises Failure."""
+    check_before_start(config)
+    if small := outboxes_in_small_ram(config):
+        announce(small)
+    sources.check_market(config)
+    require_confirmation(config, live, confirm)
+    check_table(config, announce)
+    started_with.remember(config)
+    reload.forget_interrupted(config.root)
+    return check_models(config, announce)
+
+
+def make_run_folders(root: Path) -> None:
+    """Makes the folders that supervisord writes into. Raises Failure."""
+    for folder in (root / "run", root / "run" / "logs"):
+        _make(folder)
 
 
 def _already(

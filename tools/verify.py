@@ -1,7 +1,7 @@
 """`mesh verify`: the independent judge. What it compares is listed in docs/operations.md, how it reads in tools/judge/."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -44,14 +44,18 @@ def verify(captures: list[Path], settled: bool = False) -> JsonObject:
     Where a running mesh releases a segment of the log that is about to be read, all is read again. Raises Failure when there is
     nothing to judge, or that happens READ_AGAIN times.
     """
-    config = load()
+    return verify_stored(load(), captures, settled)
+
+
+def verify_stored(config: Config, captures: Sequence[Path] = (), settled: bool = False) -> JsonObject:
+    """What `verify` gives, of the data that these settings name: a mesh's, or a backup's. Raises Failure likewise."""
     if not log.segment_files(config.log_dir) and not archive.watermark(config.archive_dir):
         raise Failure(f"there is neither a log nor an archive in {config.source_dir} yet; `mesh up` makes them")
     for _ in range(READ_AGAIN):
         findings = Findings()
         try:
             with progress("judging events") as shown:
-                result = _judge(config, captures, settled, findings, shown)
+                result = _judge(config, list(captures), settled, findings, shown)
         except log.ReleasedMeanwhile as released:
             why = released  # what it was about is archived now: from the beginning, with a later watermark
             continue

@@ -17,6 +17,7 @@ def add_to(commands: typer.Typer) -> None:
     commands.command()(latency)
     commands.command()(doctor)
     commands.command()(logs)
+    commands.command()(top)
     commands.command()(completion)
 
 
@@ -117,6 +118,31 @@ def logs(
         if follow:
             for one in command.follow(config, whole, wanted):
                 show(one)
+
+
+def top(
+    once: Annotated[bool, typer.Option("--once", help="Print one look as text, and end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one look as a JSON object, and end.")] = False,
+) -> None:
+    """Watch the mesh on the terminal: processes, topics, positions, orders and alerts, as they change.
+
+    Keys 1 to 5 choose, arrows move. Of the process under the cursor: r restarts, s stops, t starts it. Of the strategy: o on, f
+    off, w shadow. k: the kill switch. Each asks first, and only y means yes. q ends it. It reads the log itself, and needs no
+    gateway; a mesh that goes down and comes up again is followed.
+
+    mesh top
+
+    mesh top --once
+
+    mesh top --json
+    """
+    from tickmesh.tools.top import command
+
+    if not (once or json):
+        command.run_screen()
+        return
+    result = command.look_once()
+    terminal.print_json(result) if json else command.show(result)
 
 
 def completion(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
-from tickmesh.bus.config import is_loopback
+from tickmesh.bus.addresses import is_address, is_loopback
 from tickmesh.nodes.gateway.problems import RequestProblem
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -100,7 +100,7 @@ class AccessRules(NamedTuple):
         """A page whose name was made to lead to this machine (DNS rebinding) has its own name there."""
         host = asked.headers.get("host", "")
         name = host_name(host)
-        if name in self.names or name in LOOPBACK_NAMES or (_is_address(name) and name == asked.local):
+        if name in self.names or name in LOOPBACK_NAMES or (is_address(name) and name == asked.local):
             return
         allowed = ", ".join(sorted({*self.names, *LOOPBACK_NAMES[:2]}))
         raise RequestProblem(421, f"Host {host[:100]!r} is not this server; allowed: {allowed}, or add it to gateway.names")
@@ -134,20 +134,12 @@ def host_name(host: str) -> str:
 
 def names_of_server(host: str, names: Iterable[str]) -> frozenset[str]:
     """The names that a server on `host` answers to; an address that means all addresses is none."""
-    own = [] if _is_address(host) and ipaddress.ip_address(host).is_unspecified else [host]
+    own = [] if is_address(host) and ipaddress.ip_address(host).is_unspecified else [host]
     return frozenset(name.lower() for name in (*own, *names))
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_here(address: str) -> bool:
-    return _is_address(address) and is_loopback(address)
+    return is_address(address) and is_loopback(address)
 
 
 def _equal(given: str, secret: str) -> bool:

@@ -5,7 +5,6 @@ thing is done at a time.
 """
 
 import asyncio
-import time
 from typing import Any, Literal
 
 import msgspec
@@ -18,8 +17,6 @@ from tickmesh.nodes.gateway.problems import RequestProblem
 
 JsonObject = dict[str, Any]
 NAME = "gateway"
-STOPPED_S = 60.0  # in which a process that is to be restarted has to have ended; supervisord kills it before that
-LOOK_S = 0.1
 WHY_CHARACTERS = 120
 WAITING_MAX = 8  # actions that wait for the one that is done
 
@@ -122,32 +119,15 @@ def carry_out(config: Config, action: Action, by: str) -> JsonObject:
 
 
 def _process(config: Config, action: ProcessAction) -> JsonObject:
-    from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord  # 6 MB, and few gateways change anything
+    # 6 MB, and few gateways change anything
+    from tickmesh.nodes.supervision.process_control import ProcessUnchanged, change_process
 
     if action.name == NAME and action.do != "start":
         raise RequestProblem(409, f"the gateway does not {action.do} itself: supervisorctl {action.do} {NAME}")
-    client = Supervisord(config.run_dir)
     try:
-        names = [one["name"] for one in client.processes()]
-        if action.name not in names:
-            raise RequestProblem(404, f"there is no process {action.name[:40]!r}; there: {', '.join(sorted(names))}")
-        stopped = action.do != "start" and client.stop(action.name)
-        if action.do == "restart":
-            deadline = time.monotonic() + STOPPED_S
-            while any(one["name"] == action.name and one["pid"] for one in client.processes()):
-                if time.monotonic() > deadline:
-                    raise RequestProblem(503, f"{action.name} has not ended within {STOPPED_S:g} s; see run/logs")
-                time.sleep(LOOK_S)
-        started = action.do != "stop" and client.start(action.name)
-    except (Away, ShuttingDown) as error:
-        raise RequestProblem(503, f"{error}; nothing was done") from None
-    finally:
-        client.close()
-    if action.do == "start":
-        return {"done": f"{action.name} {'was started' if started else 'runs already'}", "changed": started}
-    if action.do == "stop":
-        return {"done": f"{action.name} {'is stopped, and stays down' if stopped else 'did not run'}", "changed": stopped}
-    return {"done": f"{action.name} was started again", "changed": started}
+        return {"done": change_process(config, action.do, action.name)}
+    except ProcessUnchanged as error:
+        raise RequestProblem(409, str(error)) from None
 
 
 def _strategy(config: Config, action: StrategyAction, why: str) -> JsonObject:

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.table_names import TABLES
-from tickmesh.nodes.gateway import asking, encoding, figures
+from tickmesh.nodes.gateway import answers, asking, encoding, figures
 from tickmesh.nodes.gateway.access import ACTIONS
 from tickmesh.nodes.gateway.actions import MeshActions, read_action
 from tickmesh.nodes.gateway.asking import After, End, Instruments, Levels, Limit, Start, check_parameters, names_given
@@ -20,24 +20,25 @@ from tickmesh.nodes.gateway.problems import MEDIA_TYPE, RequestProblem, problem_
 from tickmesh.nodes.gateway.queries import MeshQueries
 from tickmesh.nodes.gateway.recent_events import EventPage
 
+OPENMETRICS = "application/openmetrics-text"
 ABOUT = """Recent events of a mesh, from memory, and what is older from its log and archive. Nothing here changes anything.
 
 Names, filters and words are those of `import tickmesh`, `tap` and docs/fields.md. Of a price both are there: the exact decimal
 as a text (`price`) and the mantissa (`price_ticks`) with its exponent in the event. Without `after` or `start` the newest
 events are given; `next` goes on exactly after the last one, also when nothing more is there yet."""
-PROBLEM = {"description": "what is wrong, in a sentence", "content": {MEDIA_TYPE: {"example": {
+REFUSAL = {
     "type": "about:blank", "title": "Unprocessable Content", "status": 422, "instance": "/v1/trades",
     "detail": "limit = 'x' is impossible; allowed: a whole number from 1 to 5000",
-}}}}  # fmt: skip
-EXAMPLE = {
-    "events": [{"seq": 4711, "topic": "trade.binance.BTCUSDT", "price_exponent": -8, "records": [
-        {"price": "60000.01", "price_ticks": 6000001000000, "quantity": "0.5", "quantity_lots": 50000000, "side": "buy"}
-    ]}],
-    "kind": "trade", "seq": 4711, "more": False, "next": "/v1/trades?instrument=BTCUSDT&limit=100&after=4711",
 }  # fmt: skip
+METRICS_OK: dict[int | str, dict[str, Any]] = {200: {"description": "metrics", "content": {"text/plain": {}, OPENMETRICS: {}}}}
 ACTION_EXAMPLE = {"action": "process", "name": "feed-binance-1", "do": "restart"}
-OBJECT = {JSON: {"schema": {"type": "object"}}, MSGPACK: {}}
-REFUSALS: dict[int | str, dict[str, Any]] = {code: PROBLEM for code in (401, 403, 404, 406, 421, 422, 429, 503)}
+PROBLEM = {
+    "description": "what is wrong, in a sentence",
+    "content": {MEDIA_TYPE: {"schema": answers.reference("problem"), "example": REFUSAL}},
+}
+OBJECT = {JSON: {"schema": answers.ANY_OBJECT}, MSGPACK: {}}
+REFUSED = (400, 401, 403, 404, 405, 406, 413, 414, 421, 422, 429, 503)
+REFUSALS: dict[int | str, dict[str, Any]] = {code: PROBLEM for code in REFUSED}
 
 
 def build_api(queries: MeshQueries, actions: MeshActions, version: str) -> FastAPI:
@@ -53,7 +54,30 @@ def build_api(queries: MeshQueries, actions: MeshActions, version: str) -> FastA
     _add_figures(api, queries)
     if actions.enabled:
         _add_actions(api, actions)
+    _describe(api)
     return api
+
+
+def _describe(api: FastAPI) -> None:
+    """Lets the OpenAPI description have the schemas that its answers refer to."""
+    without = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        found = without()
+        found.setdefault("components", {})["schemas"] = answers.schemas()
+        return found
+
+    api.openapi = openapi  # type: ignore[method-assign]
+
+
+def _content(name: str) -> dict[str, Any]:
+    """The description of an answer in JSON or msgpack by the name of its schema; without one it is an object."""
+    return {**OBJECT, JSON: {"schema": answers.reference(name)}} if name in answers.schemas() else OBJECT
+
+
+def _answers(name: str) -> dict[int | str, dict[str, Any]]:
+    """The description of a route's answer, by the name of its schema."""
+    return {200: {"description": "what is asked for", "content": _content(name)}}
 
 
 def _add_actions(api: FastAPI, actions: MeshActions) -> None:
@@ -135,7 +159,7 @@ def _add_table(api: FastAPI, queries: MeshQueries, name: str, kind: Kind) -> Non
     api.add_api_route(
         f"/v1/{name}", events, methods=["GET"], name=name, summary=f"{name}: events of kind {kind.name}", tags=["events"],
         responses={200: {"description": "a page of events", "content": {
-            JSON: {"schema": {"type": "object"}, "example": EXAMPLE}, **{form: {} for form in forms[1:]},
+            **_content(answers.page_name(kind)), **{form: {} for form in forms[2:]},
         }}},
     )  # fmt: skip
 
@@ -164,7 +188,7 @@ def _next(path: str, names: list[tuple[str, str]], bounds: dict[str, int | None]
 
 
 def _add_market(api: FastAPI, queries: MeshQueries) -> None:
-    @api.get("/v1/events", tags=["events"], summary="events of topics, as tap takes them", responses={200: {"content": OBJECT}})
+    @api.get("/v1/events", tags=["events"], summary="events of topics, as tap takes them", responses=_answers("page"))
     async def events(
         request: Request, topics: asking.Topics = None, start: Start = None, end: End = None, after: After = None,
         limit: Limit = asking.LIMIT_USUAL,
@@ -179,19 +203,19 @@ def _add_market(api: FastAPI, queries: MeshQueries) -> None:
         more = {"seq": page.seq, "more": page.more, "next": following}
         return _answer(await queries.encode(Kind.trade, page, more, media_type))
 
-    @api.get("/v1/instruments", tags=["market"], summary="the instruments that there are", responses={200: {"content": OBJECT}})
+    @api.get("/v1/instruments", tags=["market"], summary="the instruments that there are", responses=_answers("instruments"))
     async def instruments(request: Request) -> Response:
         check_parameters(request.query_params.keys(), ())
         return _plain(request, {"instruments": queries.instruments()})
 
-    @api.get("/v1/books", tags=["market"], summary="an instrument's book, any depth", responses={200: {"content": OBJECT}})
+    @api.get("/v1/books", tags=["market"], summary="an instrument's book, any depth", responses=_answers("books"))
     async def books(
         request: Request, instrument: Annotated[str, Query(examples=["BTCUSDT"])], at: Start = None, levels: Levels = 20
     ) -> Response:
         check_parameters(request.query_params.keys(), ("instrument", "at", "levels"))
         return _plain(request, await queries.book(instrument, at, levels))
 
-    @api.get("/v1/bars", tags=["market"], summary="an instrument's bars", responses={200: {"content": OBJECT}})
+    @api.get("/v1/bars", tags=["market"], summary="an instrument's bars", responses=_answers("bars"))
     async def bars(
         request: Request, instrument: Annotated[str, Query(examples=["BTCUSDT"])],
         every: Annotated[str, Query(description="whole seconds: 1s, 1m, 4h, 1d", examples=["1m"])] = "1m",
@@ -200,7 +224,7 @@ def _add_market(api: FastAPI, queries: MeshQueries) -> None:
         check_parameters(request.query_params.keys(), ("instrument", "every", "start", "end"))
         return _plain(request, await queries.bars(instrument, every, start, end))
 
-    @api.get("/v1/coverage", tags=["market"], summary="what is known of stored intervals", responses={200: {"content": OBJECT}})
+    @api.get("/v1/coverage", tags=["market"], summary="what is known of stored intervals", responses=_answers("coverage"))
     async def coverage(
         request: Request, instrument: Instruments = None,
         kind: Annotated[list[str] | None, Query(description="of trade, quote, depth; else all", examples=["trade"])] = None,
@@ -219,7 +243,7 @@ def _add_figures(api: FastAPI, queries: MeshQueries) -> None:
             check_parameters(request.query_params.keys(), ())
             return _plain(request, content())
 
-        ok: dict[int | str, dict[str, Any]] = {200: {"description": summary, "content": OBJECT}}
+        ok = _answers(path)
         api.add_api_route(f"/v1/{path}", figure, methods=["GET"], name=path, summary=summary, tags=["mesh"], responses=ok)
 
     add("status", "the mesh at a glance: log, topics, the gateway itself", queries.status)
@@ -232,7 +256,14 @@ def _add_figures(api: FastAPI, queries: MeshQueries) -> None:
     add("positions", "positions, by instrument and by strategy", lambda: figures.positions(figures.trading(config, recent)))
     add("pnl", "profit and loss", lambda: figures.profit_and_loss(figures.trading(config, recent)))
 
-    @api.get("/v1", tags=["mesh"], summary="what there is here", responses={200: {"content": OBJECT}})
+    @api.get("/metrics", tags=["mesh"], summary="the same figures for Prometheus (docs/metrics.md)", responses=METRICS_OK)
+    async def metrics(request: Request) -> Response:
+        from tickmesh.nodes.gateway.metrics import scrape  # takes some MB, and many meshes have no Prometheus
+
+        check_parameters(request.query_params.keys(), ())
+        return _answer(scrape(queries, request.headers.get("accept", "")))
+
+    @api.get("/v1", tags=["mesh"], summary="what there is here", responses=_answers("v1"))
     async def index(request: Request) -> Response:
         check_parameters(request.query_params.keys(), ())
         paths = sorted(path for route in api.routes if (path := getattr(route, "path", "")).startswith("/v1"))

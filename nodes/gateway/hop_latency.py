@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tickmesh.bus.wire import Event
@@ -16,7 +17,8 @@ CAUSES = 5000  # remembered of each kind: some seconds of a busy market, at 250 
 JsonObject = dict[str, Any]
 
 
-class HopTotal(NamedTuple):
+@dataclass(frozen=True)
+class HopTotal:
     """All that was counted of a hop. `buckets`: how many took less than each of EDGES_NS; below 0 counts as 0 in `sum_ns`."""
 
     hop: str

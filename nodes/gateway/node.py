@@ -38,12 +38,15 @@ NICE = 5  # who looks gives way to who trades
 
 
 class Gateway:
-    """The memory of recent events, and the application that answers from it."""
+    """The memory of recent events, and the application that answers from it.
 
-    def __init__(self, ctx: Context, after: int):
+    It begins with what came after seq `after`; counted is what comes after `newest`.
+    """
+
+    def __init__(self, ctx: Context, after: int, newest: int):
         config = ctx.config
         self.ctx = ctx
-        self.recent = RecentEvents(after, config.gateway.kind_bytes)
+        self.recent = RecentEvents(after, config.gateway.kind_bytes, newest)
         self.latency = HopLatency(config.gateway.latency_s, now_ns())
         self.queries = MeshQueries(config, self.recent, self.latency, self.counted)
         self.streams = LiveStreams(self.queries)
@@ -80,8 +83,9 @@ async def run(ctx: Context) -> None:
     """Follows the log and answers requests until the node is stopped."""
     os.nice(NICE)
     log = LogReader(ctx.config.log_dir)
-    after = max(log.last - BEGINS_BACK, log.first - 1, 0)
-    gateway = Gateway(ctx, after)
+    newest = log.last
+    after = max(newest - BEGINS_BACK, log.first - 1, 0)
+    gateway = Gateway(ctx, after, newest)
     subscription = ctx.subscribe(READS, after)
     for events in subscription.backlog():
         gateway.take(events, subscription.seq)

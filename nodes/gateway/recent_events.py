@@ -1,10 +1,11 @@
 """The newest events of each kind, in memory and within a bound: what is asked for again and again is answered from here."""
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.topics import topic
@@ -14,6 +15,10 @@ OVERHEAD = 250  # bytes that an event takes beside its own
 TRIMMED_AT = 1024  # dropped places of a tape
 EXAMINED_MAX = 50_000  # events that one page looks at
 ALIKE_MAX = 10_000  # topics of which the newest event is kept
+WORDS_MAX = 1000  # processes, and kinds of alerts, that are counted apart
+
+
+Key = TypeVar("Key")
 
 
 class KeptEvent(NamedTuple):
@@ -83,20 +88,48 @@ class _Tape:
         return (entry for entry in islice(reversed(self.entries), len(self.seqs) - self.begin) if entry is not None)
 
 
+class CountedEvents:
+    """Counts events with a seq > `after`: by kind, lives of processes by name, alerts by (what, level)."""
+
+    def __init__(self, after: int):
+        self._after = after
+        self.kinds: Counter[int] = Counter()
+        self.starts: Counter[str] = Counter()
+        self.alerts: Counter[tuple[str, str]] = Counter()
+
+    def take(self, event: Event) -> None:
+        """Counts one event."""
+        if event.seq <= self._after:
+            return
+        self.kinds[event.kind] += 1
+        if event.kind == Kind.run:
+            _count(self.starts, event.subject)
+        elif event.kind == Kind.alert:
+            content = event.map()
+            _count(self.alerts, (str(content.get("what", "")), str(content.get("level", ""))))
+
+
+def _count(counter: Counter[Key], key: Key) -> None:
+    if key in counter or len(counter) < WORDS_MAX:
+        counter[key] += 1
+
+
 class RecentEvents:
     """Keeps the newest events of each kind but raw frames. `head`: everything up to this seq has come in.
 
-    Bytes kept: at most `kind_bytes` of each kind, and one event of each topic.
+    Bytes kept: at most `kind_bytes` of each kind, and one event of each topic. `counted_after`: counted is what comes after.
     """
 
-    def __init__(self, after: int, kind_bytes: int):
+    def __init__(self, after: int, kind_bytes: int, counted_after: int = 0):
         self.head = after
+        self.counted = CountedEvents(counted_after)
         self.latest: dict[str, KeptEvent] = {}  # by topic, of kinds whose newest event says how things stand
         self._tapes = {int(kind): _Tape(after, kind_bytes) for kind in Kind if kind is not Kind.raw}
 
     def take(self, events: Iterable[Event], head: int) -> None:
         """Takes in events, in order; there is nothing else up to `head`."""
         for event in events:
+            self.counted.take(event)
             tape = self._tapes.get(event.kind)
             if tape is not None:
                 entry = KeptEvent(event.seq, event.seq_ns, topic(event.kind, event.subject), bytes(event.raw))

@@ -97,7 +97,8 @@ def build_server(config: Config, app: Application) -> GatewayServer:
     try:
         server_config.load()
     except (OSError, ssl.SSLError) as error:
-        raise NodeFault(f"gateway.tls_certificate or tls_key cannot be used: {error}; state two files in PEM") from None
+        files = f"gateway.tls_certificate = {settings.tls_certificate!r} or tls_key = {settings.tls_key!r}"
+        raise NodeFault(f"{files} cannot be used: {error}; state two files in PEM, the key of that certificate") from None
     return GatewayServer(server_config)
 
 

@@ -1,9 +1,10 @@
 """Tries a model on made events, as `mesh check-model` does in a process of its own: `python -m tickmesh.nodes.model.trial`.
 
-Words: the mesh's folder, how many seconds of processor time it may take in all and for one list of events, the kernel's name or
-file and its parameters as JSON.
-One JSON object on stdout: see `tried`. What takes too much processor time is ended by the system: all of it with SIGXCPU, a
-list of events with SIGVTALRM. Compiled code lets no line of Python run, so where it was is on stderr, by faulthandler.
+Words: the mesh's folder, how many seconds of processor time it may take in all and for one import or list of events, the
+kernel's name or file and its parameters as JSON.
+One JSON object on stdout: see `tried`. What takes too much processor time is ended by the system: all of it with SIGXCPU, an
+import or a list of events with SIGVTALRM. Compiled code lets no line of Python run, so where it was is on stderr, by
+faulthandler.
 """
 
 import faulthandler
@@ -25,7 +26,7 @@ from tickmesh.bus.settings import Mesh, ModelSettings
 from tickmesh.bus.wire import Event, cause_of
 from tickmesh.nodes.model import made_events
 from tickmesh.nodes.model.node import Step
-from tickmesh.nodes.models import loading
+from tickmesh.nodes.models import cache, loading
 from tickmesh.nodes.models.faults import ModelFault
 
 EVENTS = 4000
@@ -37,8 +38,8 @@ def tried(
 ) -> dict[str, Any]:
     """Runs a kernel over made events, in lists of different lengths; raises nothing for what is wrong with it.
 
-    `features`: which of a kernel's FEATURES are wanted; none: all that it has. `arm` is called before each list of events, and
-    when the kernel is compiled.
+    `features`: which of a kernel's FEATURES are wanted; none: all that it has. `arm` is called before its file is imported,
+    when the kernel is compiled, and before each list of events.
 
     ok          whether it can run: it loads, breaks no rule, and gives the same however its events are cut into calls
     fault       why not, a sentence with file and line; "" if it can
@@ -52,6 +53,7 @@ def tried(
         file = loading.find(kernel)
         chosen = tuple(features) or (("*",) if loading.gives_features(file.stem) else ())
         settings = ModelSettings("m", file.stem, parameters=parameters, features=chosen)
+        _import(config, file, arm)
         step = Step(Config(Mesh(models=(settings,), paths=config.mesh.paths), config.root), "m", arm)
         publishes = "signal" if step.features is None else "feature"
         result |= {"file": loading.short(str(file)), "identity": step.identity(), "publishes": publishes}
@@ -59,6 +61,14 @@ def tried(
     except (ModelFault, ConfigError) as error:
         result |= {"fault": str(error), "ok": False}
     return result
+
+
+def _import(config: Config, file: Path, arm: Callable[[], object]) -> None:
+    """Imports a kernel's file as one that has to come back soon; numba, and what it compiles, may take longer."""
+    cache.use(config, file)  # which imports numba
+    arm()
+    loading.load(file.stem)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
 
 
 def _run(step: Step, result: dict[str, Any], arm: Callable[[], object]) -> None:

@@ -73,8 +73,11 @@ class ReceiverPlan:
 
         `sent` has to be called for each that was delivered.
         """
-        mine = [(_key(one), one) for one in troubles if self._is_mine(one)]
-        keys = {key for key, _ in mine}
+        newest: dict[str, Episode] = {}
+        for one in filter(self._is_mine, troubles):
+            newest.pop(key := _key(one), None)  # of a trouble that has come again, the end of the one before is no news
+            newest[key] = one
+        keys = newest.keys()
         self.state.deliveries = {
             key: one for key, one in self.state.deliveries.items() if key in keys or now_ns - one.at_ns < KEPT_NS
         }
@@ -82,7 +85,7 @@ class ReceiverPlan:
         room = self.settings.per_hour - len(self.state.sent_ns)
         quiet = is_quiet(self.settings.quiet, local.time())
         out: list[tuple[str, Dispatch]] = []
-        for key, one in mine:
+        for key, one in newest.items():
             if not one.goes_on(now_ns):
                 self._forget(key, one, now_ns)
             phase = self._phase(key, one, now_ns)

@@ -44,7 +44,7 @@ from tickmesh.nodes.sentinel.supervisord import (
 )
 from tickmesh.storage.recent.lately import lately
 
-READS = (Kind.health, Kind.cursor, Kind.line, Kind.watermark, Kind.clock, Kind.alert, Kind.command)
+READS = (Kind.health, Kind.run, Kind.cursor, Kind.line, Kind.watermark, Kind.clock, Kind.alert, Kind.command)
 WRITES = (Kind.health, Kind.alert, Kind.command)
 
 NAMES = ("sentinel-1", "sentinel-2")
@@ -83,9 +83,11 @@ class Opinion:
 
     def _remember(self) -> int:
         last = LogReader(self.ctx.config.log_dir).last
-        alerts = lately(self.ctx.config, (Kind.alert,), NAMES, clock.now_ns() - HOUR_NS)
-        self.restarts.read_alerts(alerts)
-        self.rules.take(alerts)
+        names = {*NAMES, *(path.stem for path in (self.ctx.config.run_dir / "ready").glob("*.json"))}
+        known = lately(self.ctx.config, (Kind.alert, Kind.run), names, clock.now_ns() - HOUR_NS)
+        wanted = [event for event in known if event.kind == Kind.run or event.subject in NAMES]
+        self.restarts.read_alerts(wanted)
+        self.rules.take(wanted)
         return last
 
     def of(self, infos: list[ProcessInfo]) -> list[Decision]:
@@ -301,7 +303,10 @@ class Sentinel:
         if self.infos is not None:
             for decision in self.opinion.of(self.infos):
                 await self.carry_out(decision)
-            for alert in (*self.opinion.restarts.cleared(), *(self.opinion.rules.look() if self.opinion.known else ())):
+            for alert in self.opinion.restarts.cleared():
+                self.raise_alert(alert)
+        if self.opinion.known:  # rules are of what the log has, whatever supervisord answers
+            for alert in self.opinion.rules.look():
                 self.raise_alert(alert)
 
     async def carry_out(self, decision: Decision) -> None:

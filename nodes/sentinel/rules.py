@@ -5,6 +5,7 @@ a trouble; when it is not any more, an alert of level info says so. What is in t
 log, so the sentinel that takes over says nothing twice. A value of which nothing has come for NEWS_S is not judged.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -20,6 +21,7 @@ NEWS_NS = 15 * SECOND  # health comes every second; without it a process is in a
 CALM_NS = 5 * SECOND  # a value has to be right for so long before its trouble is over
 AGAIN_NS = 1800 * SECOND  # what goes on is told of again, or it would count as over after an hour
 DAY_NS = 86_400 * SECOND
+STARTS_MAX = 1000  # of one process, that are remembered
 LEVELS = ("", "warning", "critical")
 WORDS: Mapping[Rule, tuple[str, str]] = {  # the sentence of a value, and what to do
     "clock_offset": (
@@ -30,9 +32,14 @@ WORDS: Mapping[Rule, tuple[str, str]] = {  # the sentence of a value, and what t
         "`mesh pnl`, `mesh strategy off NAME`; limits that act by themselves: [risk] drawdown_max",
     ),
     "gap_unrepaired": ("its oldest gap is open for {value:.0f} s", "`mesh coverage --missing`, `mesh logs backfill`"),
+    "kill_switch": ("it has been on for {value:.0f} s", "`mesh status` says why; `mesh kill-switch off` lifts it"),
+    "latency": (
+        "99 of 100 took up to {value:.4g} ms of late", "`mesh latency` shows all hops; is the machine busy with something else?"
+    ),
     "position": (
         "its position is {value:.0%} of its limit", "`mesh positions`; `mesh flatten` closes it"
     ),
+    "process_flapping": ("it has begun {value:.0f} times of late", "`mesh logs` of it; `mesh status`"),
     "spread": ("bid and ask are {value:.4g} bp of the mid price apart", "spread_max_bp of a strategy keeps its orders back"),
     "silent_stream": ("nothing has come of it for {value:.0f} s", "`mesh status`; is the instrument traded? `mesh logs feed`"),
 }  # fmt: skip
@@ -42,10 +49,10 @@ Target = tuple[Rule, str]
 class Rules:
     """The newest value of every rule and target, since when it is wrong, and what was told of it.
 
-    `subjects`: instruments whose streams may be silent; others' are not judged.
+    `subjects`: instruments whose streams may be silent; others' are not judged. `flapping_s`: starts of so long are counted.
     """
 
-    def __init__(self, rules: Sequence[AlertRule], subjects: Iterable[str]):
+    def __init__(self, rules: Sequence[AlertRule], subjects: Iterable[str], flapping_s: float = 600.0):
         self._rules: dict[Rule, list[AlertRule]] = {}
         for rule in rules:
             if rule.enabled:
@@ -53,6 +60,8 @@ class Rules:
         self._subjects = frozenset(subjects)
         self._values: dict[Target, tuple[float, int]] = {}  # value, and when it came (seq_ns)
         self._last_ns: dict[str, int] = {}  # when a stream last brought something
+        self._flapping_ns = int(flapping_s * SECOND)
+        self._starts: dict[str, deque[int]] = {}  # of a process: when its lives began to work (seq_ns)
         self._halted: dict[str, frozenset[str]] = {}  # instruments that a feed says are not traded
         self._peaks: dict[str, tuple[int, float]] = {}  # of a strategy: the day (UTC), and its highest profit
         self._wrong: dict[Target, dict[int, int]] = {}  # place of a rule among those of its name → since when it is broken
@@ -95,7 +104,15 @@ class Rules:
             subject = topic.partition(".")[2]
             if subject in self._subjects and not any(subject in halted for halted in self._halted.values()):
                 streams["silent_stream", topic] = (now_ns - last_ns) / SECOND, now_ns
-        return [*self._values.items(), *streams.items()]
+        raised = [name for rule, name in self._raised if rule == "process_flapping"]
+        starts: dict[Target, tuple[float, int]] = {
+            ("process_flapping", name): (self._begun_lately(name), now_ns) for name in dict.fromkeys((*self._starts, *raised))
+        }
+        return [*self._values.items(), *streams.items(), *starts.items()]
+
+    def _begun_lately(self, process: str) -> int:
+        starts = self._starts.get(process, ())
+        return sum(self._now_ns - at_ns <= self._flapping_ns for at_ns in starts)
 
     def _level(self, target: Target, value: float) -> str:
         """The worst level of the rules that are broken for long enough."""
@@ -150,6 +167,9 @@ class Rules:
                 topic = topic_of(int(row["stream"]), event.subject)
                 self._last_ns[topic] = max(self._last_ns.get(topic, 0), int(row["end_ns"]))
 
+    def _run(self, event: Event) -> None:
+        self._starts.setdefault(event.subject, deque(maxlen=STARTS_MAX)).append(event.seq_ns)
+
     def _health(self, event: Event) -> None:
         beat, name = event.map(), event.subject
         if is_feed(name):
@@ -160,6 +180,13 @@ class Rules:
         for rule in ("spread", "position"):
             for target, value in beat.get(_FIELDS[rule], {}).items():
                 self._put(rule, target, float(value))
+        if (kill := beat.get("kill_switch")) is not None:
+            since_ns = int(kill.get("since_ns", 0))
+            self._put("kill_switch", name, (self._now_ns - since_ns) / SECOND if kill.get("on") else 0.0)
+        if (hops := beat.get("hop_p99_ms")) is not None:
+            unseen = {target: 0.0 for rule, target in self._values if rule == "latency"}  # nothing of late: nothing is slow
+            for hop, p99_ms in (unseen | hops).items():
+                self._put("latency", hop, float(p99_ms))
         for strategy, one in beat.get("strategies", {}).items():
             self._put("drawdown", strategy, self._below_peak(strategy, float(one.get("profit", 0.0))))
 
@@ -179,13 +206,15 @@ _FIELDS: Mapping[str, str] = {"spread": "spread_bp", "position": "position_share
 _READERS: dict[int, Callable[[Rules, Event], None]] = {
     Kind.alert: Rules._alerts,
     Kind.line: Rules._line,
+    Kind.run: Rules._run,
     Kind.health: Rules._health,
 }
 
 
 def rules_of(config: Config) -> Rules:
     """The rules of a mesh. A capture that is replayed has an end, after which nothing comes: its streams are not judged."""
-    return Rules(config.alerts, () if config.exchange.replay else (one.subject for one in config.instruments))
+    subjects = () if config.exchange.replay else (one.subject for one in config.instruments)
+    return Rules(config.alerts, subjects, config.sentinel.flapping_s)
 
 
 def matches(patterns: Iterable[str], name: str) -> bool:

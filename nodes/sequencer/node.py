@@ -113,6 +113,8 @@ class Sequencer:
         first, path = found[start]
         self.position.restore(read_preamble(path).state)
         self.position.replay(LogReader(self.config.log_dir).events(first - 1))
+        if self.log.identities[-1].first > self.log.last:  # an epoch in which it has published nothing yet
+            self.position.number = 0
 
     # -- taking
 

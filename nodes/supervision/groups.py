@@ -4,7 +4,8 @@ supervisord's own groups can only be changed whole: to give one process new sett
 lines of a venue at once. So every process is a group of its own, with its own name, and TICKMESH_GROUP in its environment says
 which word it answers to as well. supervisor.conf names this file; it is loaded by supervisord and by supervisorctl.
 
-supervisord takes its lock here, too (nodes/supervision/presence.py), and counts how often it has had to start a process again.
+supervisord takes its lock here, too (nodes/supervision/presence.py), counts how often it has had to start a process again, and
+in the foreground passes on what its processes write (nodes/supervision/foreground.py).
 """
 
 import os
@@ -30,6 +31,7 @@ from supervisor.states import ProcessStates
 from supervisor.supervisorctl import Controller, ControllerPluginBase, DefaultControllerPlugin
 
 from tickmesh.bus.names import MESH
+from tickmesh.nodes.supervision.foreground import ForegroundLines
 from tickmesh.nodes.supervision.presence import SupervisordLock
 from tickmesh.nodes.supervision.sessions import BEFORE, HostedSessions
 
@@ -55,6 +57,9 @@ class GroupedProcesses(SupervisorNamespaceRPCInterface):  # type: ignore[misc]  
         events.subscribe(events.SupervisorRunningEvent, lambda _: self.lock.write(os.getpid()))
         events.subscribe(events.ProcessStateStartingEvent, self._count_restart)
         events.subscribe(events.SupervisorStoppingEvent, self._place_sessions)
+        if supervisord.options.nodaemon:  # `mesh run`: whoever started it reads what its processes write, too
+            lines = ForegroundLines(sys.stdout.fileno())
+            events.subscribe(events.ProcessLogStdoutEvent, lambda event: lines.take(event.process.config.name, event.data))
 
     def _count_restart(self, event: Any) -> None:
         """Counts a start that nobody has asked for: the process had died."""

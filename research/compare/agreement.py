@@ -87,10 +87,10 @@ class OrderAgreement:
         self.is_apart = True
         return False
 
-    def text(self) -> str:
-        """What the simulated venue has said, for people."""
-        states = sorted(self._states, key=lambda one: one.filled)
-        return ", ".join(f"{Status(one.status).name} ({one.filled} filled)" for one in states) or "nothing"
+    @property
+    def states(self) -> list[VenueState]:
+        """What the simulated venue has said, by how much is filled."""
+        return sorted(self._states, key=lambda one: one.filled)
 
     def _is_of(self, fill: LiveFill, price: int, maker: bool) -> bool:
         return fill.price_ticks == price and fill.maker == maker

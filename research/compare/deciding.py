@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tickmesh.bus.config import Config
-from tickmesh.bus.schema import DTYPES, Action, Kind, Status
+from tickmesh.bus.schema import Action, Kind, Status
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor.node import READS
 from tickmesh.research.backtest.live_orders import (
@@ -32,6 +32,7 @@ from tickmesh.research.compare.agreement import OrderAgreement, VenueState
 from tickmesh.research.compare.live_executor import LiveExecutor
 from tickmesh.research.compare.numbering import SEQ_BITS, added, recorded_body, recorded_id, roomy
 from tickmesh.research.compare.venue_course import NEVER_NS, VenueCourse, VenueWord
+from tickmesh.research.compare.wording import MANTISSAS, OrderWording
 from tickmesh.storage.query import reader
 
 OWN = (int(Kind.intent), int(Kind.command))
@@ -102,6 +103,7 @@ class RunDecided:
         self._arrives_ns: dict[Name, int] = {}  # when the newest word about an order reaches the simulated venue
         self._given = {of for of, one in self._orders.items() if one.sent_ns < start_ns}  # they go on as they did live
         self._next_ns = 0
+        self._wordings: dict[str, OrderWording] = {}
 
     def decide(self, shown: Callable[[int], object] = lambda ns: None) -> DecidedRun:
         """Runs to the end of the recording. `shown`: called with the log's time, now and then.
@@ -125,6 +127,8 @@ class RunDecided:
                     if self._holds(event, row):
                         self._give(roomy(event, row))
             else:
+                if event.kind == Kind.instrument:
+                    self._wordings[event.subject] = OrderWording.defined(event.records[-1])
                 self._give(roomy(event))
         for course in self._courses.values():
             course.advance(NEVER_NS - 1)
@@ -170,8 +174,8 @@ class RunDecided:
         if not answer.cause_seq & ROOM and self._executor.has_published(key, answer, recorded_body(answer)):
             self._expected[key], self._made_ns[key] = answer, self._now_ns
             return
-        here = _live_text((answer.kind, answer.subject, bytes(answer.body)))
-        self._part(f"in answer to event {key[0]}", _live_text(self._executor.published(key)), here)
+        here = self._published_text((answer.kind, answer.subject, bytes(answer.body)))
+        self._part(f"in answer to event {key[0]}", self._published_text(self._executor.published(key)), here)
         self._later(self._now_ns + self._lag_ns, answer)
 
     def _take_own(self, event: Event) -> None:
@@ -179,7 +183,8 @@ class RunDecided:
         key = event.cause_seq, event.k
         made = self._expected.pop(key, None)
         if made is None and event.cause_seq >= self._anchor_seq:
-            self._part(f"in answer to event {event.cause_seq}", _live_text(self._executor.published(key)), "nothing")
+            live = self._published_text(self._executor.published(key))
+            self._part(f"in answer to event {event.cause_seq}", live, "nothing")
             return
         self._lag_ns = self._now_ns - self._made_ns.pop(key, self._now_ns - self._lag_ns)
         self.run.equal += made is not None and event.kind == Kind.intent  # None: decided live, just before it began anew
@@ -287,7 +292,7 @@ class RunDecided:
                         told = both.state_here(_state_of(record))
                     if not told:
                         continue
-                    self._part(f"order {name[1].decode()}", "nothing", _text(event.kind, record))
+                    self._part(f"order {name[1].decode()}", "nothing", self._wording(subject).text(event.kind, record))
                 self._give_alone(subject, event.kind, record, max(at_ns + self._response_ns(subject), self._now_ns))
 
     def _give_alone(self, subject: str, kind: int, record: np.void, at_ns: int) -> None:
@@ -326,7 +331,8 @@ class RunDecided:
                 rest["quantity_lots"] = left
                 self._give_alone(event.subject, event.kind, rest, self._now_ns)
         if not holds:
-            self._part(f"order {name[1].decode()}", _text(event.kind, record), both.text())
+            wording = self._wording(event.subject)
+            self._part(f"order {name[1].decode()}", wording.text(event.kind, record), wording.states(both.states))
         return holds
 
     def _venue_ns(self, name: Name, order: LiveOrder, event: Event, record: np.void) -> int:
@@ -335,6 +341,12 @@ class RunDecided:
         if event.kind == Kind.fill or record["status"] in (Status.PartiallyFilled, Status.Filled):
             return at_ns + ONE_NS
         return max(at_ns, self._arrives_ns.get(name, 0))
+
+    def _wording(self, subject: str) -> OrderWording:
+        return self._wordings.get(subject, MANTISSAS)
+
+    def _published_text(self, published: tuple[int, str, bytes] | None) -> str:
+        return "nothing" if published is None else self._wording(published[1]).published(published[0], published[2])
 
     def _part(self, about: str, live: str, backtest: str) -> None:
         if self.run.parting is None and self._now_ns >= self._start_ns:
@@ -355,24 +367,6 @@ def _state_of(update: np.void) -> VenueState:
 def _fill_of(fill: np.void) -> tuple[int, int, bool]:
     """Price, lots, whether as maker."""
     return int(fill["price_ticks"]), int(fill["quantity_lots"]), bool(fill["maker"])
-
-
-def _live_text(published: tuple[int, str, bytes] | None) -> str:
-    if published is None:
-        return "nothing"
-    kind, _, body = published
-    return Kind(kind).name if kind != Kind.intent else _text(kind, np.frombuffer(body, DTYPES[Kind.intent])[0])
-
-
-def _text(kind: int, record: np.void) -> str:
-    """An intent, an update or a fill, for people: prices in ticks, quantities in lots."""
-    if kind == Kind.update:
-        return f"{Status(int(record['status'])).name} ({int(record['filled_lots'])} filled)"
-    terms = f"{int(record['quantity_lots'])} at {int(record['price_ticks'])}"
-    if kind == Kind.fill:
-        return f"a fill of {terms} as {'maker' if record['maker'] else 'taker'}"
-    side = "buy" if record["side"] > 0 else "sell"
-    return f"{Action(int(record['action'])).name} {side} {terms}"
 
 
 def _at_venue(order: LiveOrder, event: Event, record: np.void) -> int:

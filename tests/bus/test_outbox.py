@@ -30,7 +30,7 @@ def test_on_a_tmpfs_that_is_really_full(tmp_path, monkeypatch, scene, options):
 def test_segments_are_as_large_as_the_tmpfs_allows(tmp_path, monkeypatch, total, segment):
     """All outboxes' newest two fill a fourth of it at most, where it is not tiny."""
     (tmp_path / "mesh.toml").write_text("")
-    monkeypatch.setattr("tickmesh.bus.outbox_room._room_of", lambda _folder: (total, total))
+    monkeypatch.setattr("tickmesh.bus.outbox_room.room_of", lambda _folder: (total, total))
     room = OutboxRoom(load(tmp_path), "feed-1")
     assert room.segment_bytes == segment and room.budget_bytes == total // 2 and room.kept_bytes <= total // 4
 

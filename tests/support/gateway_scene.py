@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -23,10 +24,11 @@ from tickmesh.bus.sockets import LANES, Publisher
 
 
 class GatewayProcess:
-    """A node `gateway` on the mesh in `root`, and requests to it."""
+    """A node `gateway` on the mesh in `root`, and requests to it. `trust`: of one with TLS the certificate to be trusted."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, trust: Path | None = None):
         self.root, self.config = root, load(root)
+        self.tls = None if trust is None else ssl.create_default_context(cafile=trust)
         self.start()
 
     def start(self) -> None:
@@ -60,7 +62,10 @@ class GatewayProcess:
 
     def request(self, path: str, headers: dict[str, str] | None = None, method: str = "GET", body: bytes | None = None):
         """Makes a request on a connection of its own; gives (status, headers in lower case, body)."""
-        connection = http.client.HTTPConnection(self.netloc, timeout=30)
+        if self.tls is None:
+            connection = http.client.HTTPConnection(self.netloc, timeout=30)
+        else:
+            connection = http.client.HTTPSConnection(self.netloc, timeout=30, context=self.tls)
         with contextlib.closing(connection):
             connection.putrequest(method, path, skip_host="Host" in (headers or {}), skip_accept_encoding=True)
             for name, value in (headers or {}).items():
@@ -101,7 +106,8 @@ class GatewayProcess:
 
     def stream(self, query: str, **options) -> ClientConnection:
         """Opens a stream."""
-        return connect(f"{self.url.replace('http', 'ws', 1)}/v1/stream?{query}", compression=None, **options)
+        url = f"{self.url.replace('http', 'ws', 1)}/v1/stream?{query}"
+        return connect(url, compression=None, ssl=self.tls, **options)
 
     def memory_bytes(self) -> int:
         """Its resident set."""

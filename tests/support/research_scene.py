@@ -33,6 +33,11 @@ def record(kind: Kind, **values: object) -> np.ndarray:
     return out
 
 
+def level_price(rng: np.random.Generator, side: int) -> int:
+    """The price of a level far from the best: below all bids of a quote, above all its asks."""
+    return 6_100_000 - side * int(rng.integers(200_000, 6_000_000))
+
+
 def market_events(rounds: int, seed: int = 3) -> list[bytes]:
     """Three days of a market of two instruments, `rounds` on each day, with an order, health and an alert."""
     market = Market()
@@ -47,7 +52,7 @@ def market_events(rounds: int, seed: int = 3) -> list[bytes]:
             raws.append(market.trade(price=price))
             quote = record(Kind.quote, update_id=market.seq, bid_ticks=price, bid_lots=5, ask_ticks=price + 1)
             raws.append(market.event(Kind.quote, SUBJECT, quote, last_id=market.seq))
-            levels = [(int(p), int(rng.integers(0, 9)), side) for p, side in zip(rng.integers(1, 1 << 30, 3), (1, -1, 1))]
+            levels = [(level_price(rng, side), int(rng.integers(0, 9)), side) for side in (1, -1, 1)]
             raws.append(market.depth(levels, market.seq))
             if number % 3 == 0:
                 raws.append(market.trade(price=price // 20, subject=OTHER))

@@ -114,9 +114,10 @@ def test_a_loop_without_end_is_ended_and_named(root, monkeypatch):
 
 def test_a_file_that_never_ends_or_waits_is_ended_and_named(root, monkeypatch):
     text = source(head="while True:\n    HORIZON_NS += 1\n")
-    code, shown, path = checked(root, text, "--timeout", "3")
+    monkeypatch.setattr(check_model, "CALL_S", 1.5)
+    code, shown, path = checked(root, text)
     lines = [line_of(text, "while True"), line_of(text, "HORIZON_NS += 1")]
-    assert code == 1 and any(f"{path}:{one}: it does not come back within 3 s" in shown for one in lines), shown
+    assert code == 1 and any(f"{path}:{one}: it does not come back within 1.5 s" in shown for one in lines), shown
     monkeypatch.setattr(check_model, "WAIT_S", 2.0)
     code, shown, path = checked(root, source(head="import time\ntime.sleep(600)\n"))
     assert code == 1 and "it has waited for 2 s without using the processor" in shown

@@ -76,6 +76,24 @@ def test_a_strategy_is_switched_where_the_log_has_it_and_a_fresh_executor_knows(
     assert shown["positions"]["binance.BTCUSDT"]["position"] == pytest.approx(whole)
 
 
+def test_limits_are_listed_as_stated_and_as_they_hold(mesh):
+    def listed() -> dict:
+        return ok(mesh, "limit")["limits"]
+
+    assert listed() == {"account": {"notional_max": {"stated": "1000000", "now": "1000000"}}, "rests": {}, "takes": {}}
+    ok(mesh, "limit", "account", "notional_max", "900000")
+    ok(mesh, "limit", "takes", "open_orders_max", "7")
+    until(lambda: listed()["takes"] == {"open_orders_max": {"stated": "", "now": "7"}}, "the executor says what holds")
+    assert ok(mesh, "limit", "account")["limits"] == {"account": {"notional_max": {"stated": "1000000", "now": "900000"}}}
+    shown = run.command(mesh.root, "mesh", "limit").stdout.splitlines()
+    assert [line.split() for line in shown if "_max" in line] == [
+        ["account", "notional_max", "1000000", "900000"], ["takes", "open_orders_max", "none", "7"]
+    ]  # fmt: skip
+    ok(mesh, "limit", "account", "notional_max")
+    ok(mesh, "limit", "takes", "open_orders_max")
+    until(lambda: listed()["account"]["notional_max"]["now"] == "1000000" and not listed()["takes"], "as mesh.toml says")
+
+
 def test_a_kill_switch_cancels_closes_and_stays_until_a_person_lifts_it(mesh):
     def resting() -> bool:
         return any(e.records["status"][0] == Status.New for e in mesh.events(Kind.update, after=at))
@@ -119,6 +137,7 @@ def test_what_no_sequencer_takes_is_said_and_holds_later(mesh):
     (("strategy", "nobody", "on"), "mesh.toml has no strategy 'nobody'; there: rests, takes"),
     (("limit", "account", "speed", "1"), "there is no limit 'speed'"),
     (("limit", "nobody", "notional_max", "1"), "there: account, rests, takes"),
+    (("limit", "nobody"), "there: account, rests, takes"),
     (("limit", "rests", "notional_max", "much"), "notional_max is 'much'; allowed: a plain decimal above 0"),
     (("limit", "account", "notional_max", "2000000"), "2000000 is wider than the 1000000 of mesh.toml, which holds"),
 ])  # fmt: skip

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 from pathlib import Path
 
+from tickmesh.bus.addresses import is_address
 from tickmesh.bus.clock import machine_wall_ns
 from tickmesh.bus.config import ConfigError
 
@@ -50,7 +51,7 @@ def _make(certificate: Path, key: Path, host: str) -> None:
     now = datetime.datetime.fromtimestamp(machine_wall_ns() / 1e9, datetime.UTC)
     names: list[x509.GeneralName] = [x509.DNSName("localhost")]
     for address in {host, "127.0.0.1", "::1"}:
-        names.append(x509.IPAddress(ipaddress.ip_address(address)) if _is_ip(address) else x509.DNSName(address))
+        names.append(x509.IPAddress(ipaddress.ip_address(address)) if is_address(address) else x509.DNSName(address))
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -69,7 +70,7 @@ def _make(certificate: Path, key: Path, host: str) -> None:
 
 
 def _make_with_openssl(certificate: Path, key: Path, host: str) -> None:
-    named = f"IP:{host}" if _is_ip(host) else f"DNS:{host}"
+    named = f"IP:{host}" if is_address(host) else f"DNS:{host}"
     command = [
         "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", str(DAYS),
         "-subj", "/CN=tickmesh local exchange", "-addext", f"subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1,{named}",
@@ -85,11 +86,3 @@ def _make_with_openssl(certificate: Path, key: Path, host: str) -> None:
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         openssl_error = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()[-200:]
         raise ConfigError(f"exchange.tls: openssl could not make a certificate: {openssl_error or error}") from None
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -37,7 +37,7 @@ def act(gateway, body: bytes, **more):
     (b'{"action": "process", "name": "x", "do": "stop", "more": 1}', 422, NO_ACTION),
     (b'{"action": "kill_switch", "on": "yes"}', 422, NO_ACTION),
     (b'{"action": "process", "name": "gateway", "do": "stop"}', 409, "supervisorctl stop gateway"),
-    (b'{"action": "process", "name": "executor", "do": "stop"}', 503, "nothing was done"),  # there is no supervisord
+    (b'{"action": "process", "name": "executor", "do": "stop"}', 409, "the mesh is not running"),  # there is no supervisord
     (b'{"action": "strategy", "name": "nobody", "state": "off"}', 404, "there: default"),
     (b'{"action": "strategy", "name": "default", "state": "off"}', 503, "no sequencer runs"),
 ])  # fmt: skip

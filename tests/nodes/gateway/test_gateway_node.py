@@ -1,5 +1,6 @@
 """The gateway as a process: streams that miss nothing, clients that are slow or hostile, its end and its return."""
 
+import contextlib
 import json
 import os
 import random
@@ -7,7 +8,9 @@ import socket
 import stat
 import threading
 import time
+from urllib.parse import quote
 
+import msgpack
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -43,46 +46,88 @@ def scene(tmp_path_factory):
     scene.end()
 
 
-def test_a_client_that_reconnects_at_random_misses_nothing_and_sees_nothing_twice(scene):
-    """While the log grows, the client is cut at random, and the gateway is killed once, its memory with it."""
-    rng, gateway = random.Random(15), scene.gateway
-    stop = threading.Event()
+class RandomClient:
+    """Follows some topics by streams and by pages, each for a moment, cut off in any way; keeps the seqs that it is given."""
+
+    QUERY = "topics=trade,health.feed-1"
+
+    def __init__(self, gateway, seed):
+        self.gateway, self.rng = gateway, random.Random(seed)
+        self.seen: list[int] = []
+        self.seq = 0
+
+    def take(self, answer) -> None:
+        self.seen += [event["seq"] for event in answer["events"]]
+        assert answer["seq"] >= self.seq
+        self.seq = answer["seq"]
+
+    def page(self, limit: int) -> None:
+        self.take(self.gateway.json(f"/v1/events?{self.QUERY}&after={self.seq}&limit={limit}"))
+
+    def stream(self, messages: int, killed: bool = False) -> None:
+        """Reads so many messages, and goes: with a close frame, without one, or since the gateway is killed."""
+        form, decode = self.rng.choice((("json", json.loads), ("msgpack", msgpack.unpackb)))
+        with self.gateway.stream(f"{self.QUERY}&after={self.seq}&format={form}") as stream:
+            first = decode(stream.recv(timeout=20))
+            assert first["seq"] == self.seq and first["events"] == [] and len(first["log_id"]) == 16
+            for _ in range(messages):
+                self.take(decode(stream.recv(timeout=20)))
+            if killed:
+                self.gateway.kill()
+                with pytest.raises(ConnectionClosed):
+                    while True:
+                        self.take(decode(stream.recv(timeout=20)))
+            elif self.rng.random() < 0.5:
+                stream.socket.shutdown(socket.SHUT_RDWR)
+
+    def finish(self, last: int) -> None:
+        while self.seq < last:
+            self.page(5000)
+
+
+def follow_at_random(scene, seconds: float) -> None:
+    """While the log grows, a client comes and goes for so long; halfway the gateway is killed, its memory with it."""
+    stop, client, port = threading.Event(), RandomClient(scene.gateway, 15), scene.gateway.address["port"]
 
     def write() -> None:
         while not stop.is_set():
-            scene.log.publish(scene.market.mixed(40))
+            scene.log.publish(scene.market.mixed(15))
             time.sleep(0.02)
 
     writer = threading.Thread(target=write)
     writer.start()
-    seen: list[int] = []
-    seq, connections, port = 0, 0, gateway.address["port"]
+    begun, kills = time.monotonic(), 0
     try:
-        while connections < 25:
-            connections += 1
-            if connections == 12:
-                gateway.kill()
-                gateway.start()
-                assert gateway.address["port"] == port, "clients find it where it was"
-            with gateway.stream(f"topics=trade,health.feed-1&after={seq}&format=json") as stream:
-                first = json.loads(stream.recv())
-                assert first["seq"] == seq and first["events"] == [] and len(first["log_id"]) == 16
-                for _ in range(rng.randint(1, 4)):
-                    message = json.loads(stream.recv(timeout=20))
-                    seen += [event["seq"] for event in message["events"]]
-                    assert message["seq"] >= seq
-                    seq = message["seq"]
+        while (passed := time.monotonic() - begun) < seconds:
+            if kills == 0 and passed > seconds / 2:
+                kills += 1
+                client.stream(1, killed=True)
+                scene.gateway.start()
+                assert scene.gateway.address["port"] == port, "clients find it where it was"
+            elif client.rng.random() < 0.4:
+                client.page(client.rng.choice((1, 7, 100, 5000)))
+            else:
+                client.stream(client.rng.randint(1, 4))
     finally:
         stop.set()
         writer.join()
-    last = scene.market.seq
-    with gateway.stream(f"topics=trade,health.feed-1&after={seq}") as stream:
-        while seq < last:
-            message = json.loads(stream.recv(timeout=20))
-            seen += [event["seq"] for event in message["events"]]
-            seq = message["seq"]
-    wanted = [event.seq for event in logged(gateway.root) if event.kind == Kind.trade or event.topic == "health.feed-1"]
-    assert seen == wanted and len(seen) > 500
+    until(lambda: scene.gateway.json("/v1/status")["log"]["last_seq"] == scene.market.seq, "it has come in")
+    client.finish(scene.market.seq)
+    wanted = [event.seq for event in logged(scene.gateway.root) if event.kind == Kind.trade or event.topic == "health.feed-1"]
+    assert client.seen == wanted and len(wanted) > 300 and kills == 1
+
+
+def test_a_client_that_reconnects_at_random_misses_nothing_and_sees_nothing_twice(scene):
+    follow_at_random(scene, 6)
+
+
+@pytest.mark.long
+def test_a_client_that_reconnects_at_random_for_a_minute_misses_nothing(tmp_path):
+    scene = Scene(tmp_path)
+    try:
+        follow_at_random(scene, 60)
+    finally:
+        scene.end()
 
 
 def test_pages_go_on_exactly_while_the_log_grows(scene):
@@ -209,6 +254,36 @@ def test_odd_requests_are_refused(scene):
         with pytest.raises(InvalidStatus) as refused:
             gateway.stream(query).close()
         assert refused.value.response.status_code == words
+
+
+def test_what_would_fill_the_memory_is_refused_and_does_not(scene):
+    """Many bodies, deep JSON in bodies and in what is asked for, endless headers, half requests: memory stays what it was."""
+    gateway = scene.gateway
+    deep = b"[" * 200_000
+    gateway.request("/v1/status")
+    before = gateway.memory_bytes()
+    slow = []
+    for _ in range(40):
+        sock = socket.create_connection(("127.0.0.1", gateway.address["port"]), timeout=20)
+        sock.sendall(b"GET /v1 HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Part: " + b"y" * 1000)
+        slow.append(sock)
+    for _ in range(20):
+        assert gateway.request("/v1/trades", method="POST", body=deep)[0] == 405
+        assert gateway.request("/v1/trades", {"Content-Type": "application/json"}, body=deep)[0] == 413
+        assert gateway.raw(b"GET /v1 HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n") != b""
+        assert (
+            gateway.raw(b"GET /v1 HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % one for one in range(20_000)))[:13]
+            == b"HTTP/1.1 400 "
+        )
+        status, _, body = gateway.request(f"/v1/trades?instrument={quote('[' * 600)}&start={quote('{' * 300)}")
+        assert status == 422 and len(body) < 2000, "what was asked is not given back at length"
+        assert gateway.request("/v1/trades", {"Accept": ",".join(["*/*;q=0.1"] * 1500)})[0] == 200
+    for sock in slow:
+        with contextlib.suppress(ConnectionResetError):
+            assert sock.recv(1) == b"", "who sends a request so slowly is cut"
+        sock.close()
+    until(lambda: gateway.json("/v1/status")["gateway"]["connections"] <= 2, "their connections are gone")
+    assert gateway.memory_bytes() - before < 10 << 20
 
 
 def test_a_stream_takes_no_messages(scene):

@@ -6,6 +6,7 @@ import random
 from decimal import Decimal
 from urllib.parse import quote
 
+import jsonschema_rs
 import msgpack
 import pyarrow as pa
 import pytest
@@ -160,6 +161,39 @@ def test_bars_books_and_coverage_are_those_of_the_facade(gateway, db):
         zip(ledger["state"], ledger["first_id"], ledger["last_id"])
     )
     assert gateway.json("/v1/books?instrument=BTCUSDT")["valid"] is False, "no snapshot has begun it"
+
+
+def test_every_answer_is_as_openapi_describes_it(gateway):
+    """Of every path an answer with content, against the schema that the description has for it: no field more, none less."""
+    described = gateway.json("/openapi.json")
+    asked = {
+        "/v1/books": "?instrument=BTCUSDT",
+        "/v1/bars": "?instrument=BTCUSDT&every=1s&start=2024-08-10&end=2024-08-10T00:01",
+    }
+    empty = []
+    for path, operations in described["paths"].items():
+        status, _, body = gateway.request(path + asked.get(path, "?after=0&limit=5000" if path[4:] in TABLES else ""))
+        answers = operations["get"]["responses"]
+        (schema,) = (
+            answers[str(status)]["content"].values() if status != 200 else [answers["200"]["content"]["application/json"]]
+        )
+        assert "$ref" in schema["schema"], f"{path} is described"
+        found = json.loads(body)
+        jsonschema_rs.validate({**schema["schema"], "components": described["components"]}, found)
+        if not any(isinstance(part, list) and part for part in found.values()):
+            empty.append((path, status))
+    full = set(described["paths"]) - {path for path, _ in empty}
+    assert {
+        f"/v1/{name}" for name in ("trades", "quotes", "depth", "orders", "fills", "gaps", "health", "bars", "coverage")
+    } < full
+    trade = gateway.json("/v1/trades?limit=1")
+    wrong = {**trade, "events": [{**trade["events"][0], "records": [{**trade["events"][0]["records"][0], "price": 1.5}]}]}
+    schema = {**answers_of(described, "/v1/trades"), "components": described["components"]}
+    assert jsonschema_rs.is_valid(schema, trade) and not jsonschema_rs.is_valid(schema, wrong), "a price is a text"
+
+
+def answers_of(described: dict, path: str) -> dict:
+    return described["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
 
 
 NASTY = (

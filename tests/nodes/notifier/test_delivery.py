@@ -7,12 +7,12 @@ import sys
 import tracemalloc
 
 import pytest
-from aiohttp import web
 
 from tests.support.command_run import mesh_here
 from tests.support.mesh_run import until
 from tests.support.node_processes import NodeProcesses
 from tests.support.server_thread import ServerThread
+from tests.support.web_receiver import WebReceiver
 from tickmesh.bus.config import ConfigError, load
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings_alerts import NotifySettings
@@ -22,20 +22,6 @@ from tickmesh.nodes.notifier import deliver
 from tickmesh.nodes.notifier.plan import trial
 
 SPREAD = {"level": "warning", "what": "spread", "target": "binance.BTCUSDT", "why": "12 bp", "action": "wait"}
-
-
-class Web(ServerThread):
-    """A web server that keeps what it is sent; `answers`: the status of each request to come, else 204."""
-
-    def __init__(self):
-        super().__init__()
-        self.got, self.answers = [], []
-
-    async def _answer(self, request):
-        status = self.answers.pop(0) if self.answers else 204
-        if status == 204:
-            self.got.append(await request.json())
-        return web.Response(status=status, text="" if status == 204 else "busy\nlater", headers={"Location": "/other"})
 
 
 def delivered(settings: NotifySettings, root) -> str:
@@ -48,7 +34,7 @@ def delivered(settings: NotifySettings, root) -> str:
 
 
 def test_a_web_server_is_given_the_alert_and_its_refusals_are_sentences(tmp_path):
-    with Web() as server:
+    with WebReceiver() as server:
         hook = NotifySettings(name="hook", to="webhook", url=server.rest)
         assert delivered(hook, tmp_path) == ""
         assert server.got[0] | {"text": ""} == {
@@ -69,7 +55,7 @@ def test_a_file_with_an_address_is_for_its_owner_alone(tmp_path):
     path = tmp_path / "hook.url"
     hook = NotifySettings(name="hook", to="webhook", url_file="hook.url")
     assert "hook.url cannot be read: No such file or directory" in delivered(hook, tmp_path)
-    with Web() as server:
+    with WebReceiver() as server:
         path.write_text(f"{server.rest}/x\n")
         path.chmod(0o644)
         assert "has the mode 0644: others may read the address; chmod 600" in delivered(hook, tmp_path)
@@ -147,7 +133,7 @@ def test_a_mail_arrives_at_a_mail_server(tmp_path):
 
 def test_mesh_alert_test_tries_every_receiver(root):
     assert "mesh.toml has no [[notify]]" in mesh_here(root, "alert", "test").stderr
-    with Web() as server:
+    with WebReceiver() as server:
         (root / "mesh.toml").write_text(
             f'[[notify]]\nname = "hook"\nto = "webhook"\nurl = "{server.rest}"\n'
             '[[notify]]\nname = "call"\nto = "command"\ncommand = ["false"]\n'
@@ -177,7 +163,7 @@ def test_a_receiver_that_cannot_be_is_refused(root, lines, sentence):
 
 @pytest.mark.mesh
 def test_each_trouble_arrives_once_though_the_notifier_dies_and_the_server_refuses(root, request):
-    with Web() as server:
+    with WebReceiver() as server:
         notify = f'[[notify]]\nname = "hook"\nto = "webhook"\nurl = "{server.rest}"\n'
         nodes = NodeProcesses(root, f"checkpoint_s = 0.1\n{notify}")
         request.addfinalizer(nodes.end)

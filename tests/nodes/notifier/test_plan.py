@@ -44,6 +44,9 @@ def test_a_trouble_is_told_once_and_its_end_once():
     assert it.message.at == "1970-01-01T00:00:03Z" and it.message.text.startswith("mine: Over: binance.BTCUSDT")
     assert it.given(SPREAD, SPREAD, OVER) == []
     assert it.given(SPREAD, SPREAD, OVER, SPREAD) == [("begins", "spread")], "another one"
+    assert it.given(SPREAD, SPREAD, OVER, SPREAD) == [], "the end of the one before is not its end"
+    assert it.given(SPREAD, SPREAD, OVER, SPREAD, OVER) == [("is over", "spread")]
+    assert it.given(SPREAD, SPREAD, OVER, SPREAD, OVER) == []
 
 
 def test_without_recoveries_ends_are_no_news_and_the_next_trouble_is():

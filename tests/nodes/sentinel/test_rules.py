@@ -52,6 +52,14 @@ def held(log: Log, seconds: int, node: str, **values) -> list:
 CASES = {
     "clock_offset": ("feed-binance-1", {"clock_offset_ms": -7.5}, {"clock_offset_ms": 1.0}, 5.0, "feed-binance-1"),
     "gap_unrepaired": ("backfill", {"oldest_gap_s": 200.0}, {"oldest_gap_s": 0.0}, 120.0, "backfill"),
+    "kill_switch": (
+        "executor",
+        {"kill_switch": {"on": True, "since_ns": BEGAN}},
+        {"kill_switch": {"on": False}},
+        0.5,
+        "executor",
+    ),
+    "latency": ("gateway", {"hop_p99_ms": {"tick → order": 80.0}}, {"hop_p99_ms": {"tick → order": 2.0}}, 50.0, "tick → order"),
     "position": ("executor", {"position_share": {f"a {BTC}": 0.95}}, {"position_share": {f"a {BTC}": 0.1}}, 0.9, f"a {BTC}"),
     "spread": ("executor", {"spread_bp": {BTC: 12.0}}, {"spread_bp": {BTC: 1.0}}, 5.0, BTC),
 }
@@ -66,6 +74,25 @@ def test_a_value_beyond_its_bound_is_told_once_and_its_end_too(rule):
     assert held(log, 3, node, **right) == [] and held(log, 1, node, **wrong) == [], "it is not over yet"
     assert held(log, 7, node, **right) == [("info", rule, target)]
     assert held(log, 7, node, **right) == []
+
+
+def test_a_hop_that_is_not_seen_any_more_is_not_slow():
+    log = Log(AlertRule(rule="latency", above=50.0))
+    assert log.health("gateway", hop_p99_ms={"tick → order": 80.0}) == [("warning", "latency", "tick → order")]
+    assert held(log, 7, "gateway", hop_p99_ms={}) == [("info", "latency", "tick → order")]
+
+
+def test_a_process_that_begins_again_and_again_is_told_until_it_stays():
+    """Of the last ten minutes; also by a sentinel that knows from the log's alerts alone that it is so."""
+    log = Log(AlertRule(rule="process_flapping", above=3.0))
+    starts = [log.give(Kind.run, "model-flow", {"node": "model-flow"}, 60.0) for _ in range(4)]
+    assert starts == [[], [], [], [("warning", "process_flapping", "model-flow")]]
+    assert log.give(Kind.run, "model-imbalance", {"node": "model-imbalance"}) == []
+    assert held(log, 600 - 4 * 60, "recorder") == [] and log.health("recorder", 200.0) == []
+    assert held(log, 7, "recorder") == [("info", "process_flapping", "model-flow")]
+    other = Log(AlertRule(rule="process_flapping", above=3.0))
+    other.give(Kind.alert, "sentinel-2", {"level": "warning", "what": "process_flapping", "target": "model-flow"})
+    assert held(other, 7, "recorder") == [("info", "process_flapping", "model-flow")]
 
 
 def test_drawdown_is_counted_from_the_highest_profit_of_the_day():

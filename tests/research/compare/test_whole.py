@@ -39,7 +39,7 @@ def test_a_fill_at_another_price_is_found_with_what_follows_from_it(tmp_path, ca
     found = compare(config, fitted=False, whole=True)
     first = found.whole.parting
     assert first is not None and first.about == f"order {run.orders[2]}"
-    assert first.backtest.startswith("a fill of 30 at 600001") and first.live == "nothing"
+    assert first.backtest.startswith("a fill of 0.03 at 60000.1") and first.live == "nothing"
     rows = {one.client_order_id: one for one in found.orders}
     assert (rows[run.orders[2]].outcome, rows[run.orders[2]].reason) == ("other", "price_moved")
     assert found.share == pytest.approx(1 - 1 / len(run.orders)), "the order itself alone: positions are as they were"
