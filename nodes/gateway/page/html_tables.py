@@ -14,7 +14,7 @@ STATES = ("complete", "repaired", "unproven", "missing")
 NONE = "–"
 
 
-class Column(NamedTuple):
+class Head(NamedTuple):
     """A column of a table: its heading, the field, and whether it is a number, which stands to the right."""
 
     heading: str
@@ -22,14 +22,14 @@ class Column(NamedTuple):
     number: bool = False
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """A row of a table: field → text; `word`: what the row is marked as, a class of page.css."""
 
     cells: JsonObject
     word: str = ""
 
 
-def table(caption: str, columns: Sequence[Column], rows: Iterable[Row], empty: str) -> str:
+def table(caption: str, columns: Sequence[Head], rows: Iterable[TableRow], empty: str) -> str:
     """A table with a caption for who cannot see where it stands, or a sentence where it has no row."""
     body = ""
     for row in rows:
@@ -41,12 +41,12 @@ def table(caption: str, columns: Sequence[Column], rows: Iterable[Row], empty: s
     return f"<table><caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _cell(row: Row, column: Column, first: bool) -> str:
+def _cell(row: TableRow, column: Head, first: bool) -> str:
     text = shown(row.cells.get(column.field))
     return f'<th scope="row">{text}</th>' if first else f"<td{_side(column)}>{text}</td>"
 
 
-def _side(column: Column) -> str:
+def _side(column: Head) -> str:
     return ' class="number"' if column.number else ""
 
 
@@ -94,14 +94,14 @@ def bytes_text(count: int | None) -> str:
 def trades_table(trades: Iterable[JsonObject]) -> str:
     """The newest trades, the newest first."""
     rows = [
-        Row({**one, "time": clock_text(one["seq_ns"])}, one["side"])
+        TableRow({**one, "time": clock_text(one["seq_ns"])}, one["side"])
         for one in reversed(list(trades))
     ]  # fmt: skip
     columns = (
-        Column("time", "time"),
-        Column("side", "side"),
-        Column("price", "price", True),
-        Column("quantity", "quantity", True),
+        Head("time", "time"),
+        Head("side", "side"),
+        Head("price", "price", True),
+        Head("quantity", "quantity", True),
     )
     return table("newest trades", columns, rows, "no trade has come yet")
 
@@ -112,15 +112,15 @@ ORDER_WORDS = {"Filled": "good", "Rejected": "bad", "Unknown": "bad"}
 def orders_table(orders: Iterable[JsonObject]) -> str:
     """Our orders, the newest first."""
     rows = [
-        Row({
+        TableRow({
             "time": clock_text(one["begun_ns"]), "status": one["status"], "side": one["side"], "type": one["order_type"],
             "price": one["price"], "filled": f"{one['filled_quantity']} of {one['quantity']}", "id": one["client_order_id"],
         }, ORDER_WORDS.get(one["status"], ""))
         for one in reversed(list(orders))
     ]  # fmt: skip
     columns = (
-        Column("time", "time"), Column("status", "status"), Column("side", "side"), Column("type", "type"),
-        Column("price", "price", True), Column("filled", "filled", True), Column("client order id", "id"),
+        Head("time", "time"), Head("status", "status"), Head("side", "side"), Head("type", "type"),
+        Head("price", "price", True), Head("filled", "filled", True), Head("client order id", "id"),
     )  # fmt: skip
     return table("our newest orders", columns, rows, "no order has been made lately")
 
@@ -128,15 +128,15 @@ def orders_table(orders: Iterable[JsonObject]) -> str:
 def fills_table(fills: Iterable[JsonObject], most: int = 10) -> str:
     """Our newest fills, the newest first."""
     rows = [
-        Row({
+        TableRow({
             "time": clock_text(one["seq_ns"]), "side": one["side"], "price": one["price"], "quantity": one["quantity"],
             "fee": f"{one['fee']} {one['fee_asset']}", "maker": "maker" if one["maker"] else "taker",
         }, one["side"])
         for one in list(fills)[-most:][::-1]
     ]  # fmt: skip
     columns = (
-        Column("time", "time"), Column("side", "side"), Column("price", "price", True), Column("quantity", "quantity", True),
-        Column("fee", "fee", True), Column("as", "maker"),
+        Head("time", "time"), Head("side", "side"), Head("price", "price", True), Head("quantity", "quantity", True),
+        Head("fee", "fee", True), Head("as", "maker"),
     )  # fmt: skip
     return table("our newest fills", columns, rows, "nothing has been filled lately")
 
@@ -144,17 +144,17 @@ def fills_table(fills: Iterable[JsonObject], most: int = 10) -> str:
 def signals_table(signals: Mapping[str, JsonObject], now_s: float) -> str:
     """The newest signal of each model, and how old it is."""
     rows = [
-        Row({
+        TableRow({
             "model": model, "value": f"{one['value']:+.3f}", "age": duration_text(max(now_s - one["seq_ns"] / SECOND_NS, 0.0)),
             "horizon": time_ns_text(one.get("horizon_ns")),
         }, "buy" if one["value"] > 0 else "sell")
         for model, one in sorted(signals.items())
     ]  # fmt: skip
     columns = (
-        Column("model", "model"),
-        Column("value", "value", True),
-        Column("age", "age", True),
-        Column("horizon", "horizon", True),
+        Head("model", "model"),
+        Head("value", "value", True),
+        Head("age", "age", True),
+        Head("horizon", "horizon", True),
     )
     return table("newest signal of each model", columns, rows, "no model has published a signal")
 
@@ -185,15 +185,15 @@ def ladder(book: JsonObject, why_not: str) -> str:
 def processes_table(processes: Iterable[JsonObject], supervisord: str) -> str:
     """Processes with their state, restarts, lag and heartbeat."""
     rows = [
-        Row({
+        TableRow({
             **one, "uptime": duration_text(one["uptime_s"]), "heartbeat": f"{duration_text(one['heartbeat_age_s'])} ago",
             "lag": NONE if one["lag"] is None else f"{one['lag']} events",
         }, _process_word(one))
         for one in processes
     ]  # fmt: skip
     columns = (
-        Column("process", "name"), Column("state", "state"), Column("pid", "pid", True), Column("up", "uptime", True),
-        Column("heartbeat", "heartbeat", True), Column("lag", "lag", True), Column("restarts, last minute", "restarts", True),
+        Head("process", "name"), Head("state", "state"), Head("pid", "pid", True), Head("up", "uptime", True),
+        Head("heartbeat", "heartbeat", True), Head("lag", "lag", True), Head("restarts, last minute", "restarts", True),
     )  # fmt: skip
     found = table("processes", columns, rows, "no process is known")
     return f'<p class="bad">{escape(supervisord)}</p>{found}' if supervisord else found
@@ -208,13 +208,13 @@ def _process_word(one: JsonObject) -> str:
 def strategies_table(trading: JsonObject) -> str:
     """Strategies with state, position and profit, and all of it together."""
     rows = [
-        Row({**one, "profit": _money(one["profit"])}, "" if one["state"] == "live" else "quiet")
+        TableRow({**one, "profit": _money(one["profit"])}, "" if one["state"] == "live" else "quiet")
         for one in trading["strategies"]
     ]
     columns = (
-        Column("strategy", "strategy"), Column("state", "state"), Column("position", "position"),
-        Column(f"profit, {trading['currency']}", "profit", True), Column("fills", "fills", True),
-        Column("open orders", "open_orders", True), Column("intents", "intents", True), Column("refused", "refused", True),
+        Head("strategy", "strategy"), Head("state", "state"), Head("position", "position"),
+        Head(f"profit, {trading['currency']}", "profit", True), Head("fills", "fills", True),
+        Head("open orders", "open_orders", True), Head("intents", "intents", True), Head("refused", "refused", True),
     )  # fmt: skip
     return table("strategies", columns, rows, "no executor has published what it does")
 
@@ -222,15 +222,15 @@ def strategies_table(trading: JsonObject) -> str:
 def positions_table(trading: JsonObject) -> str:
     """Positions by instrument, with what has been gained."""
     rows = [
-        Row({
+        TableRow({
             **one, "position": f"{one['position']:.8g}", "average": f"{one['average_price']:.8g}",
             "realised": _money(one["realised"]), "unrealised": _money(one["unrealised"]), "fees": _money(one["fee_cost"]),
         })
         for one in trading["positions"]
     ]  # fmt: skip
     columns = (
-        Column("instrument", "instrument"), Column("position", "position", True), Column("average price", "average", True),
-        Column("realised", "realised", True), Column("unrealised", "unrealised", True), Column("fees", "fees", True),
+        Head("instrument", "instrument"), Head("position", "position", True), Head("average price", "average", True),
+        Head("realised", "realised", True), Head("unrealised", "unrealised", True), Head("fees", "fees", True),
     )  # fmt: skip
     return table("positions", columns, rows, "nothing is traded")
 
@@ -242,15 +242,15 @@ def _money(amount: float | None) -> str:
 def alerts_table(alerts: Iterable[JsonObject]) -> str:
     """Troubles, the newest first: what goes on, and what is over."""
     rows = [
-        Row({
+        TableRow({
             **one, "state": "goes on" if one["goes_on"] else "over", "age": f"{duration_text(one['age_s'])} ago",
             "trouble": one["what"].replace("_", " "),
         }, ("bad" if one["level"] == "critical" else "warning") if one["goes_on"] else "quiet")
         for one in alerts
     ]  # fmt: skip
     columns = (
-        Column("trouble", "trouble"), Column("of", "target"), Column("level", "level"), Column("state", "state"),
-        Column("last", "age", True), Column("times", "times", True), Column("why", "why"), Column("done", "action"),
+        Head("trouble", "trouble"), Head("of", "target"), Head("level", "level"), Head("state", "state"),
+        Head("last", "age", True), Head("times", "times", True), Head("why", "why"), Head("done", "action"),
     )  # fmt: skip
     return table("troubles", columns, rows, "no alert has come")
 
@@ -258,7 +258,7 @@ def alerts_table(alerts: Iterable[JsonObject]) -> str:
 def races_table(lines: Iterable[JsonObject]) -> str:
     """The race of the feed's lines, by stream: how often each was first, and by how much."""
     rows = [
-        Row({
+        TableRow({
             "line": f"{one['line']}, {one['stream']}",
             "first": f"{one['firsts'] / one['events']:.0%}" if one["events"] else NONE,
             "events": one["events"], "lead": time_ns_text(one["lead_p50_ns"]), "lead99": time_ns_text(one["lead_p99_ns"]),
@@ -267,8 +267,8 @@ def races_table(lines: Iterable[JsonObject]) -> str:
         for one in lines
     ]  # fmt: skip
     columns = (
-        Column("line, stream", "line"), Column("was first", "first", True), Column("of events", "events", True),
-        Column("ahead by, median", "lead", True), Column("99 %", "lead99", True), Column("behind by, median", "lag", True),
+        Head("line, stream", "line"), Head("was first", "first", True), Head("of events", "events", True),
+        Head("ahead by, median", "lead", True), Head("99 %", "lead99", True), Head("behind by, median", "lag", True),
     )  # fmt: skip
     return table(
         "race of the lines, last report", columns, rows, "the sequencer has not reported a race yet: it does every 10 s"
@@ -279,18 +279,18 @@ def gaps_table(gaps: Iterable[JsonObject]) -> str:
     """The newest gaps, the newest first: open, repaired or unrecoverable."""
     words = {"open": "bad", "repaired": "good", "unrecoverable": "bad"}
     rows = [
-        Row({
+        TableRow({
             "time": clock_text(one["seq_ns"]), "stream": one["stream"], "state": one["state"],
             "ids": f"{one['first_id']} to {one['last_id']}", "reason": one["reason"],
         }, words.get(str(one["state"]), ""))
         for one in reversed(list(gaps))
     ]  # fmt: skip
     columns = (
-        Column("time", "time"),
-        Column("stream", "stream"),
-        Column("state", "state"),
-        Column("ids", "ids", True),
-        Column("reason", "reason"),
+        Head("time", "time"),
+        Head("stream", "stream"),
+        Head("state", "state"),
+        Head("ids", "ids", True),
+        Head("reason", "reason"),
     )
     return table("newest gaps", columns, rows, "no gap has been seen")
 
