@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import tomllib
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
 
