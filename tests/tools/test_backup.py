@@ -45,9 +45,9 @@ trades_per_s = 10
 quotes_per_s = 20
 [log]
 segment_bytes = 65536
-keep_segments = 2
+keep_segments = 4
 [recorder]
-segment_s = 2.0
+segment_s = 4.0
 """
 NODES = ("sequencer", "exchange", "feed-1", "recorder", "session", "model-imbalance", "executor")
 
@@ -92,7 +92,7 @@ def orders(config):
 
 
 @pytest.mark.mesh
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_backup_of_a_mesh_that_trades_restores_elsewhere_and_goes_on(tmp_path):
     root, to, other = tmp_path / "mesh", tmp_path / "backups", tmp_path / "other"
     root.mkdir()
