@@ -49,7 +49,9 @@ keep_segments = 4
 [recorder]
 segment_s = 4.0
 """
-NODES = ("sequencer", "exchange", "feed-1", "recorder", "session", "model-imbalance", "executor")
+# What replays begins before there is much to replay; the end is in the order of `mesh down`.
+NODES = ("sequencer", "exchange", "session", "executor", "model-imbalance", "recorder", "feed-1")
+ENDS = ("executor", "session", "exchange", "feed-1", "model-imbalance", "sequencer", "recorder")
 
 
 def done(root, *words):
@@ -127,7 +129,7 @@ def test_a_backup_of_a_mesh_that_trades_restores_elsewhere_and_goes_on(tmp_path)
         again.start(*NODES)
         until(lambda: newest(again.config, Kind.fill, last), "fills after those of the backup")
         assert again.last() > last, "its numbers go on"
-        for name in reversed(NODES):  # session and executor first: they cancel while the exchange is there
+        for name in ENDS:
             process = again.processes.pop(name)
             process.terminate()
             process.wait(60)
