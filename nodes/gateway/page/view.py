@@ -91,6 +91,7 @@ class DashboardView:
     def build(self) -> None:
         """Builds the page's elements."""
         ui.add_css(Path(__file__).with_name("page.css"))
+        ui.add_body_html(Path(__file__).with_name("reconnect.html").read_text())
         ui.add_body_html('<a class="skip" href="#main">Skip to the prices</a>')
         ui.colors(primary="#1d5c94", negative="#b3261e", positive="#0b6b3a")
         self.dark = ui.dark_mode(None)

