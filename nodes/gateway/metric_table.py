@@ -167,6 +167,8 @@ HEALTH: tuple[HealthFigure, ...] = (
     _total("gateway", "requests_refused", "Requests that it refused, by the answer's status", "refused_requests", "status"),
     _total("gateway", "streams_cut", "Streams whose client was too slow", "cut_streams"),
     _total("gateway", "stored_reads", "Reads of what is old"),
+    _total("gateway", "actions", "Changes of the mesh that it carried out"),
+    _gauge("gateway", "viewers", "Pages that are open"),
     _gauge("gateway", "streams", "Streams that are open"),
     _gauge("gateway", "connections", "Connections that are open"),
     _gauge("gateway", "kept_bytes", "Bytes of events that are kept in memory"),

@@ -10,9 +10,9 @@ from tests.support.mesh_run import until
 from tests.support.trading_mesh import trading_mesh
 from tickmesh.bus.names import KILL_SWITCH_FILE, OPERATOR
 from tickmesh.bus.schema import Action, Kind, Status
+from tickmesh.nodes.orders import commanding
 from tickmesh.nodes.orders.commands import KillSwitch, SwitchStrategy
 from tickmesh.tools.commanding import publish_command
-from tickmesh.tools.terminal import Failure
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
 
@@ -127,8 +127,8 @@ def test_a_kill_switch_cancels_closes_and_stays_until_a_person_lifts_it(mesh):
 
 def test_what_no_sequencer_takes_is_said_and_holds_later(mesh):
     mesh.kill("sequencer")
-    with pytest.raises(Failure, match="in the outbox, and .*sequencer"):
-        publish_command(mesh.config, KillSwitch(False, OPERATOR, "late"), logged_s=0.5)
+    with pytest.raises(commanding.CommandFailure, match="in the outbox, and .*sequencer"):
+        commanding.publish_command(mesh.config, KillSwitch(False, OPERATOR, "late"), logged_s=0.5)
     mesh.start("sequencer")
     until(lambda: any(said.get("why") == "late" for said in commands(mesh)), "it is taken")
 
@@ -148,6 +148,8 @@ def test_what_means_nothing_is_refused_before_it_is_published(mesh, words, why):
 
 
 def test_a_replay_of_it_all_publishes_the_same(mesh):
+    ok(mesh, "strategy", "takes", "on")
+    until(lambda: len(mesh.events(Kind.intent)) > 20, "it orders")
     for name in ("executor", "model-imbalance", "session", "feed-1", "exchange", "sequencer"):
         mesh.kill(name)
     answer = json.loads(run.command(mesh.root, "mesh", "replay", "--source", "log", "--batch", "5", "--json").stdout)
