@@ -47,7 +47,7 @@ class MarketPicture(NamedTuple):
     now_s: float
 
 
-class MeshPicture(NamedTuple):
+class WholePicture(NamedTuple):
     """The whole mesh as it is shown. `log`: seq, durable_seq and events a second; `disk`: bytes free and its marks."""
 
     mode: str
@@ -101,7 +101,7 @@ class PictureCollector:
     def __init__(self, queries: MeshQueries):
         self.queries, self.config, self.recent = queries, queries.config, queries.recent
         self._markets: dict[str, _Market] = {}
-        self._mesh: _Kept[MeshPicture] = _Kept(MESH_S)
+        self._mesh: _Kept[WholePicture] = _Kept(MESH_S)
         self._supervised: _Kept[tuple[list[JsonObject], Mapping[str, int], str]] = _Kept(SUPERVISED_S)
         self._rate_from: tuple[float, int] = (time.monotonic(), self.recent.head)
         self._exponents: dict[str, tuple[int, int]] = {}  # of prices and quantities, by instrument
@@ -118,7 +118,7 @@ class PictureCollector:
             del self._markets[next(iter(self._markets))]
         return await market.picture.get(lambda: self._make_market(market))
 
-    async def mesh(self) -> MeshPicture:
+    async def mesh(self) -> WholePicture:
         """Makes the picture of the mesh, or gives the last one while it is new enough."""
         return await self._mesh.get(self._make_mesh)
 
@@ -176,7 +176,7 @@ class PictureCollector:
                 self._exponents[subject] = exponents_of(self.config, Event(one.raw))
         return self._exponents
 
-    async def _make_mesh(self) -> MeshPicture:
+    async def _make_mesh(self) -> WholePicture:
         now_ns, recent = self.queries.now_ns(), self.recent
         subjects = [one.subject for one in self.config.instruments]
         supervised, restarts, word = await self._supervised.get(lambda: asyncio.to_thread(self._ask_supervisord))
@@ -184,7 +184,7 @@ class PictureCollector:
         beats = recent.newest_of(Kind.health)
         recorder = beats["recorder"].map() if "recorder" in beats else {}
         durable = beats["sequencer"].map().get("durable_seq") if "sequencer" in beats else None
-        return MeshPicture(
+        return WholePicture(
             self.config.mode, self.config.source, instrument_rows(subjects, recent, self._exponents_of(subjects), now_ns),
             process_rows(recent, supervised, restarts, now_ns), word, trading_rows(self.config, recent),
             alert_rows(recent, reports, now_ns),

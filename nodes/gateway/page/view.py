@@ -15,7 +15,7 @@ from tickmesh.nodes.gateway.actions import Action, KillSwitchAction, MeshActions
 from tickmesh.nodes.gateway.guard import TOKEN_SHOWN
 from tickmesh.nodes.gateway.page import html_tables as tables
 from tickmesh.nodes.gateway.page.charts import price_chart, price_points, signal_chart, signal_points
-from tickmesh.nodes.gateway.page.collecting import MarketPicture, MeshPicture, PictureCollector
+from tickmesh.nodes.gateway.page.collecting import MarketPicture, PictureCollector, WholePicture
 from tickmesh.nodes.gateway.problems import RequestProblem
 
 PACE_S = 0.5  # between two pictures of a viewer
@@ -220,7 +220,7 @@ class DashboardView:
             self.prices.run_chart_method("setOption", price_points(memory))
             self.signals.run_chart_method("setOption", signal_points(memory))
 
-    def _show_mesh(self, picture: MeshPicture) -> None:
+    def _show_mesh(self, picture: WholePicture) -> None:
         self._show("title", f"{TITLE} {tables.shown(picture.source)}")
         self._show("facts", _fact_words(picture))
         self._show("processes", tables.processes_table(picture.processes, picture.supervisord))
@@ -307,7 +307,7 @@ def _quote_words(row: dict[str, Any]) -> str:
     return "".join([*out, age])
 
 
-def _fact_words(picture: MeshPicture) -> str:
+def _fact_words(picture: WholePicture) -> str:
     """The mesh in a line: mode, log, disk, profit, kill switch."""
     log, disk, kill = picture.log, picture.disk, picture.trading["kill_switch"]
     behind = "" if log["durable_seq"] is None else f", on disk up to {log['durable_seq']}"
