@@ -8,9 +8,11 @@ load of the clients themselves is in the figures all the same. Beside them the g
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 
 SECONDS = 5.0
+OPENED_S = 15.0  # in which a browser has started, and the gateway has loaded its page
 QUOTES_PER_S = 60
 IDLE, GREEDY = 1000, 10
 NOBODY, CROWD = "nobody at the gateway", f"{IDLE} idle, {GREEDY} greedy clients"
@@ -89,6 +92,25 @@ async def _cost(pid: int) -> tuple[float, float]:
     return (_cpu_s(pid) - before) / ((ended - begun) / 1e9) * 100, _pss_mb(pid)
 
 
+async def _viewed(pid: int, url: str) -> dict[str, tuple[float, float]]:
+    """The cost of a gateway whose page a browser shows, at the lowest priority; {} where none is installed."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        print("skip: one viewer of the page: no Chromium is installed")
+        return {}
+    with tempfile.TemporaryDirectory() as profile:
+        words = ("nice", "-n", "19", browser, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0")
+        child = await asyncio.create_subprocess_exec(
+            *words, f"--user-data-dir={profile}", url, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            await asyncio.sleep(OPENED_S)
+            return {"one viewer of the page": await _cost(pid)}
+        finally:
+            child.terminate()
+            await child.wait()
+
+
 async def _measured() -> dict:
     """Runs the mesh; gives the orders' latencies of each round by who was there, and the cost of the gateway."""
     with throw_away_root(QUOTES_PER_S) as config:
@@ -102,6 +124,7 @@ async def _measured() -> dict:
                 reader = await _clients(f"{url}", 1, 0)
                 cost["one idle stream"] = await _cost(gateway.pid)
                 await _ended(reader)
+                cost |= await _viewed(gateway.pid, url)
                 spans: dict[str, list[Span]] = {NOBODY: [], CROWD: []}
                 did = ""
                 for _ in range(rounds()):

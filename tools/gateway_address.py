@@ -1,9 +1,20 @@
 """Where this mesh's gateway and its page are, for commands that print it."""
 
+import time
+
 from tickmesh.bus.addresses import is_loopback
 from tickmesh.bus.config import Config
 from tickmesh.nodes.gateway.run_files import TOKEN, read_address
 from tickmesh.tools import terminal
+
+LOOK_S = 0.1
+
+
+def await_gateway(config: Config, timeout_s: float) -> None:
+    """Waits until a mesh's gateway answers, if it has one: it gives way to all others at the start. Gives up in silence."""
+    deadline = time.monotonic() + timeout_s
+    while config.gateway.enabled and not gateway_url(config) and time.monotonic() < deadline:
+        time.sleep(LOOK_S)
 
 
 def gateway_url(config: Config | None = None) -> str:

@@ -31,6 +31,7 @@ from tickmesh.tools import laying, recording, reload, sources, started_with, tab
 from tickmesh.tools.before_start import check_port, check_room, outboxes_in_small_ram
 from tickmesh.tools.check_model import check_models
 from tickmesh.tools.confirming import require_confirmation
+from tickmesh.tools.gateway_address import await_gateway
 from tickmesh.tools.log_window import read_window
 from tickmesh.tools.own_events import OwnEvents
 from tickmesh.tools.running import alone, await_end_of_others, check_still_there, last_line, living, running_processes
@@ -47,6 +48,7 @@ SIZES = ("quantity", "notional", "price", "position")  # refusals by which the e
 DEATHS_MAX = 3  # of the exchange within one `mesh up`, before that is the answer
 LOOK_S = 0.1
 RATES_S = 1.0  # rates are what comes in so long, once everything is there
+GATEWAY_S = 30.0  # for its address, which is printed, once all else works; without it `mesh status` has it later
 AWAY_S_MAX = 10.0  # supervisord answers within a second of its start
 
 
@@ -98,8 +100,11 @@ def up(
         with interrupted("The mesh goes on starting: `mesh status` shows how far it is, `mesh down` ends it."):
             own = OwnEvents(start_supervisord(root, timeout_s), started_ns)
             if config.mode == "capture":
-                return recording.watch(config, own, after, started, timeout_s, partial(_silent, config))
+                recorded = recording.watch(config, own, after, started, timeout_s, partial(_silent, config))
+                await_gateway(config, GATEWAY_S if "gateway" in living(root) else 0.0)
+                return recorded
             seen, seconds = _watch(config, survey, own, after, started + timeout_s, required)
+            await_gateway(config, GATEWAY_S if "gateway" in living(root) else 0.0)
     return {
         "running": True,
         "already": False,

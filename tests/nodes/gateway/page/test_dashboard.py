@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 import tests.support.mesh_run as run
 from tests.support.browser import needs_browser
@@ -38,6 +39,8 @@ signal_threshold = 0.7
 SCREENSHOTS = PROJECT / "run/screenshots"
 AXE = find_spec("axe_core_python")
 LOOKED_THROUGH = (("desktop", "light"), ("phone", "dark"))
+BTC = "binance.BTCUSDT"
+FIRST_S = 120.0  # for the gateway, which gives way to all others, and for the browser that has just begun
 GRAVE = ("serious", "critical")
 
 
@@ -49,16 +52,26 @@ class Scene:
         run.ok(root, "mesh", "init", ".")
         (root / "mesh.toml").write_text(SETTINGS)
         run.ok(root, "mesh", "up")
-        self.config = run.config_of(root)
-        self.address = run.status(root)["page"]
+        self.tab: BrowserTab | None = None
+        try:
+            self._open(profile)
+        except BaseException:
+            self.end()
+            raise
+
+    def _open(self, profile: Path) -> None:
+        self.config = run.config_of(self.root)
+        self.address = run.status(self.root)["page"]
         self.url = self.address.partition("/?")[0]
         self.tab = BrowserTab(profile)
         self.tab.look("desktop", "light")
+        urllib.request.urlopen(f"{self.url}/", timeout=FIRST_S).close()  # which loads the page into the gateway
         self.tab.open(self.address)
-        self.tab.wait_text("seq", bool, "the page shows the log", 60)
+        self.tab.wait_text("seq", bool, "the page shows the log", FIRST_S)
 
     def end(self) -> None:
-        self.tab.end()
+        if self.tab is not None:
+            self.tab.end()
         run.ok(self.root, "mesh", "down")
 
     def row(self, part: str, beginning: str) -> str:
@@ -186,6 +199,46 @@ def test_the_kill_switch_asks_once_more_and_is_lifted_by_keyboard(scene):
     tab.press("Enter")
     tab.wait_text("kill", lambda text: text == "off", "it is lifted")
     assert not path.exists()
+
+
+def test_figures_agree_on_the_page_in_metrics_in_mesh_top_and_in_the_log(scene):
+    """While the kill switch is on, so that they stand still: what is held, at which price, what it brought, and fills."""
+    names = ("position", "average_price", "realised", "fee_cost")
+    run.ok(scene.root, "mesh", "kill-switch", "on", "--why", "figures stand still")
+
+    def beat() -> dict:
+        return next(e for e in reversed(run.events(scene.root, Kind.health)) if e.subject == "executor").map()
+
+    run.until(lambda: beat()["kill_switch"]["on"] and not beat()["open_orders"], "nothing is open")
+    scene.tab.wait_text("kill", lambda text: text == "on", "the page has it too")
+    said = beat()
+    held = said["positions"][BTC]
+    logged = {**{name: held[name] for name in names}, "fills": said["fills"], "kill_switch": said["kill_switch"]["on"]}
+
+    scrape = urllib.request.urlopen(f"{scene.url}/metrics").read().decode()
+    samples = [one for family in text_string_to_metric_families(scrape) for one in family.samples]
+    got = {(one.name, *one.labels.values()): one.value for one in samples}
+    series = ("tickmesh_position", "tickmesh_position_average_price", "tickmesh_profit_realised", "tickmesh_fee_cost")
+    metrics = {name: got[one, BTC] for name, one in zip(names, series, strict=True)}
+    assert logged == {
+        **metrics, "fills": got["tickmesh_executor_fills_total", "executor"], "kill_switch": got["tickmesh_kill_switch",] == 1,
+    }  # fmt: skip
+    top = run.ok_json(scene.root, "mesh", "top", "--json")
+    money = top["pnl"]["instruments"][BTC]
+    shown = {**top["positions"]["positions"][BTC], **money}
+    assert logged == {
+        **{name: shown[name] for name in names},
+        "fills": money["fills"],
+        "kill_switch": top["pnl"]["kill_switch"]["on"],
+    }
+
+    def on_page() -> list[str]:
+        cells = [cell.strip() for cell in scene.row("positions", BTC).split("\t")]
+        return [*cells[1:4], cells[5], scene.row("strategies", "default").split("\t")[4].strip()]
+
+    texts = [f"{held['position']:.8g}", f"{held['average_price']:.8g}", *(f"{held[name]:+.4f}" for name in names[2:])]
+    run.until(lambda: on_page() == [*texts, str(said["fills"])], lambda: f"the page shows {on_page()}, the log has {logged}")
+    run.ok(scene.root, "mesh", "kill-switch", "off")
 
 
 @pytest.mark.parametrize("size", SIZES)
