@@ -127,7 +127,14 @@ class BrowserTab:
         """Writes what can be seen, or the whole page, as a picture (WebP or PNG by the file's name)."""
         kind = path.suffix.removeprefix(".")
         more = {"quality": quality} if kind != "png" else {}
-        data = self.command("Page.captureScreenshot", format=kind, captureBeyondViewport=whole, **more)["data"]
+
+        def taken() -> str:
+            """Not while the page is drawn anew at another size, or loaded anew: then the browser has no picture of it."""
+            with contextlib.suppress(AssertionError):
+                return self.command("Page.captureScreenshot", format=kind, captureBeyondViewport=whole, **more)["data"]
+            return ""
+
+        data = until(taken, "the browser gives a picture")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(data))
 
