@@ -261,7 +261,18 @@ def test_what_would_fill_the_memory_is_refused_and_does_not(scene):
     """Many bodies, deep JSON in bodies and in what is asked for, endless headers, half requests: memory stays what it was."""
     gateway = scene.gateway
     deep = b"[" * 200_000
-    gateway.request("/v1/status")
+
+    def ask_all() -> None:
+        assert gateway.request("/v1/trades", method="POST", body=deep)[0] == 405
+        assert gateway.request("/v1/trades", {"Content-Type": "application/json"}, body=deep)[0] == 413
+        assert gateway.raw(b"GET /v1 HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n") != b""
+        endless = b"".join(b"X-%d: y\r\n" % one for one in range(20_000))
+        assert gateway.raw(b"GET /v1 HTTP/1.1\r\n" + endless)[:13] == b"HTTP/1.1 400 "
+        status, _, body = gateway.request(f"/v1/trades?instrument={quote('[' * 600)}&start={quote('{' * 300)}")
+        assert status == 422 and len(body) < 2000, "what was asked is not given back at length"
+        assert gateway.request("/v1/trades", {"Accept": ",".join(["*/*;q=0.1"] * 1500)})[0] == 200
+
+    ask_all()  # what is loaded when it is asked for first stays
     before = gateway.memory_bytes()
     slow = []
     for _ in range(40):
@@ -269,16 +280,7 @@ def test_what_would_fill_the_memory_is_refused_and_does_not(scene):
         sock.sendall(b"GET /v1 HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Part: " + b"y" * 1000)
         slow.append(sock)
     for _ in range(20):
-        assert gateway.request("/v1/trades", method="POST", body=deep)[0] == 405
-        assert gateway.request("/v1/trades", {"Content-Type": "application/json"}, body=deep)[0] == 413
-        assert gateway.raw(b"GET /v1 HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n") != b""
-        assert (
-            gateway.raw(b"GET /v1 HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % one for one in range(20_000)))[:13]
-            == b"HTTP/1.1 400 "
-        )
-        status, _, body = gateway.request(f"/v1/trades?instrument={quote('[' * 600)}&start={quote('{' * 300)}")
-        assert status == 422 and len(body) < 2000, "what was asked is not given back at length"
-        assert gateway.request("/v1/trades", {"Accept": ",".join(["*/*;q=0.1"] * 1500)})[0] == 200
+        ask_all()
     for sock in slow:
         with contextlib.suppress(ConnectionResetError):
             assert sock.recv(1) == b"", "who sends a request so slowly is cut"
@@ -299,6 +301,9 @@ def test_a_stream_takes_no_messages(scene):
 def test_a_client_that_does_not_read_is_cut_and_costs_nobody_anything(scene):
     """Streams of everything that nobody reads: another client has each event meanwhile, and the memory stays what it was."""
     gateway = scene.gateway
+    with gateway.stream("after=0") as stream:  # what is loaded, and read from files, when it is asked for first stays
+        while json.loads(stream.recv(timeout=60))["seq"] < scene.market.seq:
+            pass
     before, cut = gateway.memory_bytes(), gateway.json("/v1/status")["gateway"]["streams_cut"]
     idle = []
     for _ in range(8):
@@ -316,7 +321,7 @@ def test_a_client_that_does_not_read_is_cut_and_costs_nobody_anything(scene):
         while gateway.json("/v1/status")["gateway"]["streams_cut"] < cut + 8:
             scene.log.publish(scene.market.mixed(200))
             while not seen or seen[-1] < scene.market.seq - 5:
-                seen += [event["seq"] for event in json.loads(stream.recv(timeout=5))["events"]]
+                seen += [event["seq"] for event in json.loads(stream.recv(timeout=60))["events"]]
         assert seen == [event.seq for event in logged(gateway.root, first) if event.kind == Kind.trade]
     until(lambda: gateway.json("/v1/status")["gateway"]["connections"] <= 2, "their connections are gone")
     assert gateway.memory_bytes() - before < 30 << 20
