@@ -11,6 +11,7 @@ from collections import Counter
 
 import aiohttp
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
 
 NICE = 19
 AT_ONCE = 50  # connections that are being made
@@ -22,8 +23,16 @@ PATHS = (
 
 async def idle(url: str, gate: asyncio.Semaphore, counts: Counter[str], streams: list[ClientConnection]) -> None:
     """Holds a stream of what hardly ever comes, and reads what it is sent."""
-    async with gate:
-        stream = await connect(f"{url.replace('http', 'ws', 1)}/v1/stream?topics=alert", compression=None, ping_interval=None)
+    address = f"{url.replace('http', 'ws', 1)}/v1/stream?topics=alert"
+    stream = None
+    while stream is None:
+        async with gate:
+            try:
+                stream = await connect(address, compression=None, ping_interval=None)
+            except InvalidStatus as refused:  # as many at once as one address may
+                if refused.response.status_code != 429:
+                    raise
+                await asyncio.sleep(1)
     streams.append(stream)
     async for _ in stream:
         counts["messages"] += 1
