@@ -74,6 +74,7 @@ class Depth(msgspec.Struct):
     E: int
     b: list[tuple[str, str]]
     a: list[tuple[str, str]]
+    pu: int | None = None  # USD-M: the id that the change before ended with
 
 
 def mantissa(text: str) -> int:
@@ -117,7 +118,8 @@ def captured(path: Path, subject: str = SUBJECT) -> Iterator[tuple[int, bytearra
                 yield recv, encode(Kind.quote, subject, record, first_id=q.u, last_id=q.u, recv_ns=recv)
             elif "@depth" in got.stream:
                 d = depth.decode(got.data)
-                ids = dict(first_id=d.U, last_id=d.u, venue_ns=d.E * MILLISECOND, recv_ns=recv)
+                first = d.U if d.pu is None else d.pu + 1  # as a feed does: the ids between are no hole
+                ids = dict(first_id=first, last_id=d.u, venue_ns=d.E * MILLISECOND, recv_ns=recv)
                 yield recv, encode(Kind.depth, subject, levels_of(d.b, d.a), **ids)
 
 
@@ -230,31 +232,32 @@ def stored_bytes(segment: ArchiveFile, kind: Kind) -> tuple[int, int]:
     return first, rest
 
 
-def sealed(batches: list[Batch], count: int, folder: Path) -> tuple[int, float, int]:
-    """(bytes of the sealed files, seconds it took, bytes of the cuts) of the same events in small cuts."""
+def sealed(batches: list[Batch], count: int, folder: Path) -> tuple[int, float, int, float]:
+    """(bytes of the sealed files, seconds it took, bytes of the cuts, processor time) of the same events in small cuts."""
     writer = ArchiveWriter(folder / "cuts")
     writer.archive(batches, count, CUT_EVENTS, 1)
     writer.close()
     files = ArchiveReader(folder / "cuts").files
-    size, start = 0, time.perf_counter()
+    size, start, cpu = 0, time.perf_counter(), time.process_time()
     for name in sorted({file.folder for file in files}):
         target = folder / "sealed" / name / "day.h5"
         span = {"first_seq": np.uint64(1), "last_seq": np.uint64(count), "part": "day", "folder": name}
         merge([file.path for file in files if file.folder == name], target, span)
         size += target.stat().st_size
-    return size, time.perf_counter() - start, sum(file.path.stat().st_size for file in files)
+    took, took_cpu = time.perf_counter() - start, time.process_time() - cpu
+    return size, took, sum(file.path.stat().st_size for file in files), took_cpu
 
 
-def run(name: str, events: Iterator[tuple[int, bytearray]]) -> None:
+def run(name: str, events: Iterator[tuple[int, bytearray]]) -> dict[str, float]:
     batches = sequenced(events)
     count = batches[-1].last
     raw = sum(len(batch.body) for batch in batches)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         writer = ArchiveWriter(folder)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         writer.archive(batches, count, 1 << 30, 1)
-        write_s = time.perf_counter() - start
+        write_s, write_cpu_s = time.perf_counter() - start, time.process_time() - cpu
         writer.close()
         archive = ArchiveReader(folder)
         start = time.perf_counter()
@@ -262,16 +265,22 @@ def run(name: str, events: Iterator[tuple[int, bytearray]]) -> None:
         read_s = time.perf_counter() - start
         assert seen == count
         file_bytes = sum(file.path.stat().st_size for file in archive.files)
-        sealed_bytes, seal_s, cut_bytes = sealed(batches, count, folder)
+        sealed_bytes, seal_s, cut_bytes, seal_cpu_s = sealed(batches, count, folder)
         rows, columns_s = 0, 0.0
         for kind in SHOWN:
             start = time.perf_counter()
             rows += len(archive.columns(kind, SUBJECT))
             columns_s += time.perf_counter() - start
         print(f"\n{name}: {count:,} events, {raw / 1e6:.1f} MB in the log, {file_bytes / 1e6:.2f} MB in the archive")
-        print(f"  write {count / write_s:,.0f} events/s (read back and checked before it is visible)")
+        print(
+            f"  write {count / write_s:,.0f} events/s, {count / write_cpu_s:,.0f} a second of the processor "
+            "(read back and checked before it is visible)"
+        )
         print(f"  read  {count / read_s:,.0f} events/s as events, {rows / columns_s:,.0f} rows/s as arrays")
-        print(f"  seal  {count / seal_s:,.0f} events/s, from cuts of {CUT_EVENTS:,} events")
+        print(
+            f"  seal  {count / seal_s:,.0f} events/s, {count / seal_cpu_s:,.0f} a second of the processor, "
+            f"from cuts of {CUT_EVENTS:,} events"
+        )
         print(f"  size  {cut_bytes / 1e6:.2f} MB in cuts, {sealed_bytes / 1e6:.2f} MB sealed")
         print(f"  {'bytes per':<12} {'record columns':>32}   {'with all header columns':>32}")
         print(f"  {'':<12} {'archive':>8} {'parquet':>8} {'best':>6} {'ratio':>7}   {'archive':>8} {'parquet':>8} {'best':>6}")
@@ -279,6 +288,10 @@ def run(name: str, events: Iterator[tuple[int, bytearray]]) -> None:
         for file in archive.files:
             with ArchiveFile(file.path) as segment:
                 kinds |= {kind: (segment.table(kind), stored_bytes(segment, kind)) for kind in segment.kinds}
+        figures = {
+            f"{name} write_events_a_cpu_s": count / write_cpu_s, f"{name} seal_events_a_cpu_s": count / seal_cpu_s,
+            f"{name} sealed_bytes": float(sealed_bytes),
+        }  # fmt: skip
         for kind, label in SHOWN.items():
             if kind not in kinds:
                 continue
@@ -291,18 +304,22 @@ def run(name: str, events: Iterator[tuple[int, bytearray]]) -> None:
                 f"  {label:<12} {own / n:8.2f} {plain / n:8.2f} {best / n:6.2f} {own / plain:6.0%}   "
                 f"{(own + rest) / n:9.2f} {plain_all / n:8.2f} {best_all / n:6.2f}"
             )
+            figures[f"{name} bytes a {label}"] = own / n
+    return figures
 
 
-def main() -> None:
+def main() -> dict[str, float]:
     print("archive: HDF5 (shuffle + zstd) beside parquet: zstd with defaults, and the best encoding of each column")
     data = Path(os.environ.get("TICKMESH_DATA") or ROOT.parent / "shared" / "data")
     paths = [Path(word) for word in sys.argv[1:] if Path(word).is_file()] or [data / "hftbacktest" / name for name in CAPTURES]
     found = [path for path in paths if path.is_file()]
+    figures: dict[str, float] = {}
     for path in found:
-        run("/".join(path.parts[-2:]), captured(path))
+        figures |= run("/".join(path.parts[-2:]), captured(path))
     if not found:
         print(f"no capture under {data} (set TICKMESH_DATA): a synthetic market instead")
-        run("synthetic", synthetic())
+        figures |= run("synthetic", synthetic())
+    return figures
 
 
 if __name__ == "__main__":

@@ -103,12 +103,24 @@ def event_dtype(size: int, header_size: int = HEADER_SIZE) -> np.dtype:
     return np.dtype([("header", f"V{header_size}"), ("records", f"V{size - header_size}")])
 
 
-def header_mask(sizes: np.ndarray, header_size: int = HEADER_SIZE) -> np.ndarray:
-    """Which bytes of events back to back belong to headers, a bool for each byte. `sizes`: the bytes of each event."""
-    starts = np.cumsum(sizes) - sizes
-    mask = np.zeros(int(sizes.sum()), bool)
-    mask[(starts[:, None] + np.arange(header_size)).reshape(-1)] = True
-    return mask
+def headers_at(buffer: memoryview, starts: np.ndarray) -> np.ndarray:
+    """Copies the headers of the events that begin at these bytes of a buffer: shape (n,), dtype HEADER."""
+    return _pieces(buffer, starts, HEADER_SIZE).view(HEADER)
+
+
+def records_at(buffer: memoryview, starts: np.ndarray, sizes: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Copies the records of the events that begin at these bytes and have these sizes, one event after the other."""
+    if len(sizes) and (sizes == sizes[0]).all():
+        return _pieces(buffer, starts + HEADER_SIZE, int(sizes[0]) - HEADER_SIZE).view(dtype)
+    bounds = zip((starts + HEADER_SIZE).tolist(), (starts + sizes).tolist())
+    return np.frombuffer(bytearray().join([buffer[start:stop] for start, stop in bounds]), dtype)
+
+
+def _pieces(buffer: memoryview, starts: np.ndarray, size: int) -> np.ndarray:
+    """Copies `size` bytes from each place: as one array of all places, which overlap, of which some are taken."""
+    places = max(len(buffer) - size + 1, 0)
+    pieces: np.ndarray = np.ndarray((places,), f"V{size}", buffer, strides=(1,))[starts]
+    return pieces
 
 
 def _letters(dtype: np.dtype, names: tuple[str, ...], at: int = 0) -> tuple[str, int]:

@@ -359,6 +359,19 @@ def events(buffer: Bytes, offset: int = 0) -> Iterator[Event]:
         offset += event.size
 
 
+def starts(buffer: Bytes) -> list[int]:
+    """Where every event of a buffer of whole events begins, and behind them where the last one ends."""
+    at, end = 0, len(buffer)
+    out = [at]
+    while at < end:
+        (size,) = _read_size(buffer, at)
+        if not HEADER_SIZE < size <= end - at:
+            raise WireError(f"an event at byte {at} says it has {size} bytes; {end - at} are there")
+        at += size
+        out.append(at)
+    return out
+
+
 def sizes(buffer: Bytes, offset: int = 0) -> Iterator[tuple[int, int]]:
     """Finds (offset, size) of every event in a buffer, without decoding it."""
     end = len(buffer)

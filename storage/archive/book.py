@@ -21,14 +21,27 @@ class ArchivedBook:
         elif not self.valid or last_id <= self.last_update_id:
             return
         self.last_update_id = last_id
-        sides = levels["side"]
+        self._set(levels)
+
+    def _set(self, levels: np.ndarray) -> None:
+        """Of what several levels say of one price the last is true."""
+        sides, prices, quantities = levels["side"], levels["price_ticks"], levels["quantity_lots"]
         for side, book in ((1, self.bids), (-1, self.asks)):
-            chosen = levels[sides == side]
-            for price, quantity in zip(chosen["price_ticks"].tolist(), chosen["quantity_lots"].tolist()):
+            chosen = sides == side
+            for price, quantity in dict(zip(prices[chosen].tolist(), quantities[chosen].tolist())).items():
                 if quantity:
                     book[price] = quantity
                 else:
                     book.pop(price, None)
+
+    def _changes(self, last_ids: np.ndarray, counts: np.ndarray, levels: np.ndarray) -> None:
+        """Applies depth events without a snapshot, as `apply` would one after the other."""
+        if not self.valid or not len(last_ids):
+            return
+        reached = np.maximum.accumulate(np.concatenate([[self.last_update_id], last_ids]))
+        new = last_ids > reached[:-1]
+        self.last_update_id = int(reached[-1])
+        self._set(levels if new.all() else levels[np.repeat(new, counts)])
 
     def broken(self, gap: np.ndarray) -> None:
         """Ends the valid stretch if one of a gap event's records (dtype schema.GAP) is about depth."""
@@ -61,14 +74,18 @@ class ArchivedBook:
         if depth_headers.dtype.names is None or gaps.dtype != GAP:
             raise TypeError("headers and gap records are wanted as their structured arrays")
         gap_starts = np.cumsum(gap_headers["count"]) - gap_headers["count"]
-        steps = [(int(seq), 1, i) for i, seq in enumerate(gap_headers["seq"])]
-        steps += [(int(seq), 0, i) for i, seq in enumerate(depth_headers["seq"])]
-        counts = depth_headers["count"].astype("i8")
-        starts = np.cumsum(counts) - counts
-        for _, is_gap, i in sorted(steps):
-            if is_gap:
-                start = int(gap_starts[i])
-                self.broken(gaps[start : start + int(gap_headers["count"][i])])
+        counts, flags, last_ids = depth_headers["count"].astype("i8"), depth_headers["flags"], depth_headers["last_id"]
+        bounds = np.concatenate([[0], np.cumsum(counts)])
+        before = np.searchsorted(depth_headers["seq"], gap_headers["seq"]).tolist()
+        marks = [(at, i) for i, at in enumerate(before)] + [(at, None) for at in np.flatnonzero(flags & Flag.SNAPSHOT).tolist()]
+        done = 0
+        for at, gap in sorted(marks, key=lambda mark: (mark[0], mark[1] is None)):  # stable: gaps in order, before a snapshot
+            self._changes(last_ids[done:at], counts[done:at], depth_records[bounds[done] : bounds[at]])
+            done = at
+            if gap is None:
+                self.apply(int(flags[at]), int(last_ids[at]), depth_records[bounds[at] : bounds[at + 1]])
+                done = at + 1
             else:
-                levels = depth_records[starts[i] : starts[i] + counts[i]]
-                self.apply(int(depth_headers["flags"][i]), int(depth_headers["last_id"][i]), levels)
+                start = int(gap_starts[gap])
+                self.broken(gaps[start : start + int(gap_headers["count"][gap])])
+        self._changes(last_ids[done:], counts[done:], depth_records[bounds[done] :])

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -35,6 +35,7 @@ OF_AN_INSTRUMENT = (Kind.coverage, Kind.line)  # system kinds that are said of a
 # HDF5 1.10 and later read it; the newest format would shut out tools of today.
 HDF5_VERSIONS = ("v110", "v110")
 TEMPORARY = ".tmp"
+Seen = Callable[[Kind, Table, bytearray], None]  # is handed events of a kind as they are read, and their bytes
 
 
 class ArchiveError(LogError):
@@ -322,25 +323,31 @@ class ArchiveFile:
         except (KeyError, ValueError, OSError, RuntimeError) as error:
             raise self._damaged(error) from None
 
-    def check(self) -> None:
-        """Decodes everything and compares with the checksum. Raises ArchiveError."""
-        found, sums = self._sums(as_written=True)
+    def check(self, seen: Seen | None = None) -> None:
+        """Decodes everything and compares with the checksum; `seen` is handed it on the way. Raises ArchiveError."""
+        found, sums = self._sums(as_written=True, seen=seen)
         if found != self.attributes.get("content_sha256"):
             wrong = [name for name, one in sums.items() if self.file[name].attrs.get("content_sha256", one) != one]
             where = f" ({', '.join(wrong)})" if wrong else ""
             raise self._damaged(ValueError(f"its content{where} does not match content_sha256"))
 
-    def _sums(self, as_written: bool) -> tuple[str, dict[str, str]]:
-        """(checksum over everything, checksums of the parts), of the bytes of the file's own schema or of today's."""
+    def _sums(self, as_written: bool, seen: Seen | None = None) -> tuple[str, dict[str, str]]:
+        """(checksum over everything, checksums of the parts), of the bytes of the file's own schema or of today's.
+
+        A cut has the first one only, other files have it made of the others; a cut's kinds have no sums of their own.
+        """
         digest = hashlib.sha256()
         sums = {}
         for kind in self.kinds:
-            own = hashlib.sha256()
+            own = digest if self.part == "cut" else hashlib.sha256()
             for tables in self.windows((kind,)):
-                data, _ = to_bytes(self._as_written(kind, tables[kind]) if as_written else tables[kind])
-                digest.update(data)
+                written = self._as_written(kind, tables[kind]) if as_written else tables[kind]
+                data, _ = to_bytes(written)
                 own.update(data)
-            sums[kind.name] = own.hexdigest()
+                if seen is not None:
+                    seen(kind, tables[kind], data if written is tables[kind] else to_bytes(tables[kind])[0])
+            if own is not digest:
+                sums[kind.name] = own.hexdigest()
         for _, name in self.images():
             book = self.book(name)
             if book is not None:

@@ -35,9 +35,10 @@ from tickmesh.storage.bars import pyramid
 from tickmesh.storage.coverage.intervals import merge as union
 from tickmesh.storage.coverage.ledger import GROUP, CoverageLedger, read_ledger, write_ledger
 from tickmesh.storage.hdf5.columns import Table, to_bytes
-from tickmesh.storage.hdf5.encoding import TableWriter
+from tickmesh.storage.hdf5.encoding import TableWriter, Window
 
 HOUR_NS = 3_600_000_000_000
+KEPT_BYTES_MAX = 64 << 20  # of columns in memory
 ASIDE = ".merge"  # end of the name of a file that is being made
 Stop = Callable[[], bool]
 Choose = Callable[[Table], Table]
@@ -175,9 +176,12 @@ class _Work:
         for tables in segment.windows([kind for kind in segment.kinds if kind in self.kinds]):
             self.look()
             for kind, table in tables.items():
-                chosen = table if self.choose is None else self.choose(table)
+                chosen = self.chosen(table)
                 if len(chosen.headers):
                     yield kind, chosen
+
+    def chosen(self, table: Table) -> Table:
+        return table if self.choose is None else self.choose(table)
 
     def look(self) -> None:
         if self.stop():
@@ -196,14 +200,22 @@ def _merge(
 ) -> dict[str, int]:
     writers: dict[Kind, TableWriter] = {}
     digests: dict[Kind, Any] = {}
-    books = Images()
+    books, kept = Images(), _Kept()
+    ledgers: list[CoverageLedger | None] = []
     exponents = None
+
+    def survey(kind: Kind, table: Table, data: bytearray) -> None:
+        work.look()
+        chosen = work.chosen(table) if kind in work.kinds else None
+        if chosen is not None and len(chosen.headers):
+            kept.add(kind, writers.setdefault(kind, TableWriter(kind)).survey(chosen))
+            digests.setdefault(kind, hashlib.sha256()).update(data if chosen is table else to_bytes(chosen)[0])
+
     for segment in work.segments():
-        segment.check()
+        segment.check(survey)
         exponents = segment.exponents or exponents
-        for kind, table in work.tables(segment):
-            writers.setdefault(kind, TableWriter(kind)).survey(table)
-            digests.setdefault(kind, hashlib.sha256()).update(to_bytes(table)[0])
+        if work.choose is None:
+            ledgers.append(segment.ledger(ledgers[-1].after if ledgers and ledgers[-1] is not None else None))
         if images:
             books.look(segment, work.look)
     end = int(attributes["last_seq"]) + 1
@@ -221,14 +233,16 @@ def _merge(
                         group.attrs["before_seq"] = np.uint64(before)
                     data = write_book(group, image).tobytes()
                     sums[name] = group.attrs["content_sha256"] = hashlib.sha256(data).hexdigest()
-            for segment in work.segments():
+            for kind, window in kept.windows:
+                writers[kind].put(window)
+                spool.check()
+            for segment in work.segments() if kept.too_much else ():
                 for kind, table in work.tables(segment):
                     writers[kind].write(table)
                     spool.check()
             for writer in writers.values():
                 writer.close()
-            if work.choose is None:
-                ledger_of_day(file, work.sources)
+            ledger_of_day(file, ledgers)
             if derive:  # its `bars` may get a new version later: they are no part of the file's sum
                 pyramid.derive(file, work.sources)
             if exponents is not None:
@@ -250,6 +264,22 @@ def _merge(
     os.rename(spool.path, target)
     sync_folder(target.parent)
     return {kind.name: writer.events for kind, writer in writers.items()}
+
+
+class _Kept:
+    """The columns of the sources, as they were surveyed, if they are few: they need not be read once more then."""
+
+    def __init__(self) -> None:
+        self.windows: list[tuple[Kind, Window]] = []
+        self.bytes, self.too_much = 0, False
+
+    def add(self, kind: Kind, window: Window) -> None:
+        self.bytes += sum(column.nbytes for columns in window for column in columns.values())
+        self.too_much = self.bytes > KEPT_BYTES_MAX
+        if self.too_much:
+            self.windows.clear()
+        else:
+            self.windows.append((kind, window))
 
 
 def _sum_of_cut(file: h5py.File, work: _Work, book: ArchivedBook | None) -> str:
@@ -317,18 +347,10 @@ class Images:
         return out
 
 
-def ledger_of_day(file: h5py.File, sources: list[Path]) -> None:
-    """Writes the union of the coverage of `sources` into `file`: the same however the day was cut."""
-    parts: list[np.ndarray] = []
-    state = None
-    for path in sources:
-        with ArchiveFile(path) as segment:
-            ledger = segment.ledger(state)
-        if ledger is None:  # nodes' events, an overlay
-            return
-        parts.append(ledger.rows)
-        state = ledger.after
-    if state is not None:
-        whole = CoverageLedger(union(parts), state)
-        write_ledger(file, whole)
-        file[GROUP].attrs["content_sha256"] = whole.sha256
+def ledger_of_day(file: h5py.File, ledgers: list[CoverageLedger | None]) -> None:
+    """Writes the union of the sources' coverage into `file`: the same however the day was cut. None: they have no ledger."""
+    whole = [ledger for ledger in ledgers if ledger is not None]
+    if whole and len(whole) == len(ledgers):  # else they are nodes' events, or an overlay
+        day = CoverageLedger(union([ledger.rows for ledger in whole]), whole[-1].after)
+        write_ledger(file, day)
+        file[GROUP].attrs["content_sha256"] = day.sha256

@@ -5,7 +5,7 @@ The order makes a crash harmless: every file of a cut is on disk under its name 
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +13,10 @@ import numpy as np
 
 from tickmesh.bus.file_lock import FileLock, FileLocked
 from tickmesh.bus.files import make_folders
-from tickmesh.bus.layout import header_reader
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import Batch
 from tickmesh.bus.space import refusal
-from tickmesh.bus.wire import sizes
 from tickmesh.storage.archive.book import ArchivedBook
 from tickmesh.storage.archive.catalog import (
     DAY_NS,
@@ -33,7 +31,7 @@ from tickmesh.storage.archive.catalog import (
     read_watermark,
     visible,
 )
-from tickmesh.storage.archive.cut import Cut, CutCoverage, Part, table_of
+from tickmesh.storage.archive.cut import Cut, CutCoverage, Part, Stretch, table_of
 from tickmesh.storage.archive.file import (
     TEMPORARY,
     ArchiveError,
@@ -54,9 +52,9 @@ from tickmesh.storage.hdf5.columns import Table
 
 CUT_BYTES_MAX = 4 << 30  # of raw events in one cut
 HELD_BYTES_MAX = 256 << 20  # of them in memory: beyond it the largest folders' are laid aside in pieces
+STRETCH_BYTES = 4 << 20  # of the log that are looked at together
 KEPT_SHARE = 4  # of what is held a quarter may stay in memory then
 PIECE = ".piece"
-_read_seq_and_time = header_reader("seq", "seq_ns")
 
 
 class Opening(NamedTuple):
@@ -207,32 +205,36 @@ class ArchiveWriter:
     ) -> None:
         """`cuts` gets the one that is being made."""
         cut: Cut | None = None
-        expected = self.archived_seq + 1
-        for batch in batches:
-            if stop():
-                raise Interrupted
-            body = memoryview(batch.body).toreadonly()
-            for seq, (offset, size) in enumerate(sizes(body), batch.first):
-                if seq < expected:
-                    continue
-                if seq > upto:
-                    break
-                raw = body[offset : offset + size]
-                own_seq, seq_ns = _read_seq_and_time(raw)
-                if seq != expected or own_seq != seq:
-                    raise ArchiveError(f"seq {expected} was to be archived next, but the log gave {seq}; nothing was written")
-                day = seq_ns // DAY_NS
-                if cut is not None and (day != cut.day or seq - cut.first >= cut_events or cut.bytes + size > cut_bytes):
+        for stretch, at, stop_at in self._stretches(batches, upto, stop):
+            while at < stop_at:
+                if cut is None:
+                    cuts[:] = [cut := Cut(stretch.first + at, stretch.day(at))]
+                end = min(stop_at, cut.first + cut_events - stretch.first, stretch.fit(at, cut_bytes - cut.bytes))
+                end = stretch.end_of_day(at, end if cut.bytes else max(end, at + 1), cut.day)
+                if end <= at:
                     self._write(cut, log_id, stop)
                     cut = None
-                if cut is None:
-                    cuts[:] = [cut := Cut(seq, day)]
-                if cut.held + size > HELD_BYTES_MAX:
+                    continue
+                if stretch.fit(at, HELD_BYTES_MAX - cut.held) == at:
                     self._lay_aside(cut, cut.largest(HELD_BYTES_MAX // KEPT_SHARE), log_id)
-                cut.add(seq, raw)
-                expected += 1
+                end = min(end, max(stretch.fit(at, HELD_BYTES_MAX - cut.held), at + 1))
+                cut.add(stretch, at, end)
+                at = end
         if cut is not None:
             self._write(cut, log_id, stop)
+
+    def _stretches(self, batches: Iterable[Batch], upto: int, stop: Stop) -> Iterator[tuple[Stretch, int, int]]:
+        """Batches put together, and which of their events are to be archived: all after the watermark up to `upto`."""
+        expected = self.archived_seq + 1
+        for some in _put_together(batches, stop):
+            stretch = Stretch(some)
+            at, end = max(expected - stretch.first, 0), min(len(stretch), upto + 1 - stretch.first)
+            if at >= end:
+                continue
+            if (wrong := stretch.first_wrong(at, end, expected)) is not None:
+                raise ArchiveError(f"seq {wrong[0]} was to be archived next, but the log gave {wrong[1]}; nothing was written")
+            yield stretch, at, end
+            expected = stretch.first + end
 
     def _lay_aside(self, cut: Cut, folders: list[str], log_id: int) -> None:
         """What the cut holds of these folders goes into hidden files: pieces of what will be one file each."""
@@ -247,7 +249,7 @@ class ArchiveWriter:
 
     def _built(self, cut: Cut, folder: str, held: dict[Kind, list[Part]], attributes: dict[str, Any]) -> bytes:
         """A file of some of a folder's events; book and ledger are behind them then."""
-        tables = {kind: table_of(kind, parts) for kind, parts in held.items()}
+        tables = {kind: table_of(parts) for kind, parts in held.items()}
         self._know(folder, tables)
         ledger = None
         if of_instrument(folder):
@@ -325,6 +327,22 @@ class ArchiveWriter:
     def close(self) -> None:
         """Gives up the lock; nothing can be archived afterwards."""
         self._lock.close()
+
+
+def _put_together(batches: Iterable[Batch], stop: Stop) -> Iterator[list[Batch]]:
+    """Batches of some STRETCH_BYTES together. Raises Interrupted."""
+    some: list[Batch] = []
+    size = 0
+    for batch in batches:
+        if stop():
+            raise Interrupted
+        some.append(batch)
+        size += len(batch.body)
+        if size >= STRETCH_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _attributes(cut: Cut, folder: str, log_id: int, names: str) -> dict[str, Any]:

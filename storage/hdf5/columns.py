@@ -4,13 +4,13 @@ Both ways go window by window, so that a whole day needs no more memory than a m
 on the rows before (`link`, `number`), so reader and writer carry that along. A column that is 0 in every row is absent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from tickmesh.bus.layout import event_dtype, event_size, header_mask
+from tickmesh.bus.layout import event_dtype, event_size, headers_at, records_at
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
 from tickmesh.storage.hdf5.packing import U8, StoredColumn
 
@@ -33,14 +33,35 @@ class Table(NamedTuple):
 
 def from_bytes(kind: Kind, data: bytes, sizes: np.ndarray) -> Table:
     """Builds a table from `data`, whole events of one kind back to back; `sizes`: the bytes of each."""
-    buffer = np.frombuffer(data, "u1")
-    if len(sizes) and (sizes == sizes[0]).all():
-        rows = buffer.view(event_dtype(int(sizes[0])))
-        return Table(
-            np.ascontiguousarray(rows["header"]).view(HEADER), np.ascontiguousarray(rows["records"]).view(DTYPES[kind])
-        )
-    headers = header_mask(sizes)
-    return Table(buffer[headers].view(HEADER), buffer[~headers].view(DTYPES[kind]))
+    return from_places(kind, memoryview(data), np.cumsum(sizes) - sizes, sizes)
+
+
+def from_places(kind: Kind, buffer: memoryview, starts: np.ndarray, sizes: np.ndarray) -> Table:
+    """Builds a table of the events of one kind that begin at these bytes of a buffer and have these sizes; both int64."""
+    return Table(headers_at(buffer, starts), records_at(buffer, starts, sizes, DTYPES[kind]))
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """Builds one table of several of one kind that follow one another."""
+    return tables[0] if len(tables) == 1 else Table(*(_bytes_joined(parts) for parts in zip(*tables)))
+
+
+def _bytes_joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Concatenates records of one dtype as bytes: numpy copies them field by field, which takes several times as long."""
+    dtype = parts[0].dtype
+    opaque = np.dtype(f"V{dtype.itemsize}")
+    return np.concatenate([np.ascontiguousarray(part).view(opaque) for part in parts]).view(dtype)
+
+
+def in_order_of_seq(table: Table) -> Table:
+    """Builds the table of the same events in order of `seq`."""
+    headers, records = table
+    order = np.argsort(headers["seq"], kind="stable")
+    counts = headers["count"].astype("i8")
+    starts = np.cumsum(counts) - counts
+    bounds = zip(starts[order].tolist(), (starts + counts)[order].tolist())
+    rows = np.concatenate([np.arange(start, stop) for start, stop in bounds] or [np.zeros(0, "i8")])
+    return Table(headers[order], records[rows])
 
 
 def to_bytes(table: Table) -> tuple[bytearray, np.ndarray]:
@@ -49,18 +70,19 @@ def to_bytes(table: Table) -> tuple[bytearray, np.ndarray]:
     headers, records = table
     sizes = headers["size"].astype("i8")
     starts = np.cumsum(sizes) - sizes
-    out = bytearray(int(sizes.sum()))
-    buffer = np.frombuffer(out, "u1")
     header_bytes, record_bytes = np.ascontiguousarray(headers), np.ascontiguousarray(records)
     if len(sizes) and (sizes == sizes[0]).all():
-        rows = buffer.view(event_dtype(int(sizes[0]), headers.itemsize))
+        out = bytearray(int(sizes.sum()))
+        rows = np.frombuffer(out, event_dtype(int(sizes[0]), headers.itemsize))
         rows["header"] = header_bytes.view(rows.dtype["header"])
         rows["records"] = record_bytes.view(rows.dtype["records"])
         return out, starts
-    mask = header_mask(sizes, headers.itemsize)
-    buffer[mask] = header_bytes.view("u1")
-    buffer[~mask] = record_bytes.view("u1")
-    return out, starts
+    heads, body, size = memoryview(header_bytes.view("u1")), memoryview(record_bytes.view("u1")), headers.itemsize
+    ends = np.cumsum(sizes - size).tolist()
+    parts: list[memoryview] = []
+    for at, start, stop in zip(range(0, len(heads), size), [0, *ends], ends):
+        parts += (heads[at : at + size], body[start:stop])
+    return bytearray().join(parts), starts
 
 
 class Columns:
@@ -77,7 +99,7 @@ class Columns:
     def get(self, name: str) -> StoredColumn | None:
         """Opens the column of that name; None where it is absent, which means 0 in every row."""
         if name not in self.opened and name in self.names:
-            self.opened[name] = StoredColumn(self.group[name], self.count)
+            self.opened[name] = StoredColumn(self.group, name, self.count)
         return self.opened.get(name)
 
 
@@ -103,8 +125,8 @@ class TableReader:
             self._links.append((np.zeros(0, I8), np.zeros(0, U8)))
         if not self._links:
             exceptions = len(rows["link_rows"])
-            where = StoredColumn(rows["link_rows"], exceptions).read(0, exceptions, I8)
-            self._links.append((where, StoredColumn(rows["link_values"], exceptions).read(0, exceptions, U8)))
+            where = StoredColumn(rows, "link_rows", exceptions).read(0, exceptions, I8)
+            self._links.append((where, StoredColumn(rows, "link_values", exceptions).read(0, exceptions, U8)))
         return self._links[0]
 
     def _begin(self) -> None:

@@ -4,7 +4,7 @@ What a column says of a row may depend on the rows before (`link`, `number`): th
 depend on the windows.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -71,6 +71,13 @@ class Encoder:
         out["source"], out["number_step"] = place[local], step
 
 
+class Window(NamedTuple):
+    """The columns of some events, by name: of their records, and of `events`."""
+
+    body: dict[str, np.ndarray]
+    events: dict[str, np.ndarray]
+
+
 class TableWriter:
     """Writes one kind's group: `survey` every window, `begin`, `write` every window again, `close`."""
 
@@ -84,13 +91,14 @@ class TableWriter:
         self.whole = True  # cause_back can tell every cause, so far
         self.encoder = Encoder()
 
-    def survey(self, table: Table) -> None:
-        """Learns what the columns of a window have in common; every window is surveyed before `begin`."""
+    def survey(self, table: Table) -> Window:
+        """Learns what the columns of a window have in common; every window is surveyed before `begin`. Gives its columns.
+
+        A window has one event at least.
+        """
         headers, records = table
-        if not len(headers):
-            return
-        body = body_columns(records)
-        columns = self.encoder.columns(headers)
+        window = self._window(table)
+        body, columns = window
         self.events, self.records = self.events + len(headers), self.records + len(records)
         self.aligned = self.aligned and len(headers) == len(records)
         self.whole = self.whole and not ((columns["cause_seq"] != 0) & (columns["cause_back"] == 0)).any()
@@ -100,6 +108,10 @@ class TableWriter:
         for name, others in self.twins.items():
             same = [twin for twin in others if self.aligned and twin in body and _same(body[twin], columns[name])]
             self.twins[name] = same
+        return window
+
+    def _window(self, table: Table) -> Window:
+        return Window(body_columns(table.records), self.encoder.columns(table.headers))
 
     def begin(self, group: Any) -> None:
         """Fills `group` (named after the kind) with `events` and `records` (for depth `levels`), as yet without values."""
@@ -126,11 +138,12 @@ class TableWriter:
 
     def write(self, table: Table) -> None:
         """Writes a window that was surveyed before, in the same order."""
-        if not len(table.headers):
-            return
-        body = body_columns(table.records)
-        columns = self.encoder.columns(table.headers)
-        for sinks, found in ((self.body_sinks, body), (self.sinks, columns)):
+        if len(table.headers):
+            self.put(self._window(table))
+
+    def put(self, window: Window) -> None:
+        """Writes the columns of the next window, as `survey` gave them."""
+        for sinks, found in ((self.body_sinks, window.body), (self.sinks, window.events)):
             for name, sink in sinks.items():
                 sink.add(found[name])
 
@@ -149,9 +162,9 @@ def body_columns(records: np.ndarray) -> dict[str, np.ndarray]:
 def write_table(group: Any, table: Table) -> None:
     """Writes a whole table into the group."""
     writer = TableWriter(Kind[group.name.rpartition("/")[2]])
-    writer.survey(table)
+    window = writer.survey(table)
     writer.begin(group)
-    writer.write(table)
+    writer.put(window)
     writer.close()
 
 

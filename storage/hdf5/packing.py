@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tickmesh.storage.hdf5.filters import ZSTD
+from tickmesh.storage.hdf5 import datasets
 
 CHUNK_ROWS = 1 << 16  # whole chunks are what h5py reads fastest; 64 Ki rows bound what a point query unpacks
 CHUNK_BYTES = 1 << 20  # of a column of single bytes (packed maps): text needs a longer memory to shrink
@@ -93,16 +93,12 @@ class Sink:
         self.kept: list[np.ndarray] = []
         self.kept_rows = 0
         self.chunk = min(max(span.rows, 1), CHUNK_BYTES if dtype.itemsize == 1 and name == "msgpack" else CHUNK_ROWS)
-        options: dict[str, Any] = {}
         self.empty = span.stored_zero
-        if not self.empty and span.rows * dtype.itemsize > FILTER_BYTES:
-            options = dict(
-                chunks=(self.chunk,), shuffle=dtype.itemsize > 1, fletcher32=True, **ZSTD
-            )  # fmt: skip
-        self.dataset = group.create_dataset(name, (span.rows,), dtype, **options)
+        filtered = not self.empty and span.rows * dtype.itemsize > FILTER_BYTES
+        self.dataset = datasets.create(group, name, span.rows, dtype, self.chunk if filtered else 0)
         if (scale, offset) != (1, 0):
-            self.dataset.attrs["scale_factor"] = span.dtype.type(scale)
-            self.dataset.attrs["add_offset"] = span.dtype.type(offset)
+            datasets.set_number(self.dataset, "scale_factor", span.dtype.type(scale))
+            datasets.set_number(self.dataset, "add_offset", span.dtype.type(offset))
 
     def add(self, values: np.ndarray) -> None:
         """Takes more values; writes the chunks that are whole."""
@@ -115,7 +111,7 @@ class Sink:
 
     def _write(self, rows: int) -> None:
         values = self.kept[0] if len(self.kept) == 1 else np.concatenate(self.kept)
-        self.dataset[self.row : self.row + rows] = values[:rows]
+        datasets.write(self.dataset, self.row, values[:rows])
         self.row += rows
         self.kept, self.kept_rows = [values[rows:].copy()], self.kept_rows - rows
 
@@ -142,21 +138,23 @@ def put(group: Any, name: str, values: np.ndarray) -> None:
 
 
 class StoredColumn:
-    """A stored column, opened once and read in parts. Raises ValueError when it has not `count` rows."""
+    """A stored column, opened once and read in parts.
 
-    def __init__(self, dataset: Any, count: int):
-        self.dataset = dataset
-        if dataset.shape != (count,):
-            raise ValueError(f"column {dataset.name} has shape {dataset.shape}; {count} rows belong there")
-        attributes = dict(dataset.attrs)
-        self.plain = not attributes
-        self.scale = int(attributes.get("scale_factor", 1)) % (1 << 64)
-        self.offset = int(attributes.get("add_offset", 0)) % (1 << 64)
+    Raises KeyError where there is none of that name, ValueError when it has not `count` rows.
+    """
+
+    def __init__(self, group: Any, name: str, count: int):
+        self.dataset = datasets.open_dataset(group, name)
+        if self.dataset.shape != (count,):
+            raise ValueError(f"column {group.name}/{name} has shape {self.dataset.shape}; {count} rows belong there")
+        self.dtype: np.dtype = self.dataset.dtype
+        self.scale = datasets.number(self.dataset, "scale_factor", 1) % (1 << 64)
+        self.offset = datasets.number(self.dataset, "add_offset", 0) % (1 << 64)
 
     def read(self, start: int, stop: int, dtype: np.dtype) -> np.ndarray:
         """Reads rows start…stop as `dtype`."""
-        stored: np.ndarray = self.dataset[start:stop]
-        if self.plain:
+        stored = datasets.read(self.dataset, start, stop, self.dtype)
+        if (self.scale, self.offset) == (1, 0):
             return stored if stored.dtype == dtype else stored.astype(dtype)
         wide = stored.astype(U8)
         if self.scale != 1:
@@ -167,4 +165,4 @@ class StoredColumn:
 
 def get(group: Any, name: str, count: int, dtype: np.dtype) -> np.ndarray:
     """Reads a whole column of `count` rows, as `dtype`; zeros where it is absent."""
-    return StoredColumn(group[name], count).read(0, count, dtype) if name in group else np.zeros(count, dtype)
+    return StoredColumn(group, name, count).read(0, count, dtype) if name in group else np.zeros(count, dtype)

@@ -11,11 +11,12 @@ from tickmesh.bus.layout import (
     RECORDS,
     event_dtype,
     event_size,
-    header_mask,
     header_reader,
+    headers_at,
     plain_names,
     record_reader,
     record_struct,
+    records_at,
     records_slice,
     struct_of,
 )
@@ -117,10 +118,15 @@ def test_an_event_keeps_its_stamps_with_other_records():
 
 
 def test_events_back_to_back_are_parted_into_headers_and_records():
-    sizes = np.array([event_size(Kind.trade, n) for n in (1, 3, 2)])
-    mask = header_mask(sizes)
-    assert len(mask) == sizes.sum() and mask.sum() == 3 * HEADER_SIZE
-    begins = [0, *np.cumsum(sizes)[:-1]]
-    assert all(mask[at : at + HEADER_SIZE].all() and not mask[at + HEADER_SIZE] for at in begins)
+    dtype = DTYPES[Kind.trade]
+    for counts in ((1, 3, 2), (2, 2), ()):  # of several sizes, and of one
+        sizes = np.array([event_size(Kind.trade, n) for n in counts], "i8")
+        starts = 5 + np.cumsum(sizes) - sizes  # they need not be aligned
+        buffer = memoryview(bytes(5) + noise(int(sizes.sum())))
+        heads, records = headers_at(buffer, starts), records_at(buffer, starts, sizes, dtype)
+        assert (heads.dtype, records.dtype, len(records)) == (HEADER, dtype, sum(counts))
+        own = [bytes(buffer[at : at + size]) for at, size in zip(starts.tolist(), sizes.tolist())]
+        assert heads.tobytes() == b"".join(event[:HEADER_SIZE] for event in own)
+        assert records.tobytes() == b"".join(event[HEADER_SIZE:] for event in own)
     whole = event_dtype(event_size(Kind.trade, 2))
     assert whole.itemsize == event_size(Kind.trade, 2) and whole["header"].itemsize == HEADER_SIZE

@@ -147,9 +147,9 @@ def test_memory_is_bounded_however_long_a_cut_is(tmp_path, monkeypatch):
     monkeypatch.setattr(tickmesh.storage.archive.writer, "HELD_BYTES_MAX", 60_000)
     most, add = [0], tickmesh.storage.archive.writer.Cut.add
 
-    def measured(cut, seq, raw):
-        add(cut, seq, raw)
-        most[0] = max(most[0], sum(len(raw) for raws, _ in cut.parts.values() for raw in raws))
+    def measured(cut, *events):
+        add(cut, *events)
+        most[0] = max(most[0], sum(a.nbytes for tables in cut.parts.values() for table in tables for a in table))
 
     monkeypatch.setattr(tickmesh.storage.archive.writer.Cut, "add", measured)
     writer = ArchiveWriter(tmp_path)
