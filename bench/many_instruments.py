@@ -17,6 +17,7 @@ import websockets
 
 from bench.capture import cpu_s, faults_of, mesh, place, processes
 from bench.floor import line
+from bench.mesh_memory import show, taken_mb
 from tickmesh.bus.config import Config, load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Flag, Kind
@@ -24,6 +25,7 @@ from tickmesh.nodes.net import exchange_address
 from tickmesh.nodes.recorder.cutting import files_expected, interval_s
 
 INSTRUMENTS = 100
+AIM_MB = 600.0
 STEADY_S = 20.0
 FIRST_S_MAX = 180.0
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
@@ -88,8 +90,8 @@ def steady(config: Config, root: Path) -> None:
     events = sum(event.kind in MARKET for event in LogReader(config.log_dir).events(after))
     line("  events in the log", f"{events / seconds:,.0f}/s", f"{events / seconds / INSTRUMENTS:.1f}/s of each instrument")
     line("  share of a core", ", ".join(f"{name} {share:.0%}" for share, name in reversed(used) if share >= 0.005))
-    for what, read in (("resident, MiB", lambda p: p.memory_info().rss >> 20), ("file descriptors", lambda p: p.num_fds())):
-        line(f"  {what}", ", ".join(f"{name} {read(process)}" for name, process in sorted(running.items())))
+    show("  memory, shared pages counted once", taken_mb(root), AIM_MB)
+    line("  file descriptors", ", ".join(f"{name} {process.num_fds()}" for name, process in sorted(running.items())))
     floor_per_s, floor_share = asyncio.run(bare(config, 5.0))
     line("  a bare client of each venue, one line", f"{floor_per_s:,.0f} frames/s at {floor_share:.0%} of a core")
 

@@ -1,4 +1,6 @@
-"""Peak memory of what reads a period, of one day and of DAYS of that size: it is to be that of a chunk, not of the period.
+"""What the default mesh takes, and the peak memory of what reads a period: that of a chunk it is to be, not of the period.
+
+The first is mesh_memory.py's; for the second one day and DAYS of that size are read.
 
 `python -m bench memory`. A figure is the peak of resident memory (VmHWM of /proc) of a process of its own while it works;
 before that it has done the same over one day, so that what compiling took is not in it. Bars give as many rows as the period
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import stored_days
+from bench import mesh_memory, stored_days
 from bench.floor import line, throw_away_mesh
 from tickmesh.bus.config import Config, load
 from tickmesh.research.database import Database
@@ -96,11 +98,11 @@ def in_a_process(job: str, warm: Path, root: Path) -> tuple[int, int]:
 
 
 def main() -> dict[str, float]:
+    figures = mesh_memory.main()
     events = int(os.environ.get("TICKMESH_BENCH_MEMORY_EVENTS") or EVENTS)
     short, long = throw_away_mesh(**SETTINGS), throw_away_mesh(**SETTINGS)
     stored_days.write_days(short, 1, events)
     stored_days.write_days(long, DAYS, events)
-    figures = {}
     print(f"memory: peak of {DAYS} days beside that of one, {events:,} events each; at most {ALLOWED:g} times it is to be")
     for job in JOBS:
         (_, one), (before, many) = (in_a_process(job, short.root, config.root) for config in (short, long))

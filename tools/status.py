@@ -22,13 +22,14 @@ from tickmesh.nodes.process_table import hosted, name_of
 from tickmesh.nodes.sentinel.processes import age_ns
 from tickmesh.nodes.sentinel.restarts import Restarts
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Silent, Supervisord
-from tickmesh.nodes.supervision.presence import Presence
+from tickmesh.nodes.supervision.presence import Presence, find
 from tickmesh.storage.archive.reader import ArchiveError, read_watermark
 from tickmesh.storage.recent.lately import lately
 from tickmesh.tools import started_with, verdict
 from tickmesh.tools.blocked import blocked
 from tickmesh.tools.gateway_address import gateway_url, page_url
 from tickmesh.tools.log_window import SECOND, LogWindow, Topic, read_window
+from tickmesh.tools.memory import memory_of
 from tickmesh.tools.paused import lost, paused_because
 from tickmesh.tools.running import last_line, living, ready_ns
 from tickmesh.tools.table import hand_written, process_names, wanted_names
@@ -102,6 +103,7 @@ def status() -> JsonObject:
         "mode": config.mode,
         "source": config.source,
         "nodes": nodes,
+        "memory": memory(config, nodes),
         "instruments": seen.instruments,
         "replay": replay_progress(window),
         "trading": trading(window),
@@ -133,7 +135,7 @@ def _nothing(config: Config) -> JsonObject:
     nothing: dict[str, list[JsonObject]] = {"nodes": [], "topics": [], "instruments": [], "told_to_wait": [], "alerts": []}
     return {
         "running": False, "verdict": verdict.DOWN, "reasons": [reason._asdict() for reason in reasons],
-        "supervisord": "is not there", "mode": config.mode, "source": config.source, **nothing,
+        "supervisord": "is not there", "memory": None, "mode": config.mode, "source": config.source, **nothing,
         "replay": None, "trading": None, "session": None, "paused": [], "log": {}, "disk": {}, "blocked": [], "gateway": "",
         "page": "",
     }  # fmt: skip
@@ -272,15 +274,28 @@ def _node(process: Process, window: LogWindow, inside: set[str], now: int) -> Js
     beat = health.map() if health is not None else {}
     state = verdict.HOSTED if name in inside else process["statename"]
     alive = bool(process["pid"])
+    memory = memory_of(process["pid"]) if alive else None
     return {
         "name": name,
         "state": state,
         "pid": process["pid"] or (beat.get("pid", 0) if state == verdict.HOSTED else 0),
         "uptime_s": process["now"] - process["start"] if alive else None,
+        "memory_bytes": memory.bytes if memory is not None else None,
+        "memory_is": memory.measure if memory is not None else "",
         "heartbeat_age_s": round((now - health.sent_ns) / SECOND, 3) if health is not None else None,
         "lag": beat.get("lag"),
         "idle": process.get("state") == ProcessStates.EXITED and process.get("exitstatus") == 0,
     }
+
+
+def memory(config: Config, nodes: Sequence[JsonObject]) -> JsonObject:
+    """What all processes of the mesh take together, `bytes`, supervisord's part of it, and of which measure that is."""
+    presence = find(config.root / "run")
+    own = memory_of(presence.pid) if presence is not None and presence.pid else None
+    supervisord = own.bytes if own is not None else 0
+    measures = {node["memory_is"] for node in nodes if node["memory_is"]} | ({own.measure} if own is not None else set())
+    total = supervisord + sum(node["memory_bytes"] or 0 for node in nodes)
+    return {"bytes": total, "supervisord_bytes": supervisord, "is": "rss" if "rss" in measures else "pss"}
 
 
 def _reports(config: Config, names: Collection[str]) -> list[Event]:

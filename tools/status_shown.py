@@ -80,19 +80,31 @@ def _show_session(seen: JsonObject) -> None:
             out.print(f"seen by {process}: {', '.join(said)}", markup=False)
 
 
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"
+
+
+def _memory(taken: JsonObject) -> str:
+    """The memory of the whole mesh, in words."""
+    measure = "shared pages counted once" if taken["is"] == "pss" else "shared pages counted in each process (RSS)"
+    return f"memory: {_megabytes(taken['bytes'])}, {measure}; supervisord {_megabytes(taken['supervisord_bytes'])} of it"
+
+
 def _show_running(result: JsonObject) -> None:
-    names = ("node", "state", "pid", "uptime", "heartbeat", "behind", "restarts left")
-    table = TerminalTable(*names, box=None, header_style="bold", least=("pid", "uptime"))
+    names = ("node", "state", "pid", "uptime", "memory", "heartbeat", "behind", "restarts left")
+    table = TerminalTable(*names, box=None, header_style="bold", least=("pid", "uptime", "memory"))
     for node in result["nodes"]:
         beat, uptime, lag = node["heartbeat_age_s"], node["uptime_s"], node["lag"]
         table.add_row(
             node["name"], _state(node), str(node["pid"] or "-"),
             f"{uptime} s" if uptime is not None else "-",
+            _megabytes(node["memory_bytes"]) if node["memory_bytes"] else "-",
             f"{beat:.1f} s ago" if beat is not None else "-",
             f"{lag} events" if lag is not None else "-",
             str(node["restarts_left"]),
         )  # fmt: skip
     out.print(table)
+    out.print(_memory(result["memory"]))
     out.print()
     table = TerminalTable("topic", "last seq", "per s", "lag", "age", box=None, header_style="bold", least=("last seq",))
     for topic in result["topics"]:

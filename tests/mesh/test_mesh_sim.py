@@ -126,6 +126,9 @@ def look(root) -> None:
     assert names >= set(KILLED) | {"exchange", "model-flow"}
     assert all(node["state"] == "RUNNING" for node in status["nodes"]), status["nodes"]
     assert all({"name", "state", "pid", "uptime_s", "heartbeat_age_s"} <= set(node) for node in status["nodes"])
+    taken = [node["memory_bytes"] for node in status["nodes"]]
+    assert {node["memory_is"] for node in status["nodes"]} == {"pss"} and min(taken) > 0
+    assert status["memory"]["bytes"] == sum(taken) + status["memory"]["supervisord_bytes"] > sum(taken)
     assert {"topic", "last_seq", "rate"} <= set(status["topics"][0])
     assert status["told_to_wait"] == []
     Waits(load(root), "feed-binance-1").take("ws://127.0.0.1:1/stream", "", 600.0, "it answers HTTP 429 Too Many Requests")
