@@ -2,10 +2,11 @@
 
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from tickmesh.bus.layout import header_reader
 from tickmesh.bus.schema import SCHEMA_HASH
 from tickmesh.bus.segments import (  # fmt: skip
     BATCH_HEAD,
@@ -21,9 +22,10 @@ from tickmesh.bus.segments import (  # fmt: skip
     scan,
     segments,
 )
-from tickmesh.bus.wire import Event, events, seq_ns_of
+from tickmesh.bus.wire import Event, events, seq_ns_of, sizes
 
 READ_BYTES = 1 << 20
+_read_kind_and_seq = header_reader("kind", "seq")
 BatchScan = Callable[[bytes], Iterator[tuple[int, Batch]]]
 
 
@@ -43,6 +45,7 @@ class Tail:
         self.next = after + 1
         self._fd = -1
         self._offset = 0
+        self._number = 0  # of what begins at `_offset`
         self._convert: Callable[[memoryview], memoryview] | None = None
 
     def seek(self, after: int) -> None:
@@ -78,7 +81,7 @@ class Tail:
     def _parse(self, data: bytes) -> tuple[list[Batch], int]:
         out, used = [], 0
         for stop, batch in (self._scan if self._convert is None else scan)(data):
-            used = stop
+            used, self._number = stop, batch.last + 1
             if batch.last >= self.next:
                 if batch.first > self.next:
                     raise LogCorrupt(f"{self.folder}: number {self.next} is missing; {batch.first} follows")
@@ -104,7 +107,8 @@ class Tail:
             except FileNotFoundError:  # released, or begun anew elsewhere, between two looks
                 continue
         self._offset = preamble.size
-        self._first, self._path = first, path
+        self._first = self._number = first
+        self._path = path
         self.log_id = preamble.log_id
         if preamble.schema_hash != SCHEMA_HASH:
             from tickmesh.bus.evolution import converter  # rarely needed
@@ -116,11 +120,24 @@ class Tail:
 
     def _advance(self) -> bool:
         """Goes to the next segment once the present one is read to its end."""
+        if self._is_newest():
+            return False
         found = [path for first, path in segments(self.folders) if first <= self.next]
-        if found and found[-1] == self._path:
+        if found and found[-1] == self._path and os.fstat(self._fd).st_nlink:
             return False
         self.close()
         return self._open()
+
+    def _is_newest(self) -> bool:
+        """Whether it can be seen without a list of all segments that what comes next is in this one, or nowhere yet: a place
+        at the end of a log is looked at often, and a log has hundreds of them."""
+        if self._number != self.next:
+            return False
+        file = os.fstat(self._fd)
+        if not file.st_nlink or file.st_size < self._offset:  # begun anew, or cut: what comes next is elsewhere
+            return False
+        following = f"{self.next:020d}.seg"
+        return all(not (folder / following).exists() or folder / following == self._path for folder in self.folders)
 
     def _check_tail(self, data: bytes) -> None:
         """A batch that is still being written looks torn; one with more behind it is damaged."""
@@ -143,6 +160,15 @@ class Tail:
 
     def __del__(self) -> None:
         self.close()
+
+
+def events_of(batch: Batch, kinds: Collection[int], after: int) -> Iterator[Event]:
+    """Gives the events of a batch that are of these kinds and have a seq > `after`. (Of the mesh's log, not of an outbox.)"""
+    body = batch.body
+    for offset, _size in sizes(body):
+        kind, seq = _read_kind_and_seq(body, offset)
+        if kind in kinds and seq > after:
+            yield Event(body, offset)
 
 
 class LogReader:

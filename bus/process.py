@@ -19,6 +19,7 @@ from tickmesh.bus.checkpoint import Checkpoint
 from tickmesh.bus.config import Config
 from tickmesh.bus.files import write_over
 from tickmesh.bus.log import LogReader
+from tickmesh.bus.log_follower import LogFollower, UnhurriedSubscription
 from tickmesh.bus.names import MESH
 from tickmesh.bus.operator_log import log_alert, log_line
 from tickmesh.bus.schema import SCHEMA_HASH, Kind
@@ -76,7 +77,8 @@ class EventProducer(Protocol):
 
 
 class EventSubscription(Protocol):
-    """Gives one node the events of some lanes, once and in order: over a socket (`Subscription`) or hosted.
+    """Gives one node the events of some lanes, once and in order: over a socket (`Subscription`), from the log's file
+    (`UnhurriedSubscription`), or hosted.
 
     `backlog()` gives what is in the log now; `async for` goes on from there, until the node is stopped.
     """
@@ -259,6 +261,12 @@ class Context:
     def subscribe(self, kinds: Iterable[Kind], after_seq: int) -> EventSubscription:
         """The events of the kinds' lanes with a seq above `after_seq`, other kinds of the same lanes too."""
         subscription = Subscription(Subscriber(self.config, lanes_of(tuple(kinds)), after_seq), self.stop)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def read_log(self, kinds: Iterable[Kind], after_seq: int, every_s: float) -> UnhurriedSubscription:
+        """The events of exactly these kinds with a seq above `after_seq`, read from the log's file every `every_s`."""
+        subscription = UnhurriedSubscription(LogFollower(self.config, tuple(kinds), after_seq), self.stop, every_s)
         self._subscriptions.append(subscription)
         return subscription
 

@@ -213,14 +213,26 @@ def durable_bytes(number: int, log_id: int) -> bytes:
     return record + zlib.crc32(record).to_bytes(4, "little")
 
 
-def read_durable(folder: Path) -> int:
-    """Reads the number up to which everything was on disk at some moment; 0 if it is unknown."""
+class DurableMark(NamedTuple):
+    """Up to which number the log `log_id` was on disk at some moment; 0, 0: that is not known."""
+
+    number: int
+    log_id: int
+
+
+def read_durable_mark(folder: Path) -> DurableMark:
+    """Reads the file `durable`."""
     try:
         data = (folder / "durable").read_bytes()
-        number, _log_id, crc = _DURABLE.unpack(data)
+        number, log_id, crc = _DURABLE.unpack(data)
     except (OSError, struct.error):
-        return 0
-    return number if zlib.crc32(data[:16]) == crc else 0
+        return DurableMark(0, 0)
+    return DurableMark(number, log_id) if zlib.crc32(data[:16]) == crc else DurableMark(0, 0)
+
+
+def read_durable(folder: Path) -> int:
+    """Reads the number up to which everything was on disk at some moment; 0 if it is unknown."""
+    return read_durable_mark(folder).number
 
 
 def release(folder: Folders, upto: int, keep: int = 1) -> int:

@@ -15,8 +15,7 @@ import zmq
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config
-from tickmesh.bus.layout import header_reader
-from tickmesh.bus.log import Tail
+from tickmesh.bus.log import Tail, events_of
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.names import PRODUCER_BYTES, producer_bytes
 from tickmesh.bus.operator_log import log_alert
@@ -25,7 +24,7 @@ from tickmesh.bus.schema import SCHEMA_VERSION, Kind
 from tickmesh.bus.segments import LogError, LogFull
 from tickmesh.bus.space import refusal
 from tickmesh.bus.topics import LANE_OF_KIND, Lane
-from tickmesh.bus.wire import Event, encode, events, kind_of, sizes, stamp_sent
+from tickmesh.bus.wire import Event, encode, events, kind_of, stamp_sent
 
 # schema version, producer, epoch, first number, count, reserved. In version 1 the name stood first: no name begins with a 2.
 PRODUCER_RING = struct.Struct(f"<B7x{PRODUCER_BYTES}sQQII")
@@ -33,7 +32,6 @@ PRODUCER_RING = struct.Struct(f"<B7x{PRODUCER_BYTES}sQQII")
 LOG_RING = struct.Struct("<cB6xQQQQQQQ")
 LANES = len(Lane)
 READ_BYTES = 1 << 20
-_read_kind_and_seq = header_reader("kind", "seq")
 
 
 class OutboxFull(Exception):
@@ -277,11 +275,7 @@ class Subscriber:
             if not batches:
                 break
             for batch in batches:
-                body = batch.body
-                for offset, _size in sizes(body):
-                    kind, seq = _read_kind_and_seq(body, offset)
-                    if kind in self._kinds and seq > self.seq:
-                        out.append(Event(body, offset))
+                out += events_of(batch, self._kinds, self.seq)
                 self.seq = max(self.seq, batch.last)
             self.head = max(self.head, self.seq)
             if self.seq >= until:

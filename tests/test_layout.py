@@ -47,7 +47,7 @@ OURS = {  # what of bus and storage reads or writes files, sockets, clocks; None
         "now_ns", "wall_ns", "elapsed_ns", "follow", "ClockWriter", "Follower", "machine_wall_ns", "machine_elapsed_ns",
     },
     "bus.checkpoint": None, "bus.file_lock": None, "bus.files": None, "bus.instruments": {"DecidedInstruments"},
-    "bus.log": None, "bus.log_writer": None,
+    "bus.log": None, "bus.log_follower": None, "bus.log_writer": None,
     "bus.operator_log": None, "bus.process": None,
     "bus.intake": {"Intake"}, "bus.sockets": {"Producer", "Publisher", "Subscriber", "open_socket"}, "bus.space": {"free_of"},
     "storage.archive": None, "storage.recent": None, "storage.query": None,

@@ -33,6 +33,7 @@ from tickmesh.nodes.venues.table import adapter_of
 READS = (Kind.trade, Kind.gap, Kind.cursor)
 WRITES = (Kind.trade, Kind.gap)
 
+READ_S = 0.1  # between two reads of the log
 LOOK_S = 0.5  # between two looks for work that only time brings
 FULL_LOOK_S = 0.1
 RECENT_NS = 300_000_000_000  # a gap that ended longer ago is not among the newest trades of a market worth trading
@@ -233,7 +234,7 @@ async def run(ctx: Context) -> None:
         backfill.observe(events)
         if ctx.stop.is_set():
             return
-    subscription = ctx.subscribe(READS, backfill.seq)
+    subscription = ctx.read_log(READS, backfill.seq, READ_S)
     for events in subscription.backlog():
         backfill.observe(events)
     backfill.count()

@@ -14,7 +14,7 @@ from tickmesh.bus.checkpoint import CheckpointWriter
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.operator_log import log_line
-from tickmesh.bus.process import Context
+from tickmesh.bus.process import Context, EventSubscription
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.alerts.episodes import SECOND, Episode, episodes
@@ -26,6 +26,8 @@ from tickmesh.storage.recent.lately import lately
 READS = (Kind.alert, Kind.run, Kind.command)
 WRITES = (Kind.alert,)
 
+READ_S = 0.1  # between two reads of the log
+KEEP_S = 0.25  # between two looks whether a checkpoint is due
 LOOK_S = 2.0  # between two looks for what only time brings: quiet hours, repeats, troubles that nobody says again
 BACKOFF_S = (2.0, 60.0)
 REPORTS_MAX = 20_000  # events that troubles are known from; the oldest go first
@@ -41,17 +43,16 @@ class Notifier:
         mesh = ctx.config.root.name
         self.plans = [ReceiverPlan(one, mesh, ReceiverState(now_ns())) for one in ctx.config.notify]
         self.reports: list[Event] = []
-        self.seq = 0
         self.news = {plan.settings.name: asyncio.Event() for plan in self.plans}
         self.checkpoints = CheckpointWriter(ctx.checkpoint, ctx.config.checkpoint_s)
         ctx.counters.update({"delivered": 0, "undelivered": 0, "going_on": 0, "last_error": ""})
 
     def restore(self) -> int:
         """Takes over what was told before, and the troubles of the last hours; gives the seq up to which it knows all."""
-        self.seq = LogReader(self.ctx.config.log_dir).last
+        last = LogReader(self.ctx.config.log_dir).last
         names = {path.stem for folder in ("ready", "logs") for path in (self.ctx.config.run_dir / folder).glob("*.*")}
         reports = lately(self.ctx.config, READS, names | {OPERATOR}, now_ns() - KEPT_NS)
-        self.reports = [event for event in reports if event.seq <= self.seq]
+        self.reports = [event for event in reports if event.seq <= last]
         loaded = self.ctx.resume()
         try:
             told = unpack(loaded[1]) if loaded is not None else {}
@@ -60,16 +61,12 @@ class Notifier:
             told = {}
         for plan in self.plans:
             plan.state = told.get(plan.settings.name, plan.state)
-        return self.seq
+        return last
 
     def take(self, events: list[Event]) -> None:
         """Takes in events of the log."""
-        mine = [event for event in events if event.kind in READS]
-        self.seq = events[-1].seq
-        if not mine:
-            return
         oldest_ns = now_ns() - KEPT_NS
-        self.reports = [event for event in (*self.reports, *mine) if event.seq_ns > oldest_ns][-REPORTS_MAX:]
+        self.reports = [event for event in (*self.reports, *events) if event.seq_ns > oldest_ns][-REPORTS_MAX:]
         for news in self.news.values():
             news.set()
 
@@ -129,11 +126,17 @@ class Notifier:
 
 async def run(ctx: Context) -> None:
     notifier = Notifier(ctx)
-    subscription = ctx.subscribe(READS, await asyncio.to_thread(notifier.restore))
+    subscription = ctx.read_log(READS, await asyncio.to_thread(notifier.restore), READ_S)
     for plan in notifier.plans:
         ctx.own(notifier.serve(plan), f"receiver {plan.settings.name}")
     ctx.ready(receivers=len(notifier.plans))
-    async for events in subscription:
-        notifier.take(events)
-        notifier.checkpoints.offer(notifier.seq, lambda: pack(notifier.plans))
+    ctx.own(keep(ctx, notifier, subscription), "checkpoints")
+    await subscription.follow(notifier.take)
+
+
+async def keep(ctx: Context, notifier: Notifier, subscription: EventSubscription) -> None:
+    """For ever: keeps what was told, which is told after its event, and the next event may be long in coming."""
+    while True:
+        await asyncio.sleep(KEEP_S)
+        notifier.checkpoints.offer(subscription.seq, lambda: pack(notifier.plans))
         notifier.checkpoints.write_if_durable(subscription.durable_seq, subscription.log_id, ctx.own)

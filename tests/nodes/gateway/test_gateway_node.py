@@ -144,6 +144,12 @@ def test_pages_go_on_exactly_while_the_log_grows(scene):
     assert seen == [event.seq for event in logged(scene.gateway.root) if event.kind == Kind.trade]
 
 
+def test_an_answer_has_all_that_is_in_the_log_when_it_is_asked_though_nobody_follows(scene):
+    for _ in range(5):
+        scene.log.publish(scene.market.mixed(3))
+        assert scene.gateway.json("/v1/status")["log"]["last_seq"] == scene.market.seq
+
+
 def test_the_book_is_that_of_all_its_events_and_moves_on(scene):
     """Levels change, go and come, a gap ends the book, a snapshot begins the next."""
     kept: dict[tuple[str, int], int] = {}
