@@ -76,7 +76,7 @@ class Gateway:
         """Takes in what has come, up to the seq `head`, and lets streams send it."""
         self.recent.take(events, head)
         self.latency.take(events)
-        self.streams.wake()
+        self.streams.wake({event.kind for event in events})
 
 
 async def run(ctx: Context) -> None:
