@@ -42,7 +42,7 @@ async def _clients(url: str, idle: int, greedy: int) -> asyncio.subprocess.Proce
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     child = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=subprocess.PIPE, env=environment)
     assert child.stdout is not None
-    if await asyncio.wait_for(child.stdout.readline(), 120) != b"there\n":
+    if await asyncio.wait_for(child.stdout.readline(), 300) != b"there\n":
         raise RuntimeError("the clients did not connect, see what they wrote above")
     return child
 

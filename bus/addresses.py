@@ -13,5 +13,11 @@ def is_address(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, an IP address or a name, is this machine's own, that no other machine reaches."""
-    return ipaddress.ip_address(host).is_loopback if is_address(host) else host == "localhost"
+    """Whether a host, an IP address or a name, is this machine's own, that no other machine reaches.
+
+    An IPv4 address that is mapped into IPv6 is what it maps.
+    """
+    if not is_address(host):
+        return host == "localhost"
+    address = ipaddress.ip_address(host)
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

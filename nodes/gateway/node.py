@@ -82,7 +82,7 @@ class Gateway:
         """Takes in what was read of the log, and lets streams send it."""
         self.recent.take(events, self.subscription.seq)
         self.latency.take(events)
-        self.streams.wake()
+        self.streams.wake({event.kind for event in events})
         self.subscription.every_s = self._pace_s()
 
     def catch_up(self) -> None:

@@ -15,6 +15,7 @@ from tickmesh.nodes.gateway import figures, market_rows
 from tickmesh.nodes.gateway.asking import subject_parameter, time_given
 from tickmesh.nodes.gateway.encoding import ARROW, JSON, MSGPACK, EncodedAnswer, encoded_events
 from tickmesh.nodes.gateway.hop_latency import HopLatency
+from tickmesh.nodes.gateway.paced_threads import PacedThreads
 from tickmesh.nodes.gateway.problems import RequestProblem
 from tickmesh.nodes.gateway.reading import EventReading, known_subjects
 from tickmesh.nodes.gateway.recent_events import EventPage, RecentEvents, WantedEvents
@@ -37,7 +38,8 @@ class MeshQueries:
 
     def __init__(self, config: Config, recent: RecentEvents, latency: HopLatency, counted: Callable[[], JsonObject]):
         self.config, self.recent, self.latency, self.counted = config, recent, latency, counted
-        self.reading = EventReading(config, recent)
+        self.threads = PacedThreads()
+        self.reading = EventReading(config, recent, self.threads)
         self.now_ns = now_ns
         self._one_book = asyncio.Lock()  # at a time: what is shown in a thread is not moved on meanwhile
         self._books: dict[str, NewestBook] = {}  # that were asked for; the one that has not been for longest goes first
@@ -93,10 +95,10 @@ class MeshQueries:
         return await self.reading.after(wanted, after, limit)
 
     async def encode(self, kind: Kind, page: EventPage, more: JsonObject, media_type: str) -> EncodedAnswer:
-        """Encodes a page; a large one in a thread, so that nobody waits for it."""
+        """Encodes a page; a large one in a thread, so that nobody waits for it. Raises RequestProblem where too many wait."""
         if sum(event.size for event in page.events) <= ENCODED_AT_ONCE and media_type != ARROW:
             return encoded_events(self.config, kind, page.events, more, media_type)
-        return await asyncio.to_thread(encoded_events, self.config, kind, page.events, more, media_type)
+        return await self.threads.call(encoded_events, self.config, kind, page.events, more, media_type)
 
     async def book(self, instrument: str, at: str | None, levels: int) -> JsonObject:
         """An instrument's book at a time, or now: that one is kept, and moved on when it is asked for again."""

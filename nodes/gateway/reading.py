@@ -1,15 +1,13 @@
 """Reads events for who asks: from memory, and what is older from the recent store, the log and the archive, in a thread."""
 
-import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.wire import Event
-from tickmesh.nodes.gateway.problems import RequestProblem
+from tickmesh.nodes.gateway.paced_threads import PacedThreads
 from tickmesh.nodes.gateway.recent_events import EventPage, RecentEvents, WantedEvents
 
 if TYPE_CHECKING:
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
 
 WINDOW = 20_000  # events of log or archive between two looks at the time
 PATIENCE_S = 2.0  # then a page is given with what has been found
-READERS = 2  # at once: who reads what is old waits for others who do, and nobody else does
-WAITING_MAX = 32
 PAGE_BYTES_MAX = 2 << 20  # of the events themselves
 
 Arguments = TypeVarTuple("Arguments")
@@ -26,13 +22,11 @@ Answer = TypeVar("Answer")
 
 
 class EventReading:
-    """Gives pages of events. `recent`: what is in memory."""
+    """Gives pages of events. `recent`: what is in memory; `threads`: where files are read."""
 
-    def __init__(self, config: Config, recent: RecentEvents):
-        self.config, self.recent = config, recent
+    def __init__(self, config: Config, recent: RecentEvents, threads: PacedThreads):
+        self.config, self.recent, self.threads = config, recent, threads
         self.stored_reads = 0
-        self._waiting = 0
-        self._readers = asyncio.Semaphore(READERS)
 
     async def after(self, wanted: WantedEvents, after: int, limit: int, bytes_max: int = PAGE_BYTES_MAX) -> EventPage:
         """Reads wanted events with seq > `after`, in order, at most `limit`. Raises RequestProblem, LogError.
@@ -59,21 +53,9 @@ class EventReading:
         return await self.in_thread(seq_before, self.config, start_ns)
 
     async def in_thread(self, call: Callable[[*Arguments], Answer], *arguments: *Arguments) -> Answer:
-        """Calls what reads files in a thread, few at once. Raises RequestProblem where too many wait."""
-        async with self._turn():
-            self.stored_reads += 1
-            return await asyncio.to_thread(call, *arguments)
-
-    @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        if self._waiting >= WAITING_MAX:
-            raise RequestProblem(503, f"{self._waiting} requests for older data wait; try again soon", {"Retry-After": "1"})
-        self._waiting += 1
-        try:
-            async with self._readers:
-                yield
-        finally:
-            self._waiting -= 1
+        """Calls what reads files in a thread. Raises RequestProblem where too many wait."""
+        self.stored_reads += 1
+        return await self.threads.call(call, *arguments)
 
 
 def read_stored(config: Config, wanted: WantedEvents, after: int, head: int, limit: int, bytes_max: int) -> EventPage:

@@ -9,37 +9,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.process import NodeFault
+from tickmesh.nodes.gateway.connections import HEADERS_BYTES_MAX, BoundedHttp, PlainWebSocket
 from tickmesh.nodes.gateway.guard import Application
 from tickmesh.nodes.gateway.run_files import port_before
 
 CLOSING_S = 3.0  # in which a websocket that was closed has to be gone
 LOOK_S = 0.5
-HEADERS_BYTES_MAX = 16 << 10
 CLIENT_MESSAGE_BYTES_MAX = 16 << 10  # of a websocket: what a page sends of a click; a stream takes none
 PING_S = 20.0
 STOP_S = 1.0  # for answers that are on their way at the end
 SPARE_FILES = 100  # descriptors beside those of connections
-
-
-class BoundedHttp(H11Protocol):
-    """uvicorn's HTTP protocol, which refuses a connection beyond the bound at once: it answers 503 only to what it has read."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Takes a connection, or ends it."""
-        super().connection_made(transport)
-        if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
-            transport.abort()
-
-    @property
-    def works(self) -> bool:
-        """Whether the gateway itself is at a request that has come in whole: its client waits, and is not waited for."""
-        cycle = self.cycle
-        return cycle is not None and not cycle.response_complete and not cycle.more_body and not self.flow.write_paused
 
 
 class GatewayServer(uvicorn.Server):
@@ -88,7 +70,7 @@ def build_server(config: Config, app: Application) -> GatewayServer:
     if settings.tls_certificate:
         tls = {"ssl_certfile": config.root / settings.tls_certificate, "ssl_keyfile": config.root / settings.tls_key}
     server_config = uvicorn.Config(
-        app, loop="none", http=BoundedHttp, ws=WebSocketsSansIOProtocol, lifespan="off", log_config=None, access_log=False,
+        app, loop="none", http=BoundedHttp, ws=PlainWebSocket, lifespan="off", log_config=None, access_log=False,
         proxy_headers=False, server_header=False, limit_concurrency=_connections_max(settings.connections_max),
         timeout_keep_alive=10, timeout_graceful_shutdown=int(STOP_S), h11_max_incomplete_event_size=HEADERS_BYTES_MAX,
         ws_max_size=CLIENT_MESSAGE_BYTES_MAX, ws_per_message_deflate=False, ws_ping_interval=PING_S, ws_ping_timeout=PING_S,

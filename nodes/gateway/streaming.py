@@ -5,11 +5,14 @@ from the log where it is far behind; who does not read at all is cut off.
 """
 
 import asyncio
-from typing import Any
+import contextlib
+from collections.abc import Set as AbstractSet
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Response, WebSocket
-from starlette.websockets import WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocketDisconnect
 
+from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.nodes.gateway.asking import check_parameters, names_given
 from tickmesh.nodes.gateway.encoding import JSON, MSGPACK, encoded
@@ -28,6 +31,13 @@ INTERNAL, POLICY = 1011, 1008  # close codes of RFC 6455
 PARAMETERS = ("topics", "after", "format")
 
 
+class _Stream(NamedTuple):
+    """`kinds`: what it is woken by; `news`: that there is something of them."""
+
+    kinds: frozenset[Kind]
+    news: asyncio.Event
+
+
 class LiveStreams:
     """The websockets of /v1/stream. `wake`: to be called when events have come in."""
 
@@ -35,17 +45,18 @@ class LiveStreams:
         self.queries = queries
         self._slow_s = queries.config.gateway.slow_s
         self.cut = 0
-        self._news: dict[WebSocket, asyncio.Event] = {}
+        self._streams: dict[WebSocket, _Stream] = {}
 
     @property
     def count(self) -> int:
         """How many there are now."""
-        return len(self._news)
+        return len(self._streams)
 
-    def wake(self) -> None:
-        """Lets every stream look for new events."""
-        for news in self._news.values():
-            news.set()
+    def wake(self, kinds: AbstractSet[int]) -> None:
+        """Lets the streams of these kinds look for new events; others say by themselves how far the log has come."""
+        for stream in self._streams.values():
+            if not stream.kinds.isdisjoint(kinds):
+                stream.news.set()
 
     def add_to(self, api: FastAPI) -> None:
         """Adds the route."""
@@ -74,7 +85,7 @@ class LiveStreams:
         return self.queries.of_topics(names_given(given.getlist("topics"))), after, JSON if form == "json" else MSGPACK
 
     async def _serve(self, websocket: WebSocket, wanted: WantedEvents, after: int, media_type: str) -> None:
-        self._news[websocket] = asyncio.Event()
+        self._streams[websocket] = _Stream(wanted.kinds, asyncio.Event())
         listening = asyncio.create_task(_listen(websocket))
         sending = asyncio.create_task(self._send_all(websocket, wanted, after, media_type))
         try:
@@ -90,31 +101,32 @@ class LiveStreams:
             await _close(websocket, POLICY, problem.detail)
         except LogError as error:
             await _close(websocket, INTERNAL, f"the log cannot be read: {error}")
-        except (WebSocketDisconnect, RuntimeError):
-            if websocket.client_state is WebSocketState.CONNECTED and websocket.application_state is WebSocketState.CONNECTED:
-                raise
+        except WebSocketDisconnect:
+            return
         finally:
-            del self._news[websocket]
+            del self._streams[websocket]
             listening.cancel()
             sending.cancel()
             await asyncio.gather(listening, sending, return_exceptions=True)
 
     async def _send_all(self, websocket: WebSocket, wanted: WantedEvents, after: int, media_type: str) -> None:
         """Sends page after page. The first message has no event: what the log is, and where the stream begins."""
-        news, loop = self._news[websocket], asyncio.get_running_loop()
+        news, loop = self._streams[websocket].news, asyncio.get_running_loop()
         await self._send(websocket, {"seq": after, "log_id": self.queries.log_id(), "events": []}, media_type)
-        position, spoken_s = after, loop.time()
+        position = said = after
+        said_s = loop.time()
         while True:
             news.clear()
             page = await self._page(wanted, position)
-            if page.events or (page.seq > position and loop.time() - spoken_s >= SILENCE_S):
-                events = [as_dict(self.queries.config, event) for event in page.events]
-                await self._send(websocket, {"seq": page.seq, "events": events}, media_type)
-                spoken_s = loop.time()
             position = page.seq
+            if page.events or (position > said and loop.time() - said_s >= SILENCE_S):
+                events = [as_dict(self.queries.config, event) for event in page.events]
+                await self._send(websocket, {"seq": position, "events": events}, media_type)
+                said, said_s = position, loop.time()
             await asyncio.sleep(PACE_S)
             if not page.more:
-                await news.wait()
+                silent_s = loop.time() - said_s
+                await _wait(news, SILENCE_S - silent_s if silent_s < SILENCE_S else SILENCE_S)
 
     async def _send(self, websocket: WebSocket, content: dict[str, Any], media_type: str) -> None:
         """Sends one message. Raises TimeoutError where the client does not take it."""
@@ -131,6 +143,13 @@ class LiveStreams:
                 return await self.queries.reading.after(wanted, position, EVENTS_MAX, MESSAGE_BYTES_MAX)
             except RequestProblem:  # others read what is old as well
                 await asyncio.sleep(RETRY_S)
+
+
+async def _wait(news: asyncio.Event, at_most_s: float) -> None:
+    """Returns when there is news, or the time is over."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(at_most_s):
+            await news.wait()
 
 
 async def _listen(websocket: WebSocket) -> None:

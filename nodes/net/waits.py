@@ -8,7 +8,6 @@ does, and with the machine's next start.
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import tempfile
 import time
@@ -19,6 +18,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from tickmesh.bus.addresses import is_loopback
 from tickmesh.bus.clock import machine_wall_ns
 from tickmesh.bus.config import Config
 from tickmesh.bus.files import boot_id
@@ -161,10 +161,7 @@ def _file(key: str) -> str:
 
 def _folder(config: Config, url: str) -> Path:
     host = urlsplit(url).hostname or ""
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return config.run_dir / "waits"
-    return config.run_dir / "waits" if host == "localhost" else _shared(config)
+    return config.run_dir / "waits" if is_loopback(host) else _shared(config)
 
 
 def _shared(config: Config) -> Path:

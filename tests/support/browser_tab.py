@@ -19,7 +19,10 @@ SIZES = {"desktop": (1440, 1000, False), "phone": (390, 844, True)}  # width, he
 
 
 class BrowserTab:
-    """One tab. `requested`: the addresses that it has asked for; `complaints`: exceptions and errors of its console."""
+    """One tab. `requested`: the addresses that it has asked for; `complaints`: exceptions and errors of its console.
+
+    `received`: what came over websockets, message by message, while `keeps_messages`.
+    """
 
     def __init__(self, profile: Path):
         words = [str(BROWSER), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
@@ -34,6 +37,8 @@ class BrowserTab:
         self._number = 0
         self.requested: list[str] = []
         self.complaints: list[str] = []
+        self.received: list[str] = []
+        self.keeps_messages = False
         for domain in ("Runtime", "Log", "Page", "Network"):
             self.command(f"{domain}.enable")
 
@@ -59,6 +64,8 @@ class BrowserTab:
         params = message.get("params", {})
         if message.get("method") in ("Network.requestWillBeSent", "Network.webSocketCreated"):
             self.requested.append(params["request"]["url"] if "request" in params else params["url"])
+        if message.get("method") == "Network.webSocketFrameReceived" and self.keeps_messages:
+            self.received.append(params["response"]["payloadData"])
         if message.get("method") == "Runtime.exceptionThrown":
             self.complaints.append(json.dumps(params)[:500])
         if message.get("method") == "Log.entryAdded" and params["entry"]["level"] == "error":

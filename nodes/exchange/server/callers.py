@@ -4,14 +4,13 @@ A page of anybody's can send requests to loopback. Its name in `Host` gives it a
 (DNS rebinding), and `Origin`, which browsers send with every change and every websocket, where it asks across sites.
 """
 
-import ipaddress
 from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-LOCALHOST = "localhost"
+from tickmesh.bus.addresses import is_loopback
 
 
 def refuse_other_sites(host: str) -> Middleware:
@@ -65,17 +64,7 @@ def host_name_of(authority: str) -> str:
 
 def is_ours(name: str, ours: set[str]) -> bool:
     """Whether a host's name is one that this exchange answers to."""
-    return bool(name) and (name == LOCALHOST or name in ours or is_loopback(name))
-
-
-def is_loopback(text: str) -> bool:
-    """Whether an address is in 127.0.0.0/8 or is ::1, also when it is an IPv4 address mapped into IPv6."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    return bool(name) and (name in ours or is_loopback(name))
 
 
 def _reached(request: web.Request) -> str:

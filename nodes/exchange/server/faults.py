@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
+from tickmesh.bus.addresses import is_loopback
 from tickmesh.bus.clock import machine_elapsed_ns
 from tickmesh.bus.config import ConfigError
 from tickmesh.nodes.exchange.faults.fault_plan import DOWN, KINDS, MOMENTARY, FaultError, read_faults, read_schedule
 from tickmesh.nodes.exchange.faults.faults import FaultChange, Faults
 from tickmesh.nodes.exchange.market import latency
 from tickmesh.nodes.exchange.protocol import JsonObject
-from tickmesh.nodes.exchange.server.callers import is_loopback
 from tickmesh.nodes.exchange.server.running import RunningExchange
 from tickmesh.nodes.exchange.server.sockets import announce_shutdown, close
 

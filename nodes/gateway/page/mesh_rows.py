@@ -1,6 +1,7 @@
 """Rows of what the page shows of the whole mesh: instruments at a glance, processes, strategies, alerts. No I/O."""
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from tickmesh.bus.config import Config
@@ -14,6 +15,7 @@ from tickmesh.nodes.gateway.recent_events import RecentEvents
 JsonObject = dict[str, Any]
 SECOND_NS = 1_000_000_000
 ALERTS_SHOWN = 12
+OVERVIEW = ("instrument", "bid", "ask", "last", "spread_bp")
 DIGITS = 10  # of a price: what a float has beyond is none
 BASIS = 1e4  # of a price's hundredths of a percent
 
@@ -21,13 +23,21 @@ BASIS = 1e4  # of a price's hundredths of a percent
 def instrument_rows(
     subjects: Iterable[str], recent: RecentEvents, exponents: Mapping[str, tuple[int, int]], now_ns: int
 ) -> list[JsonObject]:
-    """One row an instrument: its newest bid, ask and trade, spread in hundredths of a percent (bp), age in seconds."""
+    """One row an instrument: its newest bid, ask and trade, spread in hundredths of a percent (bp), age in seconds, time."""
     rows = []
     for subject in subjects:
-        row: JsonObject = {"instrument": subject, "bid": None, "ask": None, "last": None, "spread_bp": None, "age_s": None}
+        row: JsonObject = {
+            "instrument": subject,
+            "bid": None,
+            "ask": None,
+            "last": None,
+            "spread_bp": None,
+            "age_s": None,
+            "newest_ns": None,
+        }
         scale = 10.0 ** exponents.get(subject, (0, 0))[0]
         quote, trade = recent.latest.get(f"quote.{subject}"), recent.latest.get(f"trade.{subject}")
-        ages = [now_ns - one.seq_ns for one in (quote, trade) if one is not None]
+        times = [one.seq_ns for one in (quote, trade) if one is not None]
         if quote is not None:
             record = Event(quote.raw).records[-1]
             bid, ask = round(int(record["bid_ticks"]) * scale, DIGITS), round(int(record["ask_ticks"]) * scale, DIGITS)
@@ -36,11 +46,24 @@ def instrument_rows(
                 row["spread_bp"] = round((ask - bid) / ((ask + bid) / 2) * BASIS, 3)
         if trade is not None:
             row["last"] = round(int(Event(trade.raw).records[-1]["price_ticks"]) * scale, DIGITS)
-        if ages:
-            row["age_s"] = round(min(ages) / SECOND_NS, 1)
-            row["stale"] = min(ages) > TABLE[Kind.quote].stale_after_ns
+        if times:
+            row["newest_ns"] = max(times)
+            age_ns = now_ns - max(times)
+            row |= {"age_s": round(age_ns / SECOND_NS, 1), "stale": age_ns > TABLE[Kind.quote].stale_after_ns}
         rows.append(row)
     return rows
+
+
+def overview_rows(rows: Iterable[JsonObject]) -> dict[str, JsonObject]:
+    """What the table of all instruments shows of `instrument_rows`, by instrument: `at`, the newest's time of day (UTC).
+
+    So a row changes only when something has come: an age would change all of them all the time.
+    """
+    shown = {}
+    for row in rows:
+        at = None if row["newest_ns"] is None else f"{datetime.fromtimestamp(row['newest_ns'] // SECOND_NS, UTC):%H:%M:%S}"
+        shown[row["instrument"]] = {**{name: row[name] for name in OVERVIEW}, "at": at}
+    return shown
 
 
 def process_rows(

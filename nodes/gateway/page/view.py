@@ -16,6 +16,7 @@ from tickmesh.nodes.gateway.guard import TOKEN_SHOWN
 from tickmesh.nodes.gateway.page import html_tables as tables
 from tickmesh.nodes.gateway.page.charts import price_chart, price_points, signal_chart, signal_points
 from tickmesh.nodes.gateway.page.collecting import MarketPicture, PictureCollector, WholePicture
+from tickmesh.nodes.gateway.page.mesh_rows import overview_rows
 from tickmesh.nodes.gateway.problems import RequestProblem
 
 PACE_S = 0.5  # between two pictures of a viewer
@@ -32,10 +33,10 @@ GRID = {
     "columnDefs": [
         {"field": "instrument", "filter": True, "flex": 2, "minWidth": 150},
         *({"field": name, "headerName": heading, "type": "rightAligned", "flex": 1, "minWidth": 90} for name, heading in (
-            ("bid", "bid"), ("ask", "ask"), ("last", "last"), ("spread_bp", "spread, bp"), ("age_s", "age, s"),
+            ("bid", "bid"), ("ask", "ask"), ("last", "last"), ("spread_bp", "spread, bp"), ("at", "newest, UTC"),
         )),
     ],
-    "rowData": [], ":getRowId": "params => params.data.instrument", "animateRows": False, "rowHeight": 28, "headerHeight": 30,
+    ":getRowId": "params => params.data.instrument", "animateRows": False, "rowHeight": 28, "headerHeight": 30,
     "suppressCellFocus": False,
 }  # fmt: skip
 
@@ -86,7 +87,7 @@ class DashboardView:
         self._processes: list[str] = []
         self._kill_on: bool | None = None
         self._charted_s = 0  # of the points that the charts have
-        self._grid_rows: list[dict[str, Any]] = []
+        self._grid_rows: dict[str, dict[str, Any]] = {}  # that the browser has of all instruments
 
     def build(self) -> None:
         """Builds the page's elements."""
@@ -143,7 +144,12 @@ class DashboardView:
         self._text_panel("race", "Race of the lines")
         self._text_panel("latency", "Latency by hop")
         with self._panel("overview", "All instruments", "wide"):
-            self.grid = ui.aggrid(GRID, auto_size_columns=False).classes("overview").props('aria-label="all instruments"')
+            names = [{"instrument": one.subject} for one in self.collector.config.instruments]
+            self.grid = (
+                ui.aggrid({**GRID, "rowData": names}, auto_size_columns=False)
+                .classes("overview")
+                .props('aria-label="all instruments"')
+            )
             self.grid.on("rowDoubleClicked", self._row_chosen, ["rowId"])
 
     def _panel(self, name: str, title: str, words: str = "") -> ui.element:
@@ -228,9 +234,10 @@ class DashboardView:
         self._show("positions", tables.positions_table(picture.trading))
         self._show("alerts", tables.alerts_table(picture.alerts))
         self._show("latency", tables.latency_table(picture.latency))
-        if picture.instruments != self._grid_rows:
-            self._grid_rows = picture.instruments
-            self.grid.run_grid_method("setGridOption", "rowData", picture.instruments)
+        rows = overview_rows(picture.instruments)
+        if changed := [row for name, row in rows.items() if row != self._grid_rows.get(name)]:
+            self._grid_rows = rows
+            self.grid.run_grid_method("applyTransaction", {"update": changed})
         self._kill_on = (picture.trading["kill_switch"] or {}).get("on")
         if self.asker:
             self.kill.set_text("Lift the kill switch …" if self._kill_on else "Kill switch …")

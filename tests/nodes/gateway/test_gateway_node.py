@@ -295,6 +295,21 @@ def test_what_would_fill_the_memory_is_refused_and_does_not(scene):
     assert gateway.memory_bytes() - before < 10 << 20
 
 
+def test_a_stream_of_what_does_not_come_says_how_far_the_log_has_come(scene):
+    """And the one event that does come is given, between many of other kinds."""
+    with scene.gateway.stream("topics=alert") as stream:
+        seq = json.loads(stream.recv(timeout=20))["seq"]
+        for _ in range(3):
+            scene.log.publish(scene.market.mixed(5))
+            message = json.loads(stream.recv(timeout=20))
+            assert message["events"] == [] and seq < message["seq"] <= scene.market.seq
+            seq = message["seq"]
+        scene.log.publish([*scene.market.mixed(3), scene.market.event(Kind.alert, "sentinel-1", {"what": "x"})])
+        while not (message := json.loads(stream.recv(timeout=20)))["events"]:
+            pass
+        assert [event["seq"] for event in message["events"]] == [scene.market.seq]
+
+
 def test_a_stream_takes_no_messages(scene):
     with scene.gateway.stream("topics=fill") as stream:
         stream.send("hello")

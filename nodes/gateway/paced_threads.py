@@ -1,0 +1,50 @@
+"""Heavy work for clients in threads: few at once, each followed by a rest, so that a crowd cannot take the processor."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar, TypeVarTuple
+
+from tickmesh.nodes.gateway.problems import RequestProblem
+
+THREADS = 2  # at once: who asks for what is heavy waits for others who do, and nobody else does
+WAITING_MAX = 32  # those that are at work among them
+REST = 3.0  # times as long as a piece took of the processor its thread rests: two take half a core at most
+
+Arguments = TypeVarTuple("Arguments")
+Answer = TypeVar("Answer")
+
+
+class PacedThreads:
+    """Calls what takes long."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self._turns = asyncio.Semaphore(THREADS)
+
+    async def call(self, call: Callable[[*Arguments], Answer], *arguments: *Arguments) -> Answer:
+        """Calls it in a thread when its turn has come. Raises RequestProblem where too many wait, and what it raises."""
+        if self._waiting >= WAITING_MAX:
+            raise RequestProblem(
+                503, f"{self._waiting} requests for what is old or large wait; try again soon", {"Retry-After": "1"}
+            )
+        self._waiting += 1
+        try:
+            await self._turns.acquire()
+            taken_s = [0.0]
+            try:
+                return await asyncio.to_thread(_timed, taken_s, partial(call, *arguments))
+            finally:
+                asyncio.get_running_loop().call_later(REST * taken_s[0], self._turns.release)
+        finally:
+            self._waiting -= 1
+
+
+def _timed(taken_s: list[float], call: Callable[[], Answer]) -> Answer:
+    """Calls it; puts into `taken_s` how much processor time of this thread it took."""
+    begun_s = time.thread_time()
+    try:
+        return call()
+    finally:
+        taken_s[0] = time.thread_time() - begun_s
