@@ -24,7 +24,7 @@ IO = (
     "gateway/run_files", "gateway/server", "gateway/streaming",
     "model/refused", "model/trial", "models/cache", "models/loading", "models/weights",
     "net/budget", "net/endpoints",
-    "net/exchange_address",
+    "net/exchange_address", "net/http_client",
     "net/failures", "net/rest", "net/trust", "net/venue_clock", "net/waits", "net/websocket", "recorder/days",
     "orders/commanding",
     "runner/alone", "runner/history", "runner/hosted_steps", "runner/hosting", "runner/put_out", "runner/rehearsal",

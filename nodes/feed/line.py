@@ -152,6 +152,7 @@ class Line:
         connection.flowed_at_s = time.monotonic()
         log_line(self.ctx.name, "info", "market data flows on it")
         self.requests.books_wanted.set()
+        self.requests.stream_flows.set()
         if (news := self.reachability.reached(STREAM, time.monotonic())) is not None:
             self.publisher.raise_alert(*news)
         self.ctx.ready()

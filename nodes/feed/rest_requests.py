@@ -1,7 +1,7 @@
 """What a line asks a venue over REST: definitions, snapshots of books, the time. Within its budget, one at a time of each.
 
 A reconnect of many instruments must not spend the venue's whole budget at once, and a venue that refuses is asked again
-after a wait that grows.
+after a wait that grows. A line that begins has its stream first: the HTTP client that questions need takes CPU to load.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Question, Request, Unknown, Unwell
 from tickmesh.nodes.venues.parsing.listing import Listed, misfit
 
+STREAM_FIRST_S = 2.0  # the first question waits for the stream to flow, but no longer than this: REST may live without it
 OFFSET_MS_MAX = 500.0  # of the venue's clock against ours, beyond which a person should know
 OFFSET_AGAIN = 0.8  # of that: from there on it is well again
 EXPONENTS_ACTION = (
@@ -82,10 +83,12 @@ class LineRequests:
         self._refused: dict[str, str] = {}  # subject → why its definition could not be understood: published once
         self._due_changed = asyncio.Event()
         self.books_wanted = asyncio.Event()  # a book may want a snapshot
+        self.stream_flows = asyncio.Event()  # market data has come, in this process
         self._offset_alert = False
 
     async def keep_definitions(self) -> None:
         """For ever: asks for the definitions that are due: at the start of a source, at a connection, and now and then."""
+        await self._stream_first()
         while True:
             wait_s = max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
             with contextlib.suppress(TimeoutError):
@@ -97,6 +100,13 @@ class LineRequests:
             questions = list(self.adapter.definitions([self.wanted[subject] for subject in subjects]))
             while questions:
                 questions += await self._define(questions.pop(0), asked_s)
+
+    async def _stream_first(self) -> None:
+        """Waits until the stream flows, for STREAM_FIRST_S at most; not where no instrument is known that it could bring."""
+        if self.reception.instruments:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STREAM_FIRST_S):
+                    await self.stream_flows.wait()
 
     def ask_about_all(self) -> None:
         """Marks the definitions of all instruments as due now: a connection is new, and they may have changed meanwhile."""
@@ -256,6 +266,7 @@ class LineRequests:
 
     async def keep_time(self) -> None:
         """For ever: measures the venue's clock against ours every `feed.clock_s`."""
+        await self._stream_first()
         while True:
             sample = await venue_clock.measure(self._venue_ns, now_ns, lambda: self.budget.spend(self.adapter.clock().weight))
             if sample is not None:

@@ -4,19 +4,21 @@
 Retry-After in seconds, and going on after it leads to a ban of the address at every venue.
 """
 
+import asyncio
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
-
-import aiohttp
-from yarl import URL
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.nodes.net import refusals
-from tickmesh.nodes.net.failures import why_unreached
-from tickmesh.nodes.net.trust import trust
+from tickmesh.nodes.net.failures import Unanswered
 from tickmesh.nodes.net.waits import Waits
 from tickmesh.nodes.venues.parsing.dialect import RestRules
+
+if TYPE_CHECKING:
+    from tickmesh.nodes.net.http_client import Answer, HttpClient
 
 BODY_BYTES_MAX = 16 << 20
 UNAVAILABLE = 503  # with Retry-After it is obeyed as 429 is
@@ -64,11 +66,10 @@ class Rest:
     ):  # fmt: skip
         self._rules = rules
         self._ca = ca
-        self._local_addr = (local_addr, 0) if local_addr else None
         self.limited = 0
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._timeout_s = timeout_s
         self._headers = {rules.api_key_header: api_key} if api_key and rules.api_key_header else {}
-        self._session: aiohttp.ClientSession | None = None
+        self._client: HttpClient | None = None
         self.waits = waits or Waits()
         self._address = local_addr
         self.used_weight = 0
@@ -84,40 +85,42 @@ class Rest:
         """
         if (wait := self.waits.current(base, self._address)) is not None:
             raise RestLimited(429, 0, f"not asked, as the server wishes: {wait.why}", wait.left_s)
-        if self._session is None:
-            connector = aiohttp.TCPConnector(local_addr=self._local_addr)
-            self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers, connector=connector)
         text = query if isinstance(query, str) else urlencode(query)
         url = f"{base}{path}?{text}" if text else f"{base}{path}"
+        client = self._client or await self._load_client()
         try:
-            # encoded=True: a signed text has to arrive as it was signed
-            tls = trust(self._ca) if url.startswith("https:") else True
-            async with self._session.request(verb, URL(url, encoded=True), allow_redirects=False, ssl=tls) as answer:
-                body = await answer.content.read(BODY_BYTES_MAX + 1)
-                while len(body) <= BODY_BYTES_MAX and (more := await answer.content.read(BODY_BYTES_MAX)):
-                    body += more
-                self._account(answer)
-                if answer.status == 200 and len(body) <= BODY_BYTES_MAX:
-                    return body
-                raise self._refusal(base, answer, body)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise RestUnreachable(f"{urlsplit(base).netloc}: {why_unreached(error)}") from None
+            answer = await client.request(verb, url, self._ca, BODY_BYTES_MAX + 1)
+        except Unanswered as error:
+            raise RestUnreachable(f"{urlsplit(base).netloc}: {error}") from None
+        self._account(answer)
+        if answer.status == 200 and len(answer.body) <= BODY_BYTES_MAX:
+            return answer.body
+        raise self._refusal(base, answer)
 
     async def close(self) -> None:
         """Closes the connections that are kept open for the next request."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
 
-    def _account(self, answer: aiohttp.ClientResponse) -> None:
-        weight = answer.headers.get(self._rules.used_weight_header, "")
+    async def _load_client(self) -> "HttpClient":
+        """The HTTP client, which is loaded beside the loop where no request was made before: streams are read meanwhile."""
+        await asyncio.to_thread(importlib.import_module, "tickmesh.nodes.net.http_client")
+        from tickmesh.nodes.net.http_client import HttpClient
+
+        if self._client is None:  # else another request was first
+            self._client = HttpClient(self._timeout_s, self._headers, self._address)
+        return self._client
+
+    def _account(self, answer: "Answer") -> None:
+        weight = answer.headers.get(self._rules.used_weight_header.lower(), "")
         if weight.isdigit():
             self.used_weight = int(weight)
 
-    def _refusal(self, base: str, answer: aiohttp.ClientResponse, body: bytes) -> RestError:
+    def _refusal(self, base: str, answer: "Answer") -> RestError:
+        headers, body = answer.headers, answer.body
         code, message = self._rules.decode_error(body)
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        said = refusals.refusal(answer.status, answer.reason or "", headers, body, now_ns() / 1e9)
+        said = refusals.refusal(answer.status, answer.reason, headers, body, now_ns() / 1e9)
         message = (message if code else said.words) or f"{said.phrase}, {len(body)} bytes"
         wait_s = said.wait_s
         if answer.status in self._rules.limited_statuses:

@@ -57,12 +57,12 @@ class Arbiter:
             stream = self.streams[key] = ArbitratedStream(*key)
         return stream
 
-    def connected(self, line: str, number: int, subject: str = "", kind: int = 0) -> None:
-        """Notes a line's new connection (for one subject or "" for all, for one kind or 0 for all): its events beyond `number`
-        need not follow on."""
+    def connected(self, line: str, number: int, subject: str = "", kind: int = 0, live: bool = True) -> None:
+        """Notes a line's new connection (of one subject or "" for all, of one kind or 0 for all): its events beyond `number`
+        need not follow on. `live`: it is heard of now, and not found in the log."""
         for (one, name), stream in self.streams.items():
             if subject in ("", name) and kind in (0, one):
-                stream.mark(line, number)
+                stream.mark(line, number, live)
 
     # -- taking
 
@@ -70,10 +70,11 @@ class Arbiter:
         """Takes one event of a line; gives what goes into the log because of it, in order."""
         self.now = now
         stream = self.streams.get((kind, subject)) or self.stream(kind, subject)
-        one = offer_of(line, number, event)
-        last = stream.last
+        one, last = offer_of(line, number, event), stream.last
         if not one.flags and stream.lines.note(line, one.last_id, one.recv_ns, last):
             one = one._replace(behind=True)
+        if line in stream.fresh:
+            stream.note_first(one)
         out: list[bytearray] = []
         if stream.rule == "exclusive":
             self._settle_exclusive(stream, one, now, out)
@@ -283,8 +284,7 @@ class Arbiter:
         run = stream.doubts.runs.get(line)
         if run is None:
             return
-        above = stream.above_sure(run.offers[0]) and not stream.took_all(run.offers)
-        verdict = stream.doubts.verdict(line, above, stream.leapt(line), self.now, self.hold_ns)
+        verdict = stream.verdict(line, self.now, self.hold_ns)
         untimed = verdict is doubts.DoubtVerdict.copies and run.at == stream.last and not run.newer
         if untimed and eras.may_have_begun(self.streams, stream.subject, line):
             return  # its book's ids are later than all that is known: what becomes of that decides

@@ -12,7 +12,7 @@ Runs are not in the log: the cursors of their producers stay before them, and a 
 run that can be nothing but an era keeps its age over that: it is as old as its events.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Set
 from enum import Enum
 
 from tickmesh.bus.layout import RECORDS
@@ -21,6 +21,9 @@ from tickmesh.nodes.sequencer.offer import Offer
 # In holds (`log.hold_ms`, 1 s): for so long nobody says a higher id, and the lower ones go on.
 OTHER_HOLDS = 3  # lines that did not say the absurd id themselves
 ERA_HOLDS = 5  # lower ids, later by the venue's own time than all that is known: no copy can be that
+ALONE_PART = (
+    2  # half a hold, where every line says so on a connection that began with it: nobody is left who could say a higher id
+)
 READ_HOLDS = 1  # after a start, until every outbox has been read and somebody could have said a higher id
 LATE_HOLDS = 30  # lower ids whose time says nothing, or speaks against it
 KEPT_HOLDS = 120  # a stream as slow as that is not judged by a run
@@ -127,6 +130,13 @@ class Doubts:
             run = self.runs[one.line] = Run(at, now)
         run.add(one, now, known_ns)
 
+    def begun_anew(self, lines: Set[str], began_with: Callable[[Offer], bool]) -> bool:
+        """Whether each of `lines`, two or more, has a run later than all that is known, which is all that its newest connection
+        brought: `began_with(event)` tells whether the event is the first of it. One line alone is nobody's neighbour."""
+        if len(lines) < 2 or not lines <= self.runs.keys():
+            return False
+        return all(run.newer and began_with(run.offers[0]) for run in self.runs.values())
+
     def earliest(self, line: str) -> str:
         """The name of the line that has most of an era's beginning, among those whose runs bear out this line's."""
         run = self.runs[line]
@@ -142,16 +152,17 @@ class Doubts:
         for _, run in sorted(runs.items()):
             yield from run.offers
 
-    def verdict(self, line: str, above: bool, brought_last: bool, now: int, hold_ns: int) -> DoubtVerdict:
+    def verdict(self, line: str, above: bool, brought_last: bool, alone: bool, now: int, hold_ns: int) -> DoubtVerdict:
         """Judges one line's run. `above`: it begins above what a neighbour confirms. `brought_last`: the line has brought the
-        stream's last id itself."""
+        stream's last id itself. `alone`: the lines bring nothing but such runs (`begun_anew`)."""
         run = self.runs[line]
         count, lasted, silent = run.count, now - run.begun, now - run.newest
         if above and count > 1 and (brought_last or lasted > OTHER_HOLDS * hold_ns):
             return DoubtVerdict.contradiction
         if run.newer and count:
             known = lasted if lasted <= READ_HOLDS * hold_ns else max(lasted, run.aged())
-            if count >= RUN_MIN and (known > ERA_HOLDS * hold_ns or count >= RUN_MAX):
+            enough_ns = hold_ns // ALONE_PART if alone else ERA_HOLDS * hold_ns
+            if count >= RUN_MIN and (known > enough_ns or count >= RUN_MAX):
                 return DoubtVerdict.era
             return DoubtVerdict.copies if lasted > KEPT_HOLDS * hold_ns else DoubtVerdict.wait
         if count >= RUN_MAX or silent > ERA_HOLDS * hold_ns:

@@ -14,6 +14,7 @@ from tickmesh.nodes.sequencer.trade_gaps import TradeGaps
 
 HELD_MAX = 50_000  # events held per stream; beyond it the oldest hole is given up at once
 OVERTAKEN_MAX = 64  # places by which an event may have been overtaken on its own line
+HURRY = 10  # a hole that no line can fill waits for a tenth of a hold: what was overtaken on its own line comes within that
 DOUBT_HOLDS = 10  # a jump out of proportion that nothing confirms or contradicts is believed after so many holds
 
 Queue = deque[tuple[int, Offer]]  # (deadline, event)
@@ -106,6 +107,8 @@ class HeldEvents:
         """Puts events behind what their lines brought before."""
         for one in offers:
             stream.held.setdefault(one.line, deque()).append((self._deadline(stream, one, now), one))
+            if len(stream.held[one.line]) == 1:
+                self._hurry(stream, one.line, now)
         self.streams[stream.kind, stream.subject] = stream
 
     def hold_first(self, stream: ArbitratedStream, offers: list[Offer], now: int) -> None:
@@ -113,6 +116,17 @@ class HeldEvents:
         for one in reversed(offers):
             stream.held.setdefault(one.line, deque()).appendleft((self._deadline(stream, one, now), one))
         self.streams[stream.kind, stream.subject] = stream
+
+    def _hurry(self, stream: ArbitratedStream, line: str, now: int) -> None:
+        """Waits no longer than a tenth of a hold for what no line can bring: each line's events that wait begin with the first
+        of a connection, which had what lies before behind it. `line`: the one whose event waits last."""
+        heads = [queue[0][1] for queue in stream.held.values()]
+        if any(stream.doubtful(one) or not stream.began_with(one) for one in heads):
+            return
+        if stream.lines_of(line) <= stream.held.keys():
+            for queue in stream.held.values():
+                deadline, one = queue[0]
+                queue[0] = min(deadline, now + self.hold_ns // HURRY), one
 
     def _deadline(self, stream: ArbitratedStream, one: Offer, now: int) -> int:
         return now + (DOUBT_HOLDS if stream.doubtful(one) else 1) * self.hold_ns

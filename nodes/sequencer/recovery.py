@@ -14,9 +14,9 @@ def observe(arbiter: Arbiter, event: Event) -> None:
         _taken(arbiter, arbiter.stream(event.kind, event.subject), event)
     elif event.kind == Kind.instrument:
         if event.last_id:
-            arbiter.connected(event.producer, event.number, event.subject, event.k)
+            arbiter.connected(event.producer, event.number, event.subject, event.k, live=False)
     elif event.kind == Kind.run:
-        arbiter.connected(event.producer, event.number)
+        arbiter.connected(event.producer, event.number, live=False)
     elif event.kind == Kind.gap:
         for record in event.records.tolist():
             _gap(arbiter, event.subject, record)

@@ -8,7 +8,7 @@ from tickmesh.bus.layout import header_reader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.topics import topic
 from tickmesh.nodes.gaps.gaps import Gaps
-from tickmesh.nodes.sequencer.doubts import Doubts
+from tickmesh.nodes.sequencer.doubts import Doubts, DoubtVerdict
 from tickmesh.nodes.sequencer.leap import Leap
 from tickmesh.nodes.sequencer.line_quality import Lines
 from tickmesh.nodes.sequencer.offer import SNAPSHOT, UNSYNCED, Key, Offer, key_of
@@ -64,6 +64,9 @@ class ArbitratedStream:
         self.joined: set[str] = set()
         self.marks: dict[str, list[int]] = {}
         self.connections: dict[str, list[int]] = {}  # line → the numbers after which it had a new one, the last few
+        # of lines that have connected anew, as seen live: the number after which nothing has come yet; that of the first event
+        self.fresh: dict[str, int] = {}
+        self.first_numbers: dict[str, int] = {}
         # lines that are behind the venue's last beginning of new ids, and from which of their numbers on; None: there was none
         self.crossed: dict[str, int] | None = None
         self.before = 0  # the last id before that
@@ -147,6 +150,13 @@ class ArbitratedStream:
     def leapt(self, line: str) -> bool:
         """Whether the line has said the last id, or one of those that are out of step with what is confirmed."""
         return line == self.last_line or line in self.leap
+
+    def verdict(self, line: str, now: int, hold_ns: int) -> DoubtVerdict:
+        """Judges a line's run of lower ids, by what is known of the stream (doubts.py)."""
+        offers = self.doubts.runs[line].offers
+        above = self.above_sure(offers[0]) and not self.took_all(offers)
+        alone = not above and self.doubts.begun_anew(self.lines_of(line), self.began_with)
+        return self.doubts.verdict(line, above, self.leapt(line), alone, now, hold_ns)
 
     def took_all(self, offers: Iterable[Offer]) -> bool:
         """Whether the ids of all these quotes are taken: who repeats them contradicts nothing, where two lines take turns."""
@@ -253,8 +263,11 @@ class ArbitratedStream:
         """The widest step, in ids, that needs no neighbour's word."""
         return max(DISORDER if self.kind == Kind.trade else JUMP, WIDER * self.widest)
 
-    def mark(self, line: str, number: int) -> None:
-        """Notes a new connection of a line: its events beyond `number` need not follow on those before."""
+    def mark(self, line: str, number: int, live: bool) -> None:
+        """Notes a new connection of a line: its events beyond `number` need not follow on those before. `live`: it is heard
+        of now, and not found in the log."""
+        if live:
+            self.fresh[line] = number
         if self.crossed is not None:
             self.crossed.setdefault(line, number)  # what it said before and still waits counts as before
         self.connections[line] = [*self.connections.get(line, [])[1 - MARKS_MAX :], number]
@@ -263,6 +276,22 @@ class ArbitratedStream:
         elif self.rule == "rising":
             marks = self.marks.setdefault(line, [])
             marks[:] = [known for known in marks if known < number][1 - MARKS_MAX :] + [number]
+
+    def note_first(self, one: Offer) -> None:
+        """Takes note of an event that is the first of its line's newest connection, if it is; a book from REST is of none."""
+        if one.number > self.fresh[one.line] and not one.snapshot:
+            del self.fresh[one.line]
+            self.first_numbers[one.line] = one.number
+
+    def began_with(self, one: Offer) -> bool:
+        """Whether the event is the first of its line's newest connection, or of an older one: what was before it the line
+        cannot bring any more."""
+        return one.number <= max(self.first_numbers.get(one.line, -1), self.fresh.get(one.line, -1))
+
+    def lines_of(self, line: str) -> set[str]:
+        """The names of all lines that may bring this stream: those of the same venue as `line`."""
+        venue = line.rpartition("-")[0]
+        return {name for name in (*self.connections, *self.lines.lines) if name.rpartition("-")[0] == venue}
 
     def begin(self, one: Offer) -> None:
         """Makes the line overlap again before it counts, if this is the first event of a connection."""
@@ -290,6 +319,8 @@ class ArbitratedStream:
         """Notes that the line's numbers begin anew: whatever it says from now on is after what is remembered by a number."""
         self.marks.pop(line, None)
         self.connections.pop(line, None)
+        self.fresh.pop(line, None)
+        self.first_numbers.pop(line, None)
         if self.crossed is not None and line in self.crossed:
             self.crossed[line] = 0
         if line == self.last_line:

@@ -73,6 +73,7 @@ class Figures:
         self.next_s: list[float] = []
         self.paths: Counter[str] = Counter(dict.fromkeys((*COUNTERS, *SEEN), 0))
         self.fills: Counter[str] = Counter()  # of our orders, by instrument
+        self.used_weight: Counter[str] = Counter()  # by venue: the most that it has counted in a minute, told to a line
         self.open_gaps: dict[tuple[str, int], list[tuple[int, int]]] = {}
         self._most: dict[tuple[str, int, str], int] = {}
         self._unanswered = list(self.kills)
@@ -148,6 +149,9 @@ class Figures:
 
     def _health(self, event: Event) -> None:
         content = event.map()
+        if event.subject.startswith("feed-"):
+            venue = event.subject.rpartition("-")[0].removeprefix("feed-")
+            self.used_weight[venue] = max(self.used_weight[venue], int(content.get("used_weight") or 0))
         for path, names in COUNTERS.items():
             for name in names:
                 key = (event.subject, content.get("pid", 0), name)

@@ -24,6 +24,7 @@ from tickmesh.tools.chaos.plan import (
     required_paths,
     without_eras,
 )
+from tickmesh.tools.chaos.recovery import recovery, show_recovery
 from tickmesh.tools.chaos.sweep_mesh import SweepMesh
 from tickmesh.tools.judge import exchange_ledger
 from tickmesh.tools.judge.findings import Findings
@@ -104,7 +105,7 @@ def _run(mesh: SweepMesh, strikes: list[Strike], last: list[Strike], seed: int, 
         step("judging", 0)
         figures = Figures(mesh.kills, mesh.full[-1:]).read(LogReader(mesh.config.log_dir).events())
         judged = {"alone": judged_by(mesh), "ledger": judged_by(mesh, "--against", str(mesh.config.exchange_dir))}
-    shown = figures.as_dict()
+    shown = figures.as_dict() | recovery(mesh, figures)
     wanted = required_paths(strikes) - (set() if any(one.fault.get("kind") == "anew" for one in last) else {"era"})
     unused = [name for name in sorted(wanted) if not shown["paths"][name]]
     wrong += [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
@@ -226,6 +227,7 @@ def show(result: JsonObject) -> None:
     for name, what in (("next_event_s", "kill → next market event in the log"), ("ready_s", "kill → process ready")):
         times = "  ".join(f"{q} {s * 1000:.0f} ms" for q, s in result[name].items())
         out.print(f"  {what:<38} {times or 'no kill'}")
+    show_recovery(result)
     for name, used in result["paths"].items():
         out.print(f"  recovery path {name:<24} used {used} times")
     ledger = result["judged"]["ledger"]

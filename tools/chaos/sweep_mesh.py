@@ -18,6 +18,7 @@ from tickmesh.bus import clock
 from tickmesh.bus.clock_faults import ClockFaults, read_fault
 from tickmesh.bus.config import Config, load
 from tickmesh.nodes.net import exchange_address
+from tickmesh.nodes.sentinel.processes import age_ns
 from tickmesh.nodes.venues.binance_signing import hmac_signer, signed_query
 from tickmesh.tools.chaos.market import SweepInstrument
 from tickmesh.tools.chaos.plan import Strike, length_s
@@ -47,11 +48,16 @@ class ReadyFile(TypedDict):
 
 
 class Kill(NamedTuple):
-    """One SIGKILL. `killed_ns`: the mesh's time; `ready_s`: until its successor was ready (None: killed again)."""
+    """One SIGKILL. `killed_ns`: the mesh's time; `ready_s`: until its successor was ready (None: killed again).
+
+    `true_ns`: of the kill, by the true clock; `born_s`: until the kernel had started that successor.
+    """
 
     name: str
     killed_ns: int
     ready_s: float | None
+    true_ns: int = 0
+    born_s: float = 0.0
 
 
 class SweepMesh:
@@ -74,6 +80,7 @@ class SweepMesh:
         (folder / "faults.toml").write_text(standing)
         self.clock = ClockFaults(folder / "clock-faults.json")
         self.tmpfs = SmallTmpfs(folder)
+        self.asleep: list[tuple[int, int]] = []  # (from, to) by the true clock, when its processes were stopped
         self.full: list[tuple[int, int]] = []  # (from, to) when it was full, in the mesh's time
         self._full_since_ns = 0
         shutil.copy(here / "supervisor.conf", folder)
@@ -204,7 +211,9 @@ class SweepMesh:
             if now and now["pid"] != pid:
                 self._waiting.remove(one)
                 if killed_ns:  # else it died with its host
-                    self.kills.append(Kill(name, killed_ns, (now["wall_ns"] - true_ns) / 1e9))
+                    ready_s = (now["wall_ns"] - true_ns) / 1e9
+                    born_s = (time.time_ns() - age_ns(now["pid"]) - true_ns) / 1e9
+                    self.kills.append(Kill(name, killed_ns, ready_s, true_ns, min(max(born_s, 0.0), ready_s)))
 
     def _ready(self, name: str) -> ReadyFile | None:
         try:
@@ -252,6 +261,7 @@ class SweepMesh:
 
     def _sleep(self, seconds: float) -> None:
         stopped = []
+        begun_ns = time.time_ns()
         try:
             for path in sorted((self.root / "run/ready").glob("*.json")):
                 pid = self.ready_pid(path.stem)
@@ -265,6 +275,7 @@ class SweepMesh:
             for pid in stopped:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
+            self.asleep.append((begun_ns, time.time_ns()))
 
     def command_fault(self, fault: dict[str, Any]) -> None:
         """Commands a fault from the local exchange. Raises Failure when the exchange refuses."""
