@@ -1,15 +1,22 @@
-"""What numba does beside compiling: its cache on a full disk, and scipy, which it imports to see whether it is there."""
+"""Where machine code is kept, and what numba does beside compiling: a full disk, and scipy, which it imports to see it."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tickmesh.bus.config import Config
 from tickmesh.bus.space import is_full, refusal
 
 _logged: set[Path] = set()
+
+
+def base_folder(config: Config) -> Path:
+    """Where machine code lies, and what is known of kernels: NUMBA_CACHE_DIR if that is set, else the mesh's run/kernels."""
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or config.run_dir / "kernels").resolve()
 
 
 def go_on_without_room() -> None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from tickmesh.bus.clock import SECOND, machine_wall_ns
 from tickmesh.bus.config import Config
+from tickmesh.bus.kernel_cache import base_folder as base_folder
 from tickmesh.bus.kernel_cache import go_on_without_room
 from tickmesh.bus.schema import SCHEMA_HASH, Flag, Kind
 from tickmesh.nodes import models
@@ -107,11 +108,6 @@ def folder_name(file: Path) -> str:
     machine = f"{platform.machine()} {binding.get_host_cpu_name()} {binding.get_host_cpu_features().flatten()}"
     numbers = f"numba {numba.__version__} llvmlite {llvmlite.__version__} python {platform.python_version()} bounds checked"
     return f"{file.stem}-{hashlib.sha256(f'{sources_hash(file)} {numbers} {machine}'.encode()).hexdigest()[:16]}"
-
-
-def base_folder(config: Config) -> Path:
-    """Where machine code lies, and what is known of kernels: NUMBA_CACHE_DIR if that is set, else the mesh's run/kernels."""
-    return Path(os.environ.get("NUMBA_CACHE_DIR") or config.run_dir / "kernels").resolve()
 
 
 def use(config: Config, file: Path) -> Path:
