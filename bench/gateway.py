@@ -1,9 +1,10 @@
 """What a gateway costs those who trade: tick to order with nobody at it, and with a thousand idle, ten greedy clients.
 
-`python -m bench gateway`. A mesh of separate processes and the exchange in this one, as in tick_to_order.py, and a gateway. In
-each round nobody asks for SECONDS, then the clients are there for as long: what slows the machine down slows both. The clients
-are a process of their own at the lowest priority (gateway_clients.py), the gateway runs at its own, nice 5: on two cores the
-load of the clients themselves is in the figures all the same. Beside them the gateway's processor time and memory.
+`python -m bench gateway`. A mesh of separate processes and the exchange in this one, as in tick_to_order.py, and a gateway.
+Nobody asks for SECONDS, then the clients are there for as long, then nobody again, and so on: each round with clients is
+compared with the two beside it, and so is each round without: that is how much the figures move by themselves, and what is not
+beyond it is within the noise. The clients are a process of their own that takes what is left of the processor
+(gateway_clients.py): a crowd is on other machines. The gateway has its own priority. Beside them its processor time and memory.
 """
 
 import asyncio
@@ -29,6 +30,8 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 
 SECONDS = 5.0
+ENDED_S = 60.0
+SETTLED_S = 1.0  # in which the clients' connections end
 OPENED_S = 15.0  # in which a browser has started, and the gateway has loaded its page
 QUOTES_PER_S = 60
 IDLE, GREEDY = 1000, 10
@@ -48,9 +51,14 @@ async def _clients(url: str, idle: int, greedy: int) -> asyncio.subprocess.Proce
 
 
 async def _ended(child: asyncio.subprocess.Process) -> str:
-    """Ends clients; gives what they did."""
+    """Ends clients; gives what they did, "" where the machine is so busy that they cannot say it."""
     child.send_signal(signal.SIGTERM)
-    out, _ = await child.communicate()
+    try:
+        out, _ = await asyncio.wait_for(child.communicate(), ENDED_S)
+    except TimeoutError:
+        child.kill()
+        await child.wait()
+        return ""
     return out.decode().strip()
 
 
@@ -127,22 +135,37 @@ async def _measured() -> dict:
                 cost |= await _viewed(gateway.pid, url)
                 spans: dict[str, list[Span]] = {NOBODY: [], CROWD: []}
                 did = ""
+                spans[NOBODY].append(await _span())
                 for _ in range(rounds()):
-                    spans[NOBODY].append(await _span())
                     crowd = await _clients(url, IDLE, GREEDY)
                     before = _cpu_s(gateway.pid)
                     spans[CROWD].append(await _span())
                     share = (_cpu_s(gateway.pid) - before) / SECONDS * 100
                     cost[CROWD] = share, _pss_mb(gateway.pid)
                     did = await _ended(crowd)
-                await asyncio.sleep(1)
-                cost["nobody, afterwards"] = await _cost(gateway.pid)
+                    await asyncio.sleep(SETTLED_S)
+                    before = _cpu_s(gateway.pid)
+                    spans[NOBODY].append(await _span())
+                    cost["nobody, afterwards"] = (_cpu_s(gateway.pid) - before) / SECONDS * 100, _pss_mb(gateway.pid)
             found = list(chains(LogReader(config.log_dir).events(), exchange.sent, exchange.arrived))
     ways = {
         name: [[one.arrived - one.sent for one in found if begun <= one.sent < ended] for begun, ended in own]
         for name, own in spans.items()
     }
     return {"ways": ways, "cost": cost, "did": did}
+
+
+def compared(nobody: np.ndarray, crowd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(ratios, limits) of columns of figures: rounds with a crowd against the two rounds with nobody beside them.
+
+    `nobody` has a round more than `crowd`. A ratio is the median of the rounds'; a limit is the logarithm that it has to exceed
+    to be more than noise: two standard errors of a median (1.25 σ / √n), σ from rounds with nobody against those beside them.
+    """
+    logs = np.log(nobody)
+    ratios = np.log(crowd) - (logs[:-1] + logs[1:]) / 2
+    still = logs[1:-1] - (logs[:-2] + logs[2:]) / 2
+    sigma = np.sqrt((still**2).mean(axis=0)) if len(still) else np.full(logs.shape[1], np.inf)
+    return np.exp(np.median(ratios, axis=0)), 2 * 1.25 * sigma / np.sqrt(len(ratios))
 
 
 def main() -> dict:
@@ -152,15 +175,21 @@ def main() -> dict:
     print(f"tick to order with and without clients of the gateway (p50, p99); {os.cpu_count()} cores; {QUOTES_PER_S} quotes/s")
     measured = uvloop.run(_measured())
     figures = {name: np.array([microseconds(one) for one in own]) for name, own in measured["ways"].items()}
-    ratios = np.median(figures[CROWD] / figures[NOBODY], axis=0)
-    result: dict = {"rounds": len(figures[NOBODY]), "seconds": SECONDS}
+    ratios, limits = compared(figures[NOBODY], figures[CROWD])
+    result: dict = {"rounds": len(figures[CROWD]), "seconds": SECONDS}
     for name, own in figures.items():
         p50, p99 = np.median(own, axis=0)
         orders = sum(map(len, measured["ways"][name]))
         result[name] = {"p50_us": float(p50), "p99_us": float(p99), "orders": orders}
         line(name, f"{p50:,.0f} µs, {p99:,.0f} µs", f"{orders} orders")
-    result["p50_ratio"], result["p99_ratio"] = map(float, ratios)
-    line("ratio, median of the rounds", f"p50 {ratios[0]:.2f}, p99 {ratios[1]:.2f}")
+    for name, ratio, limit in zip(("p50", "p99"), ratios, limits):
+        word = "within the noise" if abs(np.log(ratio)) <= limit else "MEASURABLE"
+        result |= {f"{name}_ratio": float(ratio), f"{name}_noise": float(np.exp(limit)), f"{name}_verdict": word}
+        line(
+            f"{name}, ratio of the crowd's rounds to those beside them",
+            f"{ratio:.3f}",
+            f"noise up to {np.exp(limit):.3f}: {word}",
+        )
     for name, (share, memory) in measured["cost"].items():
         result[f"gateway, {name}"] = {"core_percent": share, "pss_mb": memory}
         line(f"the gateway, {name}", f"{share:.1f} % of a core, {memory:.0f} MB")

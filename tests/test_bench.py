@@ -105,3 +105,15 @@ def test_the_days_that_benchmarks_read_are_an_archive(root):
     assert stamps == sorted(stamps)
     assert [(stamp - stored_days.START_NS) // DAY_NS for stamp in stamps] == [0] * (last // 2) + [1] * (last // 2)
     assert {event.count for event in events if event.kind == Kind.depth} == {stored_days.SNAPSHOT_LEVELS, stored_days.LEVELS}
+
+
+def test_a_crowd_is_measurable_beyond_what_rounds_without_it_move_by():
+    """Rounds drift alike with and without a crowd; a third more is seen, nothing is taken for noise."""
+    import numpy as np
+
+    from bench.gateway import compared
+
+    moved = np.random.default_rng(15).normal(0.0, 0.04, (15, 2)) + np.linspace(0.0, 0.5, 15)[:, None]
+    rounds = 3000.0 * np.exp(moved)
+    ratios, limits = compared(rounds[::2], rounds[1::2] * [1.0, 1.34])
+    assert abs(np.log(ratios[0])) <= limits[0] and 1.25 < ratios[1] < 1.45 and np.log(ratios[1]) > limits[1]

@@ -43,7 +43,8 @@ class _Scrape(Collector):
         processes = figures.processes(queries.recent, queries.now_ns())
         self._put(table.LOG, (), status["log"]["last_seq"])
         self._put(table.DURABLE, (), status["log"]["durable_seq"])
-        self._processes(processes)
+        named = queries.named.names()
+        self._processes([one for one in processes if one["name"] in named or not one["stale"]])
         self._streams(status["topics"])
         self._counted(queries.recent.counted)
         try:

@@ -15,6 +15,7 @@ from tickmesh.nodes.gateway import figures, market_rows
 from tickmesh.nodes.gateway.asking import subject_parameter, time_given
 from tickmesh.nodes.gateway.encoding import ARROW, JSON, MSGPACK, EncodedAnswer, encoded_events
 from tickmesh.nodes.gateway.hop_latency import HopLatency
+from tickmesh.nodes.gateway.named_processes import NamedProcesses
 from tickmesh.nodes.gateway.paced_threads import PacedThreads
 from tickmesh.nodes.gateway.problems import RequestProblem
 from tickmesh.nodes.gateway.reading import EventReading, known_subjects
@@ -38,6 +39,7 @@ class MeshQueries:
 
     def __init__(self, config: Config, recent: RecentEvents, latency: HopLatency, counted: Callable[[], JsonObject]):
         self.config, self.recent, self.latency, self.counted = config, recent, latency, counted
+        self.named = NamedProcesses(config)
         self.threads = PacedThreads()
         self.reading = EventReading(config, recent, self.threads)
         self.now_ns = now_ns

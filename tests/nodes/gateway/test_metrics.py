@@ -1,6 +1,7 @@
 """What Prometheus is given: the figures of /v1, under names that keep its rules; pages and deploy/ name what exists."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -79,7 +80,9 @@ def values(queries, accept: str = "text/plain") -> dict[tuple, float]:
 def test_metrics_are_the_figures_of_v1(queries):
     got = values(queries)
     now_ns, recent = queries.now_ns(), queries.recent
-    for one in figures.processes(recent, now_ns):
+    shown = [one for one in figures.processes(recent, now_ns) if one["name"] in queries.named.names()]
+    assert len(shown) >= 3
+    for one in shown:
         process = ("process", one["name"])
         assert got["tickmesh_process_up", process] == (not one["stale"])
         assert got["tickmesh_process_heartbeat_age_seconds", process] == one["heartbeat_age_s"] > 5
@@ -99,6 +102,30 @@ def test_metrics_are_the_figures_of_v1(queries):
     assert got["tickmesh_position", on] == 0.008 and ("tickmesh_position_average_price", on) not in got
     assert got["tickmesh_strategy_position", on, ("strategy", "two")] == -0.001
     assert got["tickmesh_kill_switch",] == 1 and got["tickmesh_strategy_profit", ("strategy", "two")] == 2.5
+
+
+def test_a_process_that_mesh_toml_has_no_more_is_not_down(queries):
+    """It has no metric once it is silent; one that mesh.toml names is down then, and one that still speaks is up."""
+    path, up = queries.config.root / "mesh.toml", "tickmesh_process_up"
+
+    def processes() -> set[str]:
+        return {labels[0][1] for name, *labels in values(queries) if name == up}
+
+    assert "feed-binance-1" in processes()
+    text, now_ns = path.read_text(), queries.now_ns
+    try:
+        path.write_text("[executor]\nenabled = false\n")
+        os.utime(path, ns=(1, 1))
+        assert "executor" not in processes() and "feed-binance-1" in processes()
+        path.write_text("not toml")
+        os.utime(path, ns=(2, 2))
+        assert "executor" not in processes(), "a file that is wrong changes nothing"
+        queries.now_ns = lambda: now_ns() - 6 * 10**9
+        assert "executor" in processes(), "it still speaks"
+    finally:
+        path.write_text(text)
+        queries.now_ns = now_ns
+    assert "executor" in processes()
 
 
 def test_units_are_base_units(queries):
