@@ -37,7 +37,7 @@ class VenueRecord:
         self._lasting: dict[int, tuple[int, str]] = {}  # fault → since when, and what it is about
         self._over: list[tuple[str, str, Stretch]] = []  # what the venue did, of which instrument ("": all), when
         self._subscribed: dict[int, int] = {}  # market connection that has subscribed something → since when
-        self._heard: list[Stretch] = []
+        self._subscriptions: list[Stretch] = []
         self._open: dict[int, int] = {}
         self._ended: list[Stretch] = []
 
@@ -80,7 +80,7 @@ class VenueRecord:
     @property
     def subscribed(self) -> list[Stretch]:
         """When a market connection was open that had subscribed something; overlapping."""
-        return [*self._heard, *((since, LAST_MS) for since in self._subscribed.values())]
+        return [*self._subscriptions, *((since, LAST_MS) for since in self._subscribed.values())]
 
     def most_tried(self, venue: str, window_ms: int) -> int:
         """The most market connections that were tried at a venue within `window_ms`."""
@@ -133,4 +133,4 @@ class VenueRecord:
         elif what in ("cut", "closed"):
             self._ended.append((self._open.pop(number), time_ms))
             if number in self._subscribed:
-                self._heard.append((self._subscribed.pop(number), time_ms))
+                self._subscriptions.append((self._subscribed.pop(number), time_ms))
