@@ -2,6 +2,8 @@
 # make up VENUE=binance INSTRUMENTS=BTCUSDT,ETHUSDT    record a real venue; several: VENUE="binance kraken" INSTRUMENTS="BTCUSDT BTC/USD"
 # make up CAPTURE="a.gz b.gz" SPEED=20    replay raw captures instead (SPEED=0: as fast as the machine can)
 # make chaos          200 SIGKILLs and venue faults, judged, then 200 while it trades; KILLS=1000 SEED=7 for other sweeps
+# make soak           the default market for HOURS=1 with a kill a minute: what grows; CSV=samples.csv JSON=result.json
+# make bench          every benchmark; JSON=run.json keeps the figures, python -m bench.compare A.json B.json sets two runs side by side
 # make test bench style types; make fast: what takes a minute
 # make peers          other programs of the field against ours (the extra bench), in an environment of their own
 # make lock           choose the newest allowed versions of everything, with their hashes
@@ -25,11 +27,14 @@ CAPTURE ?=
 SPEED ?=
 KILLS ?= 200
 SEED ?= 1
+HOURS ?= 1
+CSV ?=
+JSON ?=
 # Tests without processes and captures, for a quick answer and for other Pythons (.ci/run).
 FAST := $(filter-out $(addprefix tests/test_, $(addsuffix .py, pages $(WITHOUT))), $(wildcard tests/test_*.py)) \
 	tests/bus/test_wire.py tests/bus/test_layout.py tests/bus/test_config.py tests/nodes/sequencer tests/nodes/venues tests/nodes/executor tests/nodes/orders tests/nodes/backfill tests/nodes/model tests/storage/coverage \
 	tests/storage/bars/test_bars.py tests/storage/archive/test_archive.py
-.PHONY: help python venv dev extras up down status test fast peers lock chaos bench docs style types clean
+.PHONY: help python venv dev extras up down status test fast peers lock chaos bench soak docs style types clean
 
 help:
 	@sed -n 's/^# \(make.*\)/  \1/p' Makefile
@@ -104,7 +109,10 @@ chaos: $(STAMP)
 	@.venv/bin/mesh chaos --orders --kills $(KILLS) --seed $(SEED)
 
 bench: $(DEV_STAMP)
-	@.venv/bin/python -m bench
+	@.venv/bin/python -m bench $(if $(JSON),--json $(JSON))
+
+soak: $(DEV_STAMP)
+	@.venv/bin/python -m bench.soak --hours $(HOURS) $(if $(CSV),--csv $(CSV)) $(if $(JSON),--json $(JSON))
 
 DOCS_STAMP := .venv/.installed-docs
 $(DOCS_STAMP): $(STAMP)

@@ -20,12 +20,14 @@ RAM = Path("/dev/shm")
 class Turns(NamedTuple):
     """What a contestant took in its rounds, and what it gave in the last one. Seconds: medians of the rounds.
 
-    `cpu_s`: processor time of all threads of this process. On a machine that others use too it is the one to compare.
+    `cpu_s`: processor time of all threads of this process. On a machine that others use too it is the one to compare;
+    `cpu_rounds`: that of each round, for those who ask how far it is from one to the next (bench/compare.py).
     """
 
     wall_s: float
     cpu_s: float
     given: Any
+    cpu_rounds: list[float]
 
 
 def rounds() -> int:
@@ -47,7 +49,10 @@ def take_turns(contestants: Mapping[str, Callable[[], Any]], times: int | None =
             given[name] = work()
             taken[name].append((time.perf_counter() - wall, time.process_time() - cpu))
     medians = {name: [float(middle) for middle in np.median(own, axis=0)] for name, own in taken.items()}
-    return {name: Turns(wall, cpu, given[name]) for name, (wall, cpu) in medians.items()}
+    return {
+        name: Turns(wall, cpu, given[name], [round_cpu for _, round_cpu in taken[name]])
+        for name, (wall, cpu) in medians.items()
+    }
 
 
 @contextlib.contextmanager

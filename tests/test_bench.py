@@ -14,6 +14,8 @@ import pytest
 import bench
 from bench import stored_days
 from bench.__main__ import ALL, main
+from bench.compare import compare
+from bench.compare import main as side_by_side
 from bench.floor import nothing_left, take_turns, throw_away_mesh
 from tickmesh.bus.config import load
 from tickmesh.bus.schema import Kind
@@ -117,3 +119,29 @@ def test_a_crowd_is_measurable_beyond_what_rounds_without_it_move_by():
     rounds = 3000.0 * np.exp(moved)
     ratios, limits = compared(rounds[::2], rounds[1::2] * [1.0, 1.34])
     assert abs(np.log(ratios[0])) <= limits[0] and 1.25 < ratios[1] < 1.45 and np.log(ratios[1]) > limits[1]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict"),
+    [
+        ([10.0, 10.1, 9.9, 10.0, 10.2], [12.0, 12.1, 11.9, 12.0, 12.2], "more"),
+        ([10.0, 10.1, 9.9, 10.0, 10.2], [8.0, 8.1, 7.9, 8.0, 8.2], "less"),
+        ([10.0, 14.0, 7.0, 12.0, 9.0], [12.0, 9.0, 16.0, 11.0, 13.0], "same"),  # a fifth more, and that much apart
+        (10.0, 11.5, "same"),  # once each: nobody knows the noise
+        (10.0, 20.0, "more"),
+        (0, 0, "same"),
+        (0, 3, "differs"),
+    ],
+)
+def test_two_runs_are_set_side_by_side(a, b, verdict):
+    (one,), alone = compare({"bus": {"figure": a, "words": "x"}}, {"bus": {"figure": b}, "archive": {"new": 1}})
+    assert (one.name, one.verdict) == ("bus: figure", verdict) and alone == ["archive: new"]
+
+
+def test_comparing_is_a_command(tmp_path, capsys):
+    for name, figure in (("a.json", 10), ("b.json", 30)):
+        (tmp_path / name).write_text(json.dumps({"bus": {"figure": figure}}))
+    assert side_by_side([str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 0
+    assert "more" in capsys.readouterr().out
+    assert side_by_side([str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["figures"][0]["ratio"] == 3

@@ -27,7 +27,7 @@ class CutCoverage(NamedTuple):
     rows: dict[str, np.ndarray]
 
 
-class Stretch:
+class LogStretch:
     """Some batches of the log as arrays, an element an event: `headers` (dtype HEADER), `starts` and `sizes` in bytes.
 
     `ends`: the bytes up to the end of each event. `first`: the seq that the log gives the first one.
@@ -89,7 +89,7 @@ class Cut:
         self.pieces: dict[str, list[Path]] = {}
         self.proven: dict[str, list[np.ndarray]] = {}
 
-    def add(self, stretch: Stretch, at: int, stop: int) -> None:
+    def add(self, stretch: LogStretch, at: int, stop: int) -> None:
         """Takes copies of the next events: those at…stop of a stretch."""
         for kind, subject, table in stretch.tables(at, stop):
             self.parts.setdefault((kind, subject), []).append(table)

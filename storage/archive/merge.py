@@ -35,7 +35,7 @@ from tickmesh.storage.bars import pyramid
 from tickmesh.storage.coverage.intervals import merge as union
 from tickmesh.storage.coverage.ledger import GROUP, CoverageLedger, read_ledger, write_ledger
 from tickmesh.storage.hdf5.columns import Table, to_bytes
-from tickmesh.storage.hdf5.encoding import TableWriter, Window
+from tickmesh.storage.hdf5.encoding import TableWriter, WindowColumns
 
 HOUR_NS = 3_600_000_000_000
 KEPT_BYTES_MAX = 64 << 20  # of columns in memory
@@ -270,10 +270,10 @@ class _Kept:
     """The columns of the sources, as they were surveyed, if they are few: they need not be read once more then."""
 
     def __init__(self) -> None:
-        self.windows: list[tuple[Kind, Window]] = []
+        self.windows: list[tuple[Kind, WindowColumns]] = []
         self.bytes, self.too_much = 0, False
 
-    def add(self, kind: Kind, window: Window) -> None:
+    def add(self, kind: Kind, window: WindowColumns) -> None:
         self.bytes += sum(column.nbytes for columns in window for column in columns.values())
         self.too_much = self.bytes > KEPT_BYTES_MAX
         if self.too_much:

@@ -31,7 +31,7 @@ from tickmesh.storage.archive.catalog import (
     read_watermark,
     visible,
 )
-from tickmesh.storage.archive.cut import Cut, CutCoverage, Part, Stretch, table_of
+from tickmesh.storage.archive.cut import Cut, CutCoverage, LogStretch, Part, table_of
 from tickmesh.storage.archive.file import (
     TEMPORARY,
     ArchiveError,
@@ -223,11 +223,11 @@ class ArchiveWriter:
         if cut is not None:
             self._write(cut, log_id, stop)
 
-    def _stretches(self, batches: Iterable[Batch], upto: int, stop: Stop) -> Iterator[tuple[Stretch, int, int]]:
+    def _stretches(self, batches: Iterable[Batch], upto: int, stop: Stop) -> Iterator[tuple[LogStretch, int, int]]:
         """Batches put together, and which of their events are to be archived: all after the watermark up to `upto`."""
         expected = self.archived_seq + 1
         for some in _put_together(batches, stop):
-            stretch = Stretch(some)
+            stretch = LogStretch(some)
             at, end = max(expected - stretch.first, 0), min(len(stretch), upto + 1 - stretch.first)
             if at >= end:
                 continue

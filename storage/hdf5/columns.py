@@ -77,7 +77,7 @@ def to_bytes(table: Table) -> tuple[bytearray, np.ndarray]:
         rows["header"] = header_bytes.view(rows.dtype["header"])
         rows["records"] = record_bytes.view(rows.dtype["records"])
         return out, starts
-    heads, body, size = memoryview(header_bytes.view("u1")), memoryview(record_bytes.view("u1")), headers.itemsize
+    heads, body, size = header_bytes.view("u1").data, record_bytes.view("u1").data, headers.itemsize
     ends = np.cumsum(sizes - size).tolist()
     parts: list[memoryview] = []
     for at, start, stop in zip(range(0, len(heads), size), [0, *ends], ends):

@@ -71,7 +71,7 @@ class Encoder:
         out["source"], out["number_step"] = place[local], step
 
 
-class Window(NamedTuple):
+class WindowColumns(NamedTuple):
     """The columns of some events, by name: of their records, and of `events`."""
 
     body: dict[str, np.ndarray]
@@ -91,7 +91,7 @@ class TableWriter:
         self.whole = True  # cause_back can tell every cause, so far
         self.encoder = Encoder()
 
-    def survey(self, table: Table) -> Window:
+    def survey(self, table: Table) -> WindowColumns:
         """Learns what the columns of a window have in common; every window is surveyed before `begin`. Gives its columns.
 
         A window has one event at least.
@@ -110,8 +110,8 @@ class TableWriter:
             self.twins[name] = same
         return window
 
-    def _window(self, table: Table) -> Window:
-        return Window(body_columns(table.records), self.encoder.columns(table.headers))
+    def _window(self, table: Table) -> WindowColumns:
+        return WindowColumns(body_columns(table.records), self.encoder.columns(table.headers))
 
     def begin(self, group: Any) -> None:
         """Fills `group` (named after the kind) with `events` and `records` (for depth `levels`), as yet without values."""
@@ -141,7 +141,7 @@ class TableWriter:
         if len(table.headers):
             self.put(self._window(table))
 
-    def put(self, window: Window) -> None:
+    def put(self, window: WindowColumns) -> None:
         """Writes the columns of the next window, as `survey` gave them."""
         for sinks, found in ((self.body_sinks, window.body), (self.sinks, window.events)):
             for name, sink in sinks.items():
