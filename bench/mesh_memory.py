@@ -35,8 +35,8 @@ def default_mesh(venv: Path) -> dict[str, float]:
     root = Path(tempfile.mkdtemp(prefix="tickmesh-bench-"))
     mesh = str(venv / "bin/mesh")
     try:
-        for word in ("init", "up"):
-            subprocess.run([mesh, word], cwd=root, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+        for words in (("init", "."), ("up",)):
+            subprocess.run([mesh, *words], cwd=root, check=True, capture_output=True, stdin=subprocess.DEVNULL)
         time.sleep(SETTLE_S)
         return taken_mb(root)
     finally:

@@ -36,8 +36,8 @@ IO = (
     "session/reconciliation", "session/requests", "session/rest_orders", "session/sending", "session/stopping",
     "session/venue_connection",
     "notifier/deliver",
-    "supervision/foreground", "supervision/groups", "supervision/presence", "supervision/process_control",
-    "supervision/sessions",
+    "supervision/foreground", "supervision/groups", "supervision/preloaded", "supervision/presence",
+    "supervision/process_control", "supervision/sessions", "supervision/taking_over",
 )  # fmt: skip
 MACHINE = {
     "aiohttp", "asyncio", "fcntl", "os", "pathlib", "psutil", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile",

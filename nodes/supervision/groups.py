@@ -4,8 +4,9 @@ supervisord's own groups can only be changed whole: to give one process new sett
 lines of a venue at once. So every process is a group of its own, with its own name, and TICKMESH_GROUP in its environment says
 which word it answers to as well. supervisor.conf names this file; it is loaded by supervisord and by supervisorctl.
 
-supervisord takes its lock here, too (nodes/supervision/presence.py), counts how often it has had to start a process again, and
-in the foreground passes on what its processes write (nodes/supervision/foreground.py).
+supervisord loads the nodes' code here, for them to begin as copies of it (nodes/supervision/preloaded.py), takes its lock
+(nodes/supervision/presence.py), counts how often it has had to start a process again, and in the foreground passes on what its
+processes write (nodes/supervision/foreground.py).
 """
 
 import os
@@ -31,6 +32,7 @@ from supervisor.states import ProcessStates
 from supervisor.supervisorctl import Controller, ControllerPluginBase, DefaultControllerPlugin
 
 from tickmesh.bus.names import MESH
+from tickmesh.nodes.supervision import preloaded
 from tickmesh.nodes.supervision.foreground import ForegroundLines
 from tickmesh.nodes.supervision.presence import SupervisordLock
 from tickmesh.nodes.supervision.sessions import BEFORE, HostedSessions
@@ -212,8 +214,10 @@ class GroupStatus(ControllerPluginBase):  # type: ignore[misc]  # supervisor has
 
 
 def make_interface(supervisord: Any) -> GroupedProcesses:
-    """What `supervisor.rpcinterface_factory` in supervisor.conf names."""
-    return GroupedProcesses(supervisord)
+    """What `supervisor.rpcinterface_factory` in supervisor.conf names. Loads what processes have in common (preloaded.py)."""
+    interface = GroupedProcesses(supervisord)
+    preloaded.use(supervisord)
+    return interface
 
 
 def make_status(controller: Controller) -> GroupStatus:
