@@ -14,8 +14,8 @@ from pathlib import Path
 from bench.floor import nothing_left
 
 ALL = (
-    "bus", "signal_to_intent", "tick_to_order", "kill_switch", "gateway", "decode", "kernels", "features", "archive", "bars",
-    "books", "frames", "memory", "backtest", "sweep", "exchange", "capture",
+    "bus", "message", "signal_to_intent", "tick_to_order", "kill_switch", "gateway", "decode", "kernels", "features", "archive",
+    "bars", "books", "frames", "memory", "backtest", "sweep", "exchange", "capture",
 )  # fmt: skip
 
 
