@@ -1,13 +1,17 @@
-"""Decode rate per venue and kind: messages of one core to events, beside msgspec's typed decoding of the same frames alone.
+"""Decode rate per venue and kind: messages of one core to events, beside cryptofeed and msgspec on the same frames.
 
-Real frames of the captures (TICKMESH_DATA), else made ones of the same shape. CPU time of this process, so that a busy machine
-tells less of a lie; floor and ours in the same run. Peers' figures for the USD-M BTC capture are theirs, as published for a
-machine of this kind. A book with a rule of its own is shown with that rule, too (checksums of Kraken and OKX).
+Real frames of the captures (TICKMESH_DATA), else made ones of the same shape. All take turns on one core, and a figure is the
+median of their rounds, in CPU time of this process, so that a busy machine tells less of a lie. Ours: by the compiled scanner
+where the venue has usual forms, in reads of READ frames and of one; by the exact way (`[feed] scan = false`), all that other
+venues have. Peers: cryptofeed where it is installed (`make peers`), with its book where it is about depth; msgspec's typed
+decoding alone, which makes no events. A book with a rule of its own is shown with that rule, too (checksums: Kraken, OKX).
 """
 
 import asyncio
 import gzip
 import os
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,22 +20,26 @@ from typing import Any, NamedTuple
 import msgspec
 from aiohttp import web
 
-from bench.floor import line
+from bench import cryptofeed_peer
+from bench.floor import line, machine_words, one_core, take_turns
+from tickmesh.bus import compiling_objects
+from tickmesh.bus.compiled_objects import load
 from tickmesh.bus.layout import header_reader
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
+from tickmesh.nodes.feed.scanning import KERNEL, scanner_path
 from tickmesh.nodes.net import websocket
 from tickmesh.nodes.venues import binance, binance_streams, coinbase, kraken, okx
+from tickmesh.nodes.venues.adapter import no_forms
+from tickmesh.nodes.venues.scanning.scanner import FrameScanner
 from tickmesh.nodes.venues.table import adapter_of
 
 DATA = Path(os.environ.get("TICKMESH_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 USDM = DATA / "hftbacktest/usdm/btcusdt_20240808.gz"
 SPOT = DATA / "hftbacktest/spot/btcusdt_20240808.gz"
 SAMPLES = DATA / "cryptofeed/sample_data"
-PEERS = {"trade": "cryptofeed 150,000, nautilus 69,000", "bookTicker": "cryptofeed 130,000, nautilus 50,000",
-         "depth": "cryptofeed 4,400, nautilus 1,000"}  # fmt: skip
-MESSAGES = 20_000
-SECONDS = 0.2  # of CPU of one turn
+MESSAGES, LEVELS_MESSAGES = 20_000, 2_000
+READ = 16  # frames of one read of a socket, of a busy market
 TURNS = 3
 RECV_NS = 1_723_161_255_030_314_667
 
@@ -105,14 +113,22 @@ CASES = (
 
 def made_binance(venue: str) -> list[bytes]:
     levels = b",".join(b'["618%02d.63000000","0.%08d"]' % (i, i * 977) for i in range(17))
-    after = b'"pu":50093239188,' if venue == "binance_usdm" else b""
+    if venue == "binance_usdm":
+        return [
+            b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161256322,"T":1723161256322,"s":"BTCUSDT","t":5266583935,'
+            b'"p":"61800.30","q":"0.006","X":"MARKET","m":false}}',
+            b'{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":5123107839020,"s":"BTCUSDT","b":"61800.20",'
+            b'"B":"2.507","a":"61800.30","A":"2.510","T":1723161256313,"E":1723161256313}}',
+            b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1723161255208,"T":1723161255207,"s":"BTCUSDT",'
+            b'"U":50093239189,"u":50093239202,"pu":50093239188,"b":[' + levels + b'],"a":[' + levels + b"]}}",
+        ]
     return [
         b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161255343,"s":"BTCUSDT","t":3735683259,'
         b'"p":"61837.63000000","q":"0.02000000","T":1723161255342,"m":true,"M":true}}',
         b'{"stream":"btcusdt@bookTicker","data":{"u":50093239212,"s":"BTCUSDT","b":"61837.63000000","B":"3.78826000",'
         b'"a":"61837.64000000","A":"1.54698000"}}',
         b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1723161255208,"s":"BTCUSDT","U":50093239189,'
-        b'"u":50093239202,' + after + b'"b":[' + levels + b'],"a":[' + levels + b"]}}",
+        b'"u":50093239202,"b":[' + levels + b'],"a":[' + levels + b"]}}",
     ]
 
 
@@ -182,19 +198,6 @@ def kraken_pairs() -> list[Instrument]:
     return [Instrument(pair, "kraken_v1", exponent) for pair, exponent in sorted(decimals.items())]
 
 
-def rate(function: Callable[[bytes], object], messages: list[bytes]) -> float:
-    """Messages per second of CPU, the best of some turns."""
-    best = 0.0
-    for _ in range(TURNS):
-        done, start = 0, time.process_time()
-        while (spent := time.process_time() - start) < SECONDS:
-            for frame in messages:
-                function(frame)
-            done += len(messages)
-        best = max(best, done / spent)
-    return best
-
-
 def with_book(venue: str, messages: Iterable[bytes], instruments: list[Instrument]) -> float:
     """Messages per second of CPU through decoder and book rule, the whole stream from its beginning."""
     adapter = adapter_of(venue)
@@ -219,21 +222,66 @@ def with_book(venue: str, messages: Iterable[bytes], instruments: list[Instrumen
     return best
 
 
-def show(case: Case, everything: list[bytes], instruments: list[Instrument], real: bool) -> None:
+def scanner_of(folder: Path) -> int:
+    """The address of the compiled scanner, made in a process of its own."""
+    path = scanner_path(folder)
+    subprocess.run(compiling_objects.command(KERNEL, path), check=True, stdout=subprocess.DEVNULL)
+    return load(path)["scan"]
+
+
+def contestants(
+    case: Case, some: list[bytes], instruments: list[Instrument], scanner: int
+) -> dict[str, Callable[[], object]]:  # fmt: skip
+    """Who reads all of `some`, by name."""
+    adapter = adapter_of(case.venue)
+    known, out = adapter.routes(instruments), dict[str, Callable[[], object]]()
+
+    def exact() -> None:
+        for frame in some:
+            adapter.decode(frame, RECV_NS, known)
+
+    def scanned(size: int) -> Callable[[], None]:
+        reader, reads = (
+            FrameScanner(scanner, adapter.forms(known)),
+            [list(some[at : at + size]) for at in range(0, len(some), size)],
+        )
+        assert None not in reader.scan(some[:READ], RECV_NS), f"{case.venue} {case.kind}: not in a usual form"
+
+        def read() -> None:
+            for frames in reads:
+                reader.scan(frames, RECV_NS)
+
+        return read
+
+    if adapter.forms is not no_forms:
+        out = {f"reads of {READ}": scanned(READ), "reads of 1": scanned(1)}
+    out |= {"exact": exact, "msgspec": lambda: [case.floor(frame) for frame in some]}
+    if case.venue in cryptofeed_peer.NAMES and cryptofeed_peer.version():
+        out["cryptofeed"] = cryptofeed_peer.decoder(instruments[0], some)
+    return out
+
+
+def show(case: Case, everything: list[bytes], instruments: list[Instrument], real: bool, scanner: int) -> dict[str, float]:
     adapter = adapter_of(case.venue)
     known = adapter.routes(instruments)
     some = [frame for frame in everything if case.has in frame[:60] and frame[:1] in b"[{" and b'"snapshot"' not in frame[:80]]
-    some = [frame for frame in some if b'"event"' not in frame[:40] and b'"as"' not in frame[:40]][:MESSAGES]
-    whole, alone = rate(lambda frame: adapter.decode(frame, RECV_NS, known), some), rate(case.floor, some)
-    shape = ""
-    if case.book or case.kind == "depth":
+    some = [frame for frame in some if b'"event"' not in frame[:40] and b'"as"' not in frame[:40]]
+    is_deep = case.book or case.kind == "depth"
+    some = (some if real else some * LEVELS_MESSAGES)[: LEVELS_MESSAGES if is_deep else MESSAGES]
+    what = f"  {case.venue} {case.kind}"
+    if is_deep:
         records = sum(int.from_bytes(e[4:8], "little") for f in some for e in adapter.decode(f, RECV_NS, known))
-        shape = f", {records / len(some):.0f} levels"
-    line(f"  {case.venue} {case.kind}{shape}", f"{whole:,.0f}/s", f"{alone:,.0f}/s", whole / alone)
-    if case.venue == "binance_usdm" and real:
-        print(f"{'':<58} {'peers: ' + PEERS[case.kind]:>26}")
+        what += f", {records / len(some):.0f} levels"
+    with one_core():
+        turns = take_turns(contestants(case, some, instruments, scanner))
+    rates = {name: len(some) / turn.cpu_s for name, turn in turns.items()}
+    peer = "cryptofeed" if "cryptofeed" in rates else "msgspec"
+    for name, rate in rates.items():
+        if name not in ("cryptofeed", "msgspec"):
+            line(f"{what}, {name}", f"{rate:,.0f}/s", f"{rates[peer]:,.0f}/s, {peer}", rate / rates[peer])
     if case.book and real:
-        line(f"  {case.venue} {case.kind} with its book", f"{with_book(case.venue, everything, instruments):,.0f}/s")
+        line(f"{what} with its book", f"{with_book(case.venue, everything, instruments):,.0f}/s")
+    return {f"{case.venue} {case.kind}, {name}": rate for name, rate in rates.items()}
 
 
 async def over_loopback(messages: list[bytes]) -> float:
@@ -272,17 +320,21 @@ async def over_loopback(messages: list[bytes]) -> float:
     return len(messages) / spent
 
 
-def main() -> None:
-    print("decode: messages per second of one core to events; floor: msgspec's typed decoding of the same frames alone")
+def main() -> dict[str, float]:
+    print(f"decode: messages per second of one core to events; ratio: ours to the peer's. {machine_words()}")
+    peer = cryptofeed_peer.version() or "is not installed here, and skipped: make peers"
+    print(f" cryptofeed {peer}; msgspec {msgspec.__version__}")
+    scanner, figures = scanner_of(Path(tempfile.mkdtemp())), dict[str, float]()
     for venue in dict.fromkeys(case.venue for case in CASES):
         source, everything, instruments = frames(venue)
         print(f" {venue}, {source}:")
         for case in CASES:
             if case.venue == venue:
-                show(case, everything, instruments, source != "made")
+                figures |= show(case, everything, instruments, source != "made", scanner)
     _, everything, _ = frames("binance")
     everything = (everything * (MESSAGES // len(everything) + 1))[:MESSAGES]
     line("  websocket → events, sender in the same process", f"{asyncio.run(over_loopback(everything)):,.0f}/s")
+    return figures
 
 
 if __name__ == "__main__":

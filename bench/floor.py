@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -64,6 +65,13 @@ def one_core() -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def machine_words() -> str:
+    """This machine in a sentence: its processor, cores, kernel, and the Python that runs."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((one.partition(":")[2].strip() for one in lines if one.startswith("model name")), platform.machine())
+    return f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}."
 
 
 def microseconds(samples_ns: ArrayLike) -> tuple[float, float]:

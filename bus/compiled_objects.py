@@ -29,12 +29,13 @@ class ObjectError(Exception):
     """A file that holds no machine code that this process can call: a sentence says why."""
 
 
-def c_function(address: int, *arguments: Any) -> Callable[..., int]:
-    """A loaded function as ctypes calls it: of (address of its result, 0, its arguments), of these ctypes types.
+def c_function(address: int) -> Callable[..., int]:
+    """A loaded function as ctypes calls it: of (byref of its result, None, its arguments).
 
-    It is numba's own form: the result is written to where the first argument says, and what is returned is 0.
+    Arguments are bytes, `ctypes.byref` of what is kept, None, or ctypes numbers: those cost no conversion. It is numba's own
+    form: the result is written to where the first argument says, and what is returned is 0.
     """
-    return ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *arguments)(address)
+    return ctypes.CFUNCTYPE(ctypes.c_int)(address)
 
 
 @cache

@@ -19,6 +19,7 @@ from tickmesh.bus.compiled_objects import Functions, ObjectError, packed
 from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.files import write_file
 from tickmesh.bus.kernel_cache import leave_scipy_alone
+from tickmesh.bus.process import die_with_parent
 
 KEPT = 4  # files of other sources, versions or processors
 _SYMBOL = struct.Struct("<I2xH16x")  # Elf64_Sym: where its name begins, and the section that has it (0: none)
@@ -85,6 +86,7 @@ def _prune(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     begun = time.monotonic()
     make(sys.argv[1], Path(sys.argv[2]))
     print(f"{sys.argv[2]}: {time.monotonic() - begun:.1f} s")

@@ -100,6 +100,7 @@ class FeedSettings(Section, frozen=True):
     local_addr: tuple[str, ...] = ()  # source addresses; line n takes the n-th, in turn
     microseconds: bool = False  # ask for times in µs where the venue offers it (Binance spot)
     raw: bool = False  # keep every frame as it came, too: `mesh rebuild` makes the archive again with a later parser
+    scan: bool = True  # frames in their usual forms are read by compiled code; without it by msgspec, with the same events
     renew: bool = True  # connections are replaced before they end, and when they are stale; off only by a test that shows it
     # A connection is replaced by a new one after so long (less up to a tenth): venues cut at 24 h
     renew_s: PositiveSeconds = 82_800.0

@@ -11,6 +11,7 @@ import asyncio
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes.feed.line import Line
+from tickmesh.nodes.feed.scanning import take_up_scanner
 from tickmesh.nodes.feed.upkeep import ConnectionUpkeep
 from tickmesh.nodes.feed.watching import LineWatch
 
@@ -24,6 +25,7 @@ async def run(ctx: Context) -> None:
     """Keeps one line up until the context stops. Raises what a bug raises; what venues and networks do is survived."""
     line = Line(ctx)
     requests = line.requests
+    scanner = ctx.own(take_up_scanner(line))  # no job that ends the line when it ends
     jobs = (
         ConnectionUpkeep(line).keep_connected,
         LineWatch(line).watch,
@@ -37,9 +39,9 @@ async def run(ctx: Context) -> None:
         for task in done:
             task.result()
     finally:
-        for task in tasks:
+        for task in (*tasks, scanner):
             task.cancel()
-        await asyncio.wait(tasks, timeout=END_S)
+        await asyncio.wait([*tasks, scanner], timeout=END_S)
         for connection in tuple(line.connections):
             line.end(connection)
             if connection.websocket is not None:

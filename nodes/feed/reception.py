@@ -7,6 +7,7 @@ Two connections at most bring something: the current one, and its successor whil
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 from tickmesh.bus.id_rules import rule
 from tickmesh.bus.schema import Flag, Kind
@@ -21,6 +22,7 @@ from tickmesh.nodes.feed.raw_frames import RawFrames
 from tickmesh.nodes.feed.streams import KINDS, FeedStream, Key, Source, key_in, key_of, subject_of, topic_of
 from tickmesh.nodes.venues.adapter import Adapter
 from tickmesh.nodes.venues.parsing.dialect import FrameError, OddRows
+from tickmesh.nodes.venues.scanning.scanner import FrameScanner
 
 
 class Reception:
@@ -47,6 +49,11 @@ class Reception:
         self._attention = False  # … likewise
         self._silent: set[Key] = set()  # of books without ids: streams for whose silence the connection is being replaced
         self._last_brought = LastBrought()
+        self._scanner: FrameScanner | None = None
+
+    def scan_with(self, address: int) -> None:
+        """Reads frames in their usual forms by the compiled scanner at `address` from now on: the events are the same."""
+        self._scanner = FrameScanner(address, self.adapter.forms(self.routes))
 
     # What happens to connections.
 
@@ -79,6 +86,8 @@ class Reception:
         """Takes up an instrument whose exponents were not known when the line began. It is subscribed after this."""
         self.instruments[instrument.subject] = instrument
         self.routes.update(self.adapter.routes([instrument]))
+        if self._scanner is not None:
+            self._scanner.know(self.adapter.forms(self.routes))
         self.books.take_up(instrument)
         for kind in KINDS:
             key = key_of(kind, instrument.subject)
@@ -154,9 +163,11 @@ class Reception:
         out = self.raw_frames.events(source.number, "ws", recv_ns, frames)
         decode, routes, streams = self.adapter.decode, self.routes, source.streams
         key_of_event, stream_of = key_in, streams.get  # looked up once: this is the way of every tick
-        for frame in frames:
+        scanned = self._scanner.scan(frames, recv_ns) if self._scanner is not None else repeat(None)
+        events: Sequence[bytearray]
+        for frame, event_of_form in zip(frames, scanned):
             try:
-                events = decode(frame, recv_ns, routes)
+                events = (event_of_form,) if event_of_form is not None else decode(frame, recv_ns, routes)
             except OddRows as error:
                 self._not_understood((str(error), frame))
                 events = list(error.readable)

@@ -12,6 +12,7 @@ from tickmesh.bus.settings import FeedSettings, Instrument, InstrumentSettings
 from tickmesh.nodes.venues.books.rule import BookRule
 from tickmesh.nodes.venues.parsing.dialect import Control, FrameError, Question, Request, RestRules
 from tickmesh.nodes.venues.parsing.listing import Listed
+from tickmesh.nodes.venues.scanning.forms import NONE, UsualForms
 
 BookKind = Literal["rest", "chain", "checksum", "stream"]
 HistoryKind = Literal["forward", "backward", "time"]
@@ -117,6 +118,12 @@ class VenueAdapter(Protocol[RoutesT]):
         A dict: that of an instrument which is taken up later is joined to it.
         """
 
+    def forms(self, known: RoutesT) -> UsualForms:
+        """The usual forms of the streams' frames, for the compiled scanner; `no_forms` where `decode` is to read all.
+
+        What the scanner makes of a frame in such a form is what `decode` would, byte for byte.
+        """
+
     def decode(self, frame: bytes, recv_ns: int, known: RoutesT) -> list[bytearray]:
         """The events of one message received at `recv_ns`, in its order; [] for a control message. `known`: from `routes`.
 
@@ -201,6 +208,11 @@ Adapter = VenueAdapter[Any]  # of whichever venue: what its `routes` gives goes 
 
 
 # Members of venues that lack something.
+
+
+def no_forms(known: object) -> UsualForms:
+    """The `forms` of a venue whose frames are all read by `decode`: none."""
+    return NONE
 
 
 def no_resubscription(instrument: Instrument, settings: FeedSettings) -> Iterator[str]:

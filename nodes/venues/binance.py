@@ -131,10 +131,10 @@ def streams(instrument: Instrument) -> dict[str, Kind]:
 
 # Of these `decode` makes events; aggregates are in captures of others.
 CHANNELS = (
-    ("trade", binance_streams.spot_trade, binance_streams.SPOT_TRADE),
-    ("aggTrade", binance_streams.aggregate_trade, b""),
-    ("bookTicker", binance_streams.spot_quote, binance_streams.SPOT_QUOTE),
-    ("depth@100ms", binance_streams.spot_depth, b""),
+    ("trade", binance_streams.spot_trade, Kind.trade, binance_streams.SPOT_TRADE),
+    ("aggTrade", binance_streams.aggregate_trade, Kind.trade, b""),
+    ("bookTicker", binance_streams.quote, Kind.quote, binance_streams.SPOT_QUOTE),
+    ("depth@100ms", binance_streams.spot_depth, Kind.depth, binance_streams.SPOT_DEPTH),
 )
 
 
@@ -146,6 +146,9 @@ def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
 def routes(instruments: Iterable[Instrument]) -> Routes:
     """Builds a table for `decode`: by stream name, the function that decodes its frames, and the stream."""
     return binance_streams.routes(instruments, CHANNELS)
+
+
+forms = binance_streams.forms
 
 
 def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: bool = True) -> Iterator[str]:

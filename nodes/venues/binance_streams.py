@@ -1,26 +1,25 @@
 """Binance's market streams, spot and USD-M: one frame of a combined stream in, one event out. Sans I/O.
 
-A trade or a best price in the very form in which the venue writes it is read by one regular expression, several times as
-fast as by typed decoding and an encoder; any other spelling of the same JSON goes through msgspec, with the same result (a
-property test compares the two). Payloads: Binance spot, "WebSocket Streams"; USD-M futures, "Websocket Market Streams".
+The functions here read any spelling of a message, exactly; most messages come in the venue's usual form, which compiled code
+reads (scanning/), with the same result: a property test compares the two.
+
+Payloads: Binance spot, "WebSocket Streams"; USD-M futures, "Websocket Market Streams".
 """
 
-import re
 import struct
 from collections.abc import Callable, Iterable
 
 import msgspec
 
-from tickmesh.bus.schema import Flag
+from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import add_flags
 from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
-from tickmesh.nodes.venues.parsing.times import checked_time, time_or_zero
+from tickmesh.nodes.venues.parsing.times import MILLISECONDS_BELOW, checked_time, time_or_zero
 from tickmesh.nodes.venues.parsing.writer import Writer, unless_odd
+from tickmesh.nodes.venues.scanning.forms import StreamForms, UsualForms
 
-# A time in ms or in µs is told by its size: 10^14 ms is the year 5138, 10^14 µs was 1973.
-MILLISECONDS_BELOW = 100_000_000_000_000
 VOIDS_KEPT = 1024
 # `X` of a trade that met the book. Others (INSURANCE_FUND, ADL, whatever comes to be) are fills of the venue's own making, at
 # prices that nobody quoted; NA with a quantity of 0 is an id that stands for nothing.
@@ -107,37 +106,37 @@ _aggregate_trade = msgspec.json.Decoder(AggregateTradeFrame).decode
 _book_ticker = msgspec.json.Decoder(BookTickerFrame).decode
 _depth = msgspec.json.Decoder(DepthFrame).decode
 
-NUMBER = rb"([1-9][0-9]{0,17})"
-DECIMAL = rb'"([0-9.]{1,20})"'
-TRUTH = rb"(true|false)"
-SPOT_TRADE = (
-    b'"e":"trade","E":' + NUMBER + b',"s":"%s","t":' + NUMBER + b',"p":' + DECIMAL + b',"q":' + DECIMAL
-    + b',"T":' + NUMBER + b',"m":' + TRUTH + b',"M":(?:true|false)'
-)  # fmt: skip
-USDM_TRADE = (
-    b'"e":"trade","E":' + NUMBER + b',"T":' + NUMBER + b',"s":"%s","t":' + NUMBER + b',"p":' + DECIMAL + b',"q":' + DECIMAL
-    + b',"X":"MARKET","m":' + TRUTH
-)  # fmt: skip
-PRICES = b',"s":"%s","b":' + DECIMAL + b',"B":' + DECIMAL + b',"a":' + DECIMAL + b',"A":' + DECIMAL
-SPOT_QUOTE = b'"u":' + NUMBER + PRICES
-USDM_QUOTE = b'"e":"bookTicker","u":' + NUMBER + PRICES + b',"T":' + NUMBER + b',"E":' + NUMBER
+# The usual forms, in which the venue writes (see scanning/forms.py), behind the stream's name.
+_PRICES = b',"s":"<symbol>","b":"<bid>","B":"<bid_lots>","a":"<ask>","A":"<ask_lots>"'
+_TRADED = b'"t":<id>,"p":"<price>","q":"<quantity>"'
+_LEVELS = b',"b":<bids>,"a":<asks>}}'
+SPOT_TRADE = b',"data":{"e":"trade","E":<event>,"s":"<symbol>",' + _TRADED + b',"T":<at>,"m":<sold>,"M":<truth>}}'
+USDM_TRADE = b',"data":{"e":"trade","E":<event>,"T":<at>,"s":"<symbol>",' + _TRADED + b',"X":"MARKET","m":<sold>}}'
+SPOT_QUOTE = b',"data":{"u":<id>' + _PRICES + b"}}"
+USDM_QUOTE = b',"data":{"e":"bookTicker","u":<id>' + _PRICES + b',"T":<at>,"E":<event>}}'
+SPOT_DEPTH = b',"data":{"e":"depthUpdate","E":<event>,"s":"<symbol>","U":<first>,"u":<id>' + _LEVELS
+USDM_DEPTH = (
+    b',"data":{"e":"depthUpdate","E":<event>,"T":<number>,"s":"<symbol>","U":<first>,"u":<id>,"pu":<previous>' + _LEVELS
+)
 
 
 class StreamReader:
-    """Everything needed to read the frames of one instrument's stream: symbol, usual form, and the writer of its events.
+    """Everything needed to read the frames of one instrument's stream: symbol, usual form, the writer of its events.
 
-    `usual`: matches a whole frame in the venue's own spelling. `voids`: ids that stand for no trade, each with the first of the
-    run of such ids that it ends; the newest VOIDS_KEPT. `book`: the subject whose book its messages change, or "".
+    `form`: of its frames, or b"". `voids`: ids that stand for no trade, each with the first of the run of such ids that it
+    ends; the newest VOIDS_KEPT. `book`: the subject whose book its messages change, or "".
     """
 
-    def __init__(self, name: str, instrument: Instrument, form: bytes = b""):
+    def __init__(self, name: str, instrument: Instrument, kind: Kind, form: bytes = b""):
         self.symbol = instrument.symbol
         self.out = Writer(instrument)
-        symbol = re.escape(instrument.symbol.encode())
-        data = form.replace(b"%s", symbol)
-        self.usual = re.compile(rb'\{"stream":"%s","data":\{%s\}\}' % (re.escape(name.encode()), data)).fullmatch
+        self.kind, self.form = kind, form
         self.voids: dict[int, int] = {}
-        self.book = instrument.subject if "@depth" in name else ""
+        self.book = instrument.subject if kind == Kind.depth else ""
+
+    def highest_void(self) -> int:
+        """The highest id that stands for no trade; −1 for none."""
+        return max(self.voids, default=-1)
 
     def add_void(self, trade_id: int) -> None:
         """Takes notice of an id that stands for no trade: the next trade covers it. Two connections may bring the same."""
@@ -155,65 +154,64 @@ FrameDecoder = Callable[[bytes, int, StreamReader], bytearray | None]  # frame, 
 Routes = dict[str, tuple[FrameDecoder, StreamReader]]  # by the stream's name
 
 
-def routes(instruments: Iterable[Instrument], channels: Iterable[tuple[str, FrameDecoder, bytes]]) -> Routes:
-    """Builds a table by stream name: (function that decodes its frames, stream). `channels`: (name, function, usual form)."""
+Channel = tuple[str, FrameDecoder, Kind, bytes]  # its name, what decodes its frames, what they give, their usual form or b""
+
+
+def routes(instruments: Iterable[Instrument], channels: Iterable[Channel]) -> Routes:
+    """Builds a table by stream name: (function that decodes its frames, stream)."""
     known: Routes = {}
     for instrument in instruments:
-        for channel, function, form in channels:
+        for channel, function, kind, form in channels:
             name = f"{instrument.symbol.lower()}@{channel}"
-            known[name] = (function, StreamReader(name, instrument, form))
+            known[name] = (function, StreamReader(name, instrument, kind, form))
     return known
+
+
+def forms(known: Routes) -> UsualForms:
+    """The usual forms of the frames of these streams."""
+    return UsualForms(
+        b",",
+        [
+            StreamForms(
+                b'{"stream":"%s"' % name.encode(), stream.kind, stream.out.instrument, (stream.form,) if stream.form else (),
+                stream.highest_void,
+            )
+            for name, (_, stream) in known.items()
+        ],
+    )  # fmt: skip
 
 
 def spot_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
     """The event of a frame of `<symbol>@trade` on spot. Raises one of UNREADABLE for a damaged one."""
-    usual = stream.usual(frame)
-    if usual is None:
-        events = _other_trade(frame, recv_ns, stream)
-        if not events:
-            raise DecimalError("X is not MARKET and q is 0, as in a trade of USD-M: spot has none such")
-        return events[0]
-    event_time, trade_id, price, quantity, time, maker_bought = usual.groups()
-    return _trade_event(stream, int(trade_id), price, quantity, int(event_time), int(time), maker_bought == b"true", recv_ns)
+    events = _trade_events(frame, recv_ns, stream)
+    if not events:
+        raise DecimalError("X is not MARKET and q is 0, as in a trade of USD-M: spot has none such")
+    return events[0]
 
 
 def usdm_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray | None:
     """The event of a USD-M `@trade` frame, flagged OFF_BOOK where X is not MARKET; None for an id that is no trade, of quantity
     0, which the next one covers."""
-    usual = stream.usual(frame)
-    if usual is None:
-        events = _other_trade(frame, recv_ns, stream)
-        return events[0] if events else None
-    event_time, time, trade_id, price, quantity, maker_bought = usual.groups()
-    return _trade_event(stream, int(trade_id), price, quantity, int(event_time), int(time), maker_bought == b"true", recv_ns)
+    events = _trade_events(frame, recv_ns, stream)
+    return events[0] if events else None
 
 
-def _other_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> list[bytearray]:
+def _trade_events(frame: bytes, recv_ns: int, stream: StreamReader) -> list[bytearray]:
     data = _trade(frame).data
     stream.check_symbol(data.s)
-    if data.X != MARKET and not stream.out.quantity(data.q):
+    out = stream.out
+    price_ticks, quantity_lots = out.price(data.p), out.quantity(data.q)
+    if data.X != MARKET and not quantity_lots:
         stream.add_void(data.t)
         return []
-    event = _trade_event(stream, data.t, data.p, data.q, data.E, data.T, data.m, recv_ns)
+    if not (price_ticks and quantity_lots and data.t >= 0):
+        raise DecimalError(f"trade {data.t} of {data.q!r} at {data.p!r}; all three must be above 0")
+    first_id = stream.voids.get(data.t - 1, data.t)
+    event_ns, side = to_ns(data.E), -1 if data.m else 1
+    event = out.trade(first_id, data.t, event_ns, recv_ns, data.t, price_ticks, quantity_lots, to_ns(data.T), event_ns, side)
     if data.X != MARKET:
         add_flags(event, Flag.OFF_BOOK)
     return [event]
-
-
-def _trade_event(
-    stream: StreamReader, trade_id: int, price: bytes | str, quantity: bytes | str, event_time: int, time: int, sold: bool,
-    recv_ns: int,
-) -> bytearray:  # fmt: skip
-    out = stream.out
-    price_ticks, quantity_lots = out.price(price), out.quantity(quantity)
-    if not (price_ticks and quantity_lots and trade_id >= 0):
-        raise DecimalError(f"trade {trade_id} of {quantity!r} at {price!r}; all three must be above 0")
-    first_id = stream.voids.get(trade_id - 1, trade_id) if stream.voids else trade_id
-    event_ns = event_time * (1_000_000 if event_time < MILLISECONDS_BELOW else 1_000)
-    trade_ns = time * (1_000_000 if time < MILLISECONDS_BELOW else 1_000)
-    return out.trade(
-        first_id, trade_id, event_ns, recv_ns, trade_id, price_ticks, quantity_lots, trade_ns, event_ns, -1 if sold else 1
-    )
 
 
 def aggregate_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
@@ -228,32 +226,8 @@ def aggregate_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearr
     return out.trade(data.f, data.l, event_ns, recv_ns, data.l, price, quantity, to_ns(data.T), event_ns, -1 if data.m else 1)
 
 
-def spot_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
-    """The event of a frame of `<symbol>@bookTicker` on spot, which has no time. Raises one of UNREADABLE for a damaged one."""
-    usual = stream.usual(frame)
-    if usual is None:
-        return _other_quote(frame, recv_ns, stream)
-    update_id, bid, bid_size, ask, ask_size = usual.groups()
-    out, last_id = stream.out, int(update_id)
-    price, quantity = out.price, out.quantity
-    return out.quote(last_id, last_id, 0, recv_ns, last_id, price(bid), quantity(bid_size), price(ask), quantity(ask_size), 0)
-
-
-def usdm_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
-    """The event of a frame of `<symbol>@bookTicker` on USD-M. Raises one of UNREADABLE for a damaged one."""
-    usual = stream.usual(frame)
-    if usual is None:
-        return _other_quote(frame, recv_ns, stream)
-    update_id, bid, bid_size, ask, ask_size, time, event_time = usual.groups()
-    out, last_id = stream.out, int(update_id)
-    price, quantity = out.price, out.quantity
-    return out.quote(
-        last_id, last_id, to_ns(int(event_time)), recv_ns,
-        last_id, price(bid), quantity(bid_size), price(ask), quantity(ask_size), to_ns(int(time)),
-    )  # fmt: skip
-
-
-def _other_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
+def quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
+    """The event of a frame of `<symbol>@bookTicker`; on spot it has no time. Raises one of UNREADABLE for a damaged one."""
     data = _book_ticker(frame).data
     stream.check_symbol(data.s)
     out = stream.out

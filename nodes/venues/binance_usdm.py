@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from tickmesh.bus.schema import Flag
+from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument, InstrumentSettings
 from tickmesh.nodes.venues import binance, binance_streams
 from tickmesh.nodes.venues.adapter import BookKind, HistoryKind
@@ -47,11 +47,11 @@ PUBLIC, MARKET = "/public", "/market"
 PUBLIC_STREAMS = ("trade", "bookTicker", "depth", "rpiDepth")
 # Of these `decode` makes events: other speeds and aggregates are in captures.
 CHANNELS = (
-    ("trade", binance_streams.usdm_trade, binance_streams.USDM_TRADE),
-    ("aggTrade", binance_streams.aggregate_trade, b""),
-    ("bookTicker", binance_streams.usdm_quote, binance_streams.USDM_QUOTE),
-    ("depth@0ms", binance_streams.usdm_depth, b""),
-    ("depth@100ms", binance_streams.usdm_depth, b""),
+    ("trade", binance_streams.usdm_trade, Kind.trade, binance_streams.USDM_TRADE),
+    ("aggTrade", binance_streams.aggregate_trade, Kind.trade, b""),
+    ("bookTicker", binance_streams.quote, Kind.quote, binance_streams.USDM_QUOTE),
+    ("depth@0ms", binance_streams.usdm_depth, Kind.depth, binance_streams.USDM_DEPTH),
+    ("depth@100ms", binance_streams.usdm_depth, Kind.depth, binance_streams.USDM_DEPTH),
 )
 DEPTH_WEIGHTS = ((50, 2.0), (100, 5.0), (500, 10.0), (1000, 20.0))  # limits that the venue takes
 
@@ -109,6 +109,7 @@ _row = msgspec.json.Decoder(_HistoryRow).decode
 _time = msgspec.json.Decoder(_Time).decode
 
 decode = binance.decode
+forms = binance.forms
 control = binance.control
 book_of = binance.book_of
 resubscribe = binance.resubscribe

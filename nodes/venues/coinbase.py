@@ -16,7 +16,7 @@ import msgspec
 
 from tickmesh.bus.schema import Flag
 from tickmesh.bus.settings import FeedSettings, Instrument, InstrumentSettings
-from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_recent_trades, no_snapshot, no_snapshot_answer
+from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_forms, no_recent_trades, no_snapshot, no_snapshot_answer
 from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE
 from tickmesh.nodes.venues.books.streamed import StreamedBook
 from tickmesh.nodes.venues.parsing import writer
@@ -349,6 +349,7 @@ def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: 
 
 
 recent_trades = no_recent_trades
+forms = no_forms
 
 
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:

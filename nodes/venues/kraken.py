@@ -17,7 +17,7 @@ import msgspec
 from tickmesh.bus.schema import Flag
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import stamp_checksum
-from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_recent_trades, no_snapshot, no_snapshot_answer
+from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_forms, no_recent_trades, no_snapshot, no_snapshot_answer
 from tickmesh.nodes.venues.books.checked import CheckedBook, crc
 from tickmesh.nodes.venues.books.levels import Levels
 from tickmesh.nodes.venues.kraken_definitions import decode_definition as decode_definition
@@ -308,6 +308,7 @@ def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: 
 
 
 recent_trades = no_recent_trades
+forms = no_forms
 
 
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:

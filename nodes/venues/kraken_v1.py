@@ -13,7 +13,7 @@ import msgspec
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import stamp_checksum
 from tickmesh.nodes.venues import kraken
-from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_history, no_history_answer, no_recent_trades
+from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_forms, no_history, no_history_answer, no_recent_trades
 from tickmesh.nodes.venues.books.checked import CheckedBook, crc
 from tickmesh.nodes.venues.kraken_definitions import REST_NAMES
 from tickmesh.nodes.venues.parsing import writer
@@ -248,6 +248,7 @@ def spell(name: str) -> str:
 snapshot, decode_snapshot = kraken.snapshot, kraken.decode_snapshot
 history, decode_history = no_history, no_history_answer  # trades have no ids here
 recent_trades = no_recent_trades
+forms = no_forms
 definitions = kraken.definitions
 clock = kraken.clock
 standing = kraken.standing

@@ -26,6 +26,7 @@ from tickmesh.nodes.venues.okx_definitions import listed as listed
 from tickmesh.nodes.venues.okx_definitions import listings as listings
 from tickmesh.nodes.venues.okx_definitions import spell as spell
 from tickmesh.nodes.venues.okx_definitions import standing as standing
+from tickmesh.nodes.venues.okx_forms import forms as forms
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, integer, text
 from tickmesh.nodes.venues.parsing.dialect import (

@@ -35,10 +35,10 @@ import ctypes, sys
 from pathlib import Path
 from tickmesh.bus.compiled_objects import c_function, load
 addresses, result = load(Path(sys.argv[1])), ctypes.c_int64()
-to = ctypes.addressof(result)
-failed = c_function(addresses["total"], ctypes.c_char_p, ctypes.c_int64)(to, 0, bytes([1, 2, 253]), 3)
+to, number = ctypes.byref(result), ctypes.c_int64
+failed = c_function(addresses["total"])(to, None, bytes([1, 2, 253]), number(3))
 print(failed, result.value, "numba" in sys.modules)
-c_function(addresses["difference"], ctypes.c_int64, ctypes.c_int64)(to, 0, 2, 5)
+c_function(addresses["difference"])(to, None, number(2), number(5))
 print(result.value)
 """
 
@@ -77,7 +77,7 @@ def test_a_torn_or_damaged_file_is_refused_and_made_anew(made, tmp_path, monkeyp
     monkeypatch.setattr(compiling_objects, "compiled", lambda module: pytest.fail("a whole file is not made again"))
     compiling_objects.make("some_kernels", path)
     result = ctypes.c_int64()
-    c_function(load(path)["difference"], ctypes.c_int64, ctypes.c_int64)(ctypes.addressof(result), 0, 1, 3)
+    c_function(load(path)["difference"])(ctypes.byref(result), None, ctypes.c_int64(1), ctypes.c_int64(3))
     assert result.value == -2
 
 

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, integer
 
+# A time in ms or in µs is told by its size: 10^14 ms is the year 5138, 10^14 µs was 1973.
+MILLISECONDS_BELOW = 100_000_000_000_000
 _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})"
 )
