@@ -10,7 +10,8 @@ from tickmesh.nodes.gateway.problems import RequestProblem
 
 THREADS = 2  # at once: who asks for what is heavy waits for others who do, and nobody else does
 WAITING_MAX = 32  # those that are at work among them
-REST = 3.0  # times as long as a piece took of the processor its thread rests: two take half a core at most
+REST = 3.0  # times as long as a piece took of the processor its thread rests: two take half a core
+REST_S_MAX = 1.0  # what was loaded for the first piece of a kind took long, and the next will not
 
 Arguments = TypeVarTuple("Arguments")
 Answer = TypeVar("Answer")
@@ -36,7 +37,7 @@ class PacedThreads:
             try:
                 return await asyncio.to_thread(_timed, taken_s, partial(call, *arguments))
             finally:
-                asyncio.get_running_loop().call_later(REST * taken_s[0], self._turns.release)
+                asyncio.get_running_loop().call_later(min(REST * taken_s[0], REST_S_MAX), self._turns.release)
         finally:
             self._waiting -= 1
 

@@ -19,6 +19,7 @@ def test_a_thread_rests_after_its_work(monkeypatch):
 
     async def done(rest: float) -> int:
         monkeypatch.setattr(paced_threads, "REST", rest)
+        monkeypatch.setattr(paced_threads, "REST_S_MAX", rest)
         threads = PacedThreads()
         tasks = [asyncio.create_task(threads.call(work)) for _ in range(THREADS + 3)]
         finished, late = await asyncio.wait(tasks, timeout=1.0 if rest else 30.0)
