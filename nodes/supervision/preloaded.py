@@ -20,11 +20,14 @@ PROGRAM = ["-m", "tickmesh.nodes"]
 # What a node loads after its module, beside it; "": every node. What is missing here is loaded by each process for itself.
 LATER: Mapping[str, tuple[str, ...]] = {
     "": ("tickmesh.nodes.__main__", "uvloop", "encodings.ascii", "encodings.idna"),
+    "backfill": ("tickmesh.nodes.net.http_client",),
     "executor": ("tickmesh.nodes.runner.alone",),
+    "feed": ("tickmesh.nodes.net.http_client", "llvmlite.binding"),
     "gateway": ("pydantic.v1",),
     "model": ("tickmesh.nodes.runner.alone", "tickmesh.nodes.models.loading", "numpy.ma", "numba"),
     "recorder": ("numpy.ma", "lmdb._envid"),
     "sequencer": ("tickmesh.nodes.runner.hosted_steps", "tickmesh.nodes.runner.hosting", "tickmesh.nodes.runner.put_out"),
+    "session": ("tickmesh.nodes.net.http_client",),
 }  # fmt: skip
 # An interpreter, the C library and libraries read these as they begin; a process that needs others than we had begins anew.
 READ_AT_START = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "NUMBA_", "OMP_", "OPENBLAS_", "MKL_", "LC_", "LANG", "TICKMESH_")

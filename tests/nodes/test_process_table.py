@@ -194,6 +194,11 @@ NOT_CALLED = {
     },
     # for how many lines its market waits before it begins; a step's runner, beside the history that is read
     "exchange": {("nodes.exchange.server.pace", "feed"), ("nodes.runner.step", "checkpoint_s")},
+    # which processes there are it reads again whenever mesh.toml changes (nodes/gateway/named_processes.py)
+    "gateway": {
+        *(("nodes.process_table", part) for part in ("exchange", "notify", "backfill", "feed", "venues", "models", "host")),
+        ("nodes.feed.line_names", "feed"),
+    },
     # of models alone
     "executor": {("nodes.model.refused", "models"), ("nodes.models.loading", "paths"), ("nodes.runner.stalls", "models")},
 }
