@@ -59,7 +59,7 @@ def encoded_events(config: Config, kind: Kind, events: list[Event], more: dict[s
     """Encodes events of a kind, as `tap --json` shows them, with what else the answer says; as Arrow a row for each record."""
     if media_type == ARROW:
         return EncodedAnswer(_arrow(config, kind, events), ARROW)
-    bodies = [msgspec.Raw(encoded(as_dict(config, event), media_type).body) for event in events]  # a page as dicts takes 30 MB
+    bodies = [msgspec.Raw(encoded(as_dict(config, event), media_type).body) for event in events]  # not the whole page as dicts
     return encoded({"events": bodies, **more}, media_type)
 
 
