@@ -1,4 +1,5 @@
-"""Heavy work for clients in threads: few at once, each followed by a rest, so that a crowd cannot take the processor."""
+"""Heavy work for clients in threads: few at once, and in a crowd each piece is followed by a rest, so that it cannot take the
+processor."""
 
 import asyncio
 import time
@@ -10,7 +11,7 @@ from tickmesh.nodes.gateway.problems import RequestProblem
 
 THREADS = 2  # at once: who asks for what is heavy waits for others who do, and nobody else does
 WAITING_MAX = 32  # those that are at work among them
-REST = 3.0  # times as long as a piece took of the processor its thread rests: two take half a core
+REST = 3.0  # times as long as a piece took of the processor its thread rests, where others wait: two take half a core
 REST_S_MAX = 1.0  # what was loaded for the first piece of a kind took long, and the next will not
 
 Arguments = TypeVarTuple("Arguments")
@@ -37,7 +38,8 @@ class PacedThreads:
             try:
                 return await asyncio.to_thread(_timed, taken_s, partial(call, *arguments))
             finally:
-                asyncio.get_running_loop().call_later(min(REST * taken_s[0], REST_S_MAX), self._turns.release)
+                rest_s = min(REST * taken_s[0], REST_S_MAX) if self._waiting > THREADS else 0.0
+                asyncio.get_running_loop().call_later(rest_s, self._turns.release)
         finally:
             self._waiting -= 1
 

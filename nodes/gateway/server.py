@@ -19,6 +19,7 @@ from tickmesh.nodes.gateway.run_files import port_before
 CLOSING_S = 3.0  # in which a websocket that was closed has to be gone
 LOOK_S = 0.5
 CLIENT_MESSAGE_BYTES_MAX = 16 << 10  # of a websocket: what a page sends of a click; a stream takes none
+SENT_BYTES_MAX = 256 << 10  # that a client has not taken yet, in the kernel, which would keep 4 MiB of each
 PING_S = 20.0
 STOP_S = 1.0  # for answers that are on their way at the end
 SPARE_FILES = 100  # descriptors beside those of connections
@@ -44,6 +45,7 @@ def listening_socket(config: Config) -> socket.socket:
             raise NodeFault(f"gateway.host = {host!r} cannot be used: {error.strerror}; take 127.0.0.1") from None
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_BYTES_MAX)  # connections have what this one has
             sock.bind(address)
         except OSError as error:
             sock.close()

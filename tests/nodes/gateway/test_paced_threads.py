@@ -14,7 +14,7 @@ def work() -> int:
     return sum(range(100_000))
 
 
-def test_a_thread_rests_after_its_work(monkeypatch):
+def test_in_a_crowd_a_thread_rests_after_its_work(monkeypatch):
     """With a rest without an end, each thread works once; without one, all is done."""
 
     async def done(rest: float) -> int:
@@ -31,6 +31,17 @@ def test_a_thread_rests_after_its_work(monkeypatch):
 
     assert asyncio.run(done(1e9)) == THREADS
     assert asyncio.run(done(0.0)) == THREADS + 3
+
+
+def test_who_is_alone_waits_for_no_rest(monkeypatch):
+    monkeypatch.setattr(paced_threads, "REST", 1e9)
+    monkeypatch.setattr(paced_threads, "REST_S_MAX", 1e9)
+
+    async def ask() -> list[int]:
+        threads = PacedThreads()
+        return [await threads.call(work) for _ in range(THREADS + 3)]
+
+    assert asyncio.run(asyncio.wait_for(ask(), 60)) == [work()] * (THREADS + 3)
 
 
 def test_few_work_at_once_and_too_many_are_refused():
