@@ -304,7 +304,7 @@ class RecorderSettings(Section, frozen=True):
     segment_files_per_day: PositiveInt = 1600
     segment_bytes: MebibyteOrMore = 4 << 30  # the log never waits with more than this for the archive: it is cut at once
     segment_events: Annotated[int, Meta(ge=1000)] = 50_000_000  # of one cut
-    recent_hours: Positive = 1.0
+    recent_hours: Positive = 4.0
     # LMDB map: address space, not disk
     recent_bytes_max: Annotated[int, Meta(ge=1 << 24, description="16 MiB or more")] = 8 << 30
     seal: bool = True  # merge each UTC day's files into one of each instrument when the day is over

@@ -42,7 +42,7 @@ CAPTURE = """
 # ca = "proxy.crt"                # certificates to trust beside the system's, where a proxy stands between
 
 # [recorder]
-# recent_hours = 1.0              # what stays in the recent store, beside the archive
+# recent_hours = 4.0              # what stays in the recent store, beside the archive
 
 # [disk]
 # prune = "never"                 # "exported": sealed days that `mesh export` has are removed when the disk fills
