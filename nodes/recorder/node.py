@@ -21,7 +21,7 @@ from tickmesh.bus.segments import LogError, LogReleased, release, used_bytes
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.wire import Event, encode
 from tickmesh.nodes.recorder.cutting import Waiting, due, files_expected
-from tickmesh.nodes.recorder.days import Days, keep_days, keep_space, pause
+from tickmesh.nodes.recorder.days import Days, keep_days, keep_space
 from tickmesh.nodes.runner.disk_space import Alert
 from tickmesh.storage.archive.catalog import DAY_NS
 from tickmesh.storage.archive.cut import CutCoverage, coverage_of
@@ -35,8 +35,7 @@ from tickmesh.storage.recent.store import RecentFull, RecentWriter
 READS: tuple[Kind, ...] = tuple(Kind)
 WRITES = (Kind.watermark, Kind.coverage)
 
-LOOK_S = 0.2  # how often it is asked whether a cut is due
-PRUNE_S = 0.5
+LOOK_S = 0.1  # how often it is asked whether a cut is due
 RETRY_S = 2.0  # after a full disk
 CHUNK_EVENTS = 5000  # of one LMDB transaction: some 20 ms
 ROWS_MAX = 1000  # of one coverage event
@@ -265,13 +264,16 @@ class Recorder:
             log_warning(sentence)
         return proven
 
-    def counted(self) -> dict[str, int]:
-        """How far it is, for this node's health."""
-        return {
-            "archived_seq": self.archive.archived_seq, "sealed_seq": self.archive.sealed_seq,
-            "recent_seq": self.recent.recent_seq, "archive_files": self.archive.files,
-            "archive_bytes": self.archive.bytes, "waiting_bytes": self.waiting_bytes,
-        }  # fmt: skip
+    def count(self) -> None:
+        """Brings the counters of this node's health up to date."""
+        self.ctx.counters.update(
+            archived_seq=self.archive.archived_seq,
+            sealed_seq=self.archive.sealed_seq,
+            recent_seq=self.recent.recent_seq,
+            archive_files=self.archive.files,
+            archive_bytes=self.archive.bytes,
+            waiting_bytes=self.waiting_bytes,
+        )
 
 
 async def run(ctx: Context) -> None:
@@ -279,17 +281,15 @@ async def run(ctx: Context) -> None:
     recorder = await begin(ctx)
     if recorder is None:
         return
-    ctx.ask_counters = recorder.counted
-    subscription = ctx.read_log(READS, recorder.recent.recent_seq, ctx.config.recorder.commit_ms / 1000)
+    subscription = ctx.subscribe(READS, recorder.recent.recent_seq)
     ctx.ready(archived_seq=recorder.archive.archived_seq, recent_seq=recorder.recent.recent_seq)
     tasks = [ctx.own(keep(ctx, recorder)) for keep in (keep_recent, keep_archive)]  # all end when we are stopped
     tasks += [ctx.own(keep(ctx, recorder.days)) for keep in (keep_days, keep_space)]
     try:
         async for events in subscription:
+            recorder.put(events)
             if subscription.log_id not in (0, recorder.log_id):
                 raise LogError("the log has a new identity; the recorder begins again with it")
-            recorder.put(events)
-            recorder.commit()
     finally:
         ctx.stop.set()
         await asyncio.gather(*tasks)
@@ -319,15 +319,21 @@ async def begin(ctx: Context) -> Recorder | None:
 
 
 async def keep_recent(ctx: Context, recorder: Recorder) -> None:
-    """Prunes, and fills up after a refusal."""
+    """Commits, prunes, and fills up after a refusal."""
+    pruned_at = time.monotonic()
     retry_at = 0.0
     while not ctx.stop.is_set():
-        await pause(ctx, PRUNE_S)
+        await asyncio.sleep(ctx.config.recorder.commit_ms / 1000)
         now = time.monotonic()
         if recorder.behind and now >= retry_at:
             await recorder.refill()
             retry_at = now + RETRY_S
-        recorder.prune()
+        else:
+            recorder.commit()
+        if now - pruned_at >= 1.0:
+            pruned_at = now
+            recorder.prune()
+        recorder.count()
 
 
 async def keep_archive(ctx: Context, recorder: Recorder) -> None:
@@ -337,7 +343,7 @@ async def keep_archive(ctx: Context, recorder: Recorder) -> None:
     while not ctx.stop.is_set():
         durable = recorder.log.durable
         if not recorder.due(durable):
-            await pause(ctx, LOOK_S)
+            await asyncio.sleep(LOOK_S)
         elif await recorder.cut(durable, ctx.stop.is_set):
             log_line("recorder", "info", f"archived up to seq {recorder.archive.archived_seq}")
             await recorder.publish_archived()

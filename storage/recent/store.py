@@ -256,7 +256,8 @@ class RecentWriter:
 
 
 def _topic_of(key: bytes | memoryview) -> int:
-    topic: int = _U4.unpack_from(key)[0]
+    """The topic's number; -1 of no key, which a cursor has behind the last."""
+    topic: int = _U4.unpack_from(key)[0] if key else -1
     return topic
 
 

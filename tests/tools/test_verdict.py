@@ -33,7 +33,8 @@ def looked_at(tmp_path, alerts: list, *beats: str, age_s: int = 60, alive: tuple
         window.add(beat(name))
     nodes = [
         {"name": name, "state": "RUNNING", "pid": 7, "uptime_s": age_s, "restarts_last_minute": 0, "idle": False, "lag": None,
-         "heartbeat_age_s": 1.0 if name in ("recorder", *beats) else None, "restarts_left": 4}
+         "heartbeat_age_s": 1.0 if name in ("recorder", *beats) else None, "restarts_left": 4,
+         "memory_bytes": None}
         for name in ("recorder", *alive)
     ]  # fmt: skip
     silent = silent_instruments(config, window, alive)
@@ -84,6 +85,7 @@ def test_a_reason_is_shown_once(tmp_path, capsys):
     log = {"last_seq": 1, "rate": 1, "durable_seq": 1, "archived_seq": 0}
     show({
         "running": True, "verdict": word, "reasons": [one._asdict() for one in reasons], "nodes": seen.nodes, "topics": [],
+        "memory": {"bytes": 0, "supervisord_bytes": 0, "is": "pss"},
         "instruments": [*seen.instruments, halted], "trading": None, "replay": None, "alerts": [], "disk": {"short": ""},
         "log": log, "mode": "capture", "source": "x", "session": None, "paused": [], "gateway": "http://127.0.0.1:1",
         "page": "http://127.0.0.1:1/?token=x",

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.exchange_clients import SPOT_AND_USDM, listening, venue
+from tests.support.scanner import BothWays
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import decode as event_of
@@ -104,12 +105,13 @@ def seen(tmp_path_factory):
 
 
 def test_every_frame_is_in_the_venue_s_own_spelling(seen):
-    """As the adapter's quick reading knows it: trades and best prices by one regular expression, none by a detour."""
-    routes, counts = adapter.routes([BTC, ETH]), Counter()
+    """As the compiled scanner knows it: of trades and best prices it recognises every one."""
+    both, counts = BothWays("binance_usdm", [BTC, ETH]), Counter()
     for frame in (frame for frames in seen.starts for frame in frames):
         name = json.loads(frame).get("stream", "")
         if name.endswith(("@trade", "@bookTicker")):
-            assert routes[name][1].usual(frame) or off_book(frame), frame
+            _, (recognised,) = both.read([frame])
+            assert recognised or off_book(frame), frame
             counts[name] += 1
     assert len(counts) == 4 and min(counts.values()) > 5
 

@@ -153,7 +153,7 @@ def test_it_follows_cuts_says_its_watermark_and_releases_the_log(config):
     assert 1 < log.first <= len(raws)
     assert len(list(config.log_dir.glob("*.seg"))) >= config.log.keep_segments
     assert max(f.last - f.first for f in list_files(config.archive_dir)) < 2000
-    assert ctx.health()["archived_seq"] == len(raws)
+    assert ctx.counters["archived_seq"] == len(raws)
 
 
 def test_it_never_archives_what_is_not_durable(config, monkeypatch):
@@ -215,7 +215,7 @@ def test_a_full_disk_is_told_counted_and_made_good(config, monkeypatch, caplog, 
             sequencer.publish(raws[1500:])
         if full[0]:
             return False
-        return ctx.health()["archived_seq"] == 3000 and ctx.health()["recent_seq"] == 3000
+        return ctx.counters["archived_seq"] == 3000 and ctx.counters["recent_seq"] == 3000
 
     ctx = run_until(config, done, sequencer)
     sequencer.close()
@@ -237,7 +237,7 @@ def test_a_folder_that_cannot_be_written_is_waited_for(config, monkeypatch, capl
         said.append(caplog.text)
         if "cannot be written" in "".join(said) and config.archive_dir.is_file():
             config.archive_dir.unlink()
-        return "archived_seq" in ctx.health()
+        return "archived_seq" in ctx.counters
 
     run_until(config, done)
     whole(config, raws)
