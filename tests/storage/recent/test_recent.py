@@ -103,6 +103,16 @@ def test_pruning_is_bounded_and_leaves_the_latest(writer):
         assert reader.read("instrument.binance.BTCUSDT") == []
 
 
+def test_all_of_it_may_be_pruned(writer):
+    """As after a clock that went an hour forward: the cursor comes to the table's end behind the last topic."""
+    raws = Market().mixed(300)
+    fill(writer, raws)
+    assert writer.prune(START * 2) == 300
+    with RecentReader(writer.folder) as reader:
+        assert all(reader.read(topic) == [] and reader.latest(topic) is not None for topic in reader.topics())
+    fill(writer, Market().mixed(320)[300:])
+
+
 def test_it_goes_on_after_a_restart_of_the_same_boot_and_log(tmp_path):
     raws = Market().mixed(200)
     first = RecentWriter(tmp_path, log_id=5, boot="boot-1")
