@@ -50,7 +50,6 @@ WRITES = (Kind.health, Kind.alert, Kind.command)
 NAMES = ("sentinel-1", "sentinel-2")
 ANSWER_S = 2.0  # supervisord answers in milliseconds; the dead are looked for again then
 POLL_S = 0.5  # processes that operators have started or restarted are found within this
-READ_S = 0.1  # between two reads of the log
 LOOK_S = 1.0  # between two judgements of the living
 PROD_S = 0.001  # between two requests while a dead process is not yet back
 PROD_S_MAX = 2.0  # supervisord brings it back itself after a second
@@ -75,7 +74,7 @@ class Opinion:
         after = await asyncio.to_thread(self._remember)
         self.known = True
         self.restarts.take_over(clock.now_ns())
-        async for events in self.ctx.read_log(READS, after, READ_S):
+        async for events in self.ctx.subscribe(READS, after):
             self.judge.take(events)
             self.rules.take(events)
             self.restarts.read_alerts(events)
