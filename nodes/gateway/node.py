@@ -38,7 +38,7 @@ BEGINS_BACK = 20_000  # events: so far back the memory goes at its start
 VIEWED_S = 0.1  # between two looks at the log while a page shows it, which has a new picture twice a second
 UNSEEN_S = 1.0  # … while nobody follows it
 OPENING_S = 2.0  # in which a websocket that was asked for is a stream or a page
-NICE = 5  # who looks gives way to who trades
+NICE = 10  # who looks gives way to who trades
 
 
 class Gateway:
