@@ -18,7 +18,7 @@ IO = (
     "exchange/server/sockets",
     "exchange/server/tls", "feed/connection", "feed/line", "feed/pacing", "feed/publishing", "feed/rest_requests",
     "feed/scanning", "feed/upkeep", "feed/watching", "gateway/encoding", "gateway/market_rows",
-    "gateway/actions", "gateway/connections", "gateway/page/collecting", "gateway/page/mounting", "gateway/page/view",
+    "gateway/actions", "gateway/attending", "gateway/connections", "gateway/page/collecting", "gateway/page/mounting", "gateway/page/view",
     "gateway/paced_threads", "gateway/queries",
     "gateway/reading",
     "gateway/run_files", "gateway/server", "gateway/streaming",

@@ -20,6 +20,7 @@ from tickmesh.bus.wire import Event
 from tickmesh.nodes.gateway.access import AccessRules, names_of_server
 from tickmesh.nodes.gateway.actions import MeshActions
 from tickmesh.nodes.gateway.api import build_api
+from tickmesh.nodes.gateway.attending import answer_while_there
 from tickmesh.nodes.gateway.guard import Guard, Receive, Scope, Send
 from tickmesh.nodes.gateway.hop_latency import HopLatency
 from tickmesh.nodes.gateway.page.collecting import PictureCollector
@@ -103,7 +104,10 @@ class Gateway:
             self._websocket_s = time.monotonic()
             self.subscription.every_s = PACE_S
             self.subscription.wake()
-        await self.page(scope, receive, send)
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+            await answer_while_there(self.page, scope, receive, send)
+        else:
+            await self.page(scope, receive, send)
 
 
 async def run(ctx: Context) -> None:
