@@ -19,9 +19,8 @@ import msgspec
 
 MAGIC = b"tickmesh object 1\n"
 _DIGEST_SIZE = hashlib.sha256().digest_size
-Functions = dict[
-    str, tuple[str, bytes]
-]  # by the name that it is asked for: a function's symbol, and the object file that has it
+# By the name that it is asked for: a function's symbol, and the object file that has it.
+Functions = dict[str, tuple[str, bytes]]
 _loaded: list[Any] = []  # compilers' engines: what they have loaded is gone when they are
 
 

@@ -30,9 +30,8 @@ async def take_up_scanner(line: Line) -> None:
         return
     try:
         try:
-            address = await asyncio.to_thread(
-                _load, line.ctx.config
-            )  # its imports take 0.1 s, which the connection has to spare
+            # Its imports take 0.1 s, in which the connection may open.
+            address = await asyncio.to_thread(_load, line.ctx.config)
         except ObjectError:
             log_line(name, "info", "its scanner is being compiled; it reads frames the exact way until then")
             await _compile(scanner_path(base_folder(line.ctx.config)))
