@@ -326,6 +326,8 @@ class GatewaySettings(Section, frozen=True):
     tls_key: str = ""
     kind_bytes: BufferBytes = 2 << 20  # of the newest events of each kind, kept in memory
     requests_per_s: Positive = 200.0  # of one address; twice as many at once
+    # Of a core; while the gateway uses more, requests for what is old or large, and streams that are behind, wait
+    core_share: Annotated[float, Meta(gt=0, le=1)] = 0.25
     connections_max: Annotated[int, Meta(ge=8, le=100_000)] = 1200  # websockets too
     latency_s: PositiveSeconds = 300.0  # what it shows of hops is of so long before
     slow_s: PositiveSeconds = 15.0  # a client that sends its request, or takes its answer or a message, more slowly is cut off

@@ -20,7 +20,7 @@ IO = (
     "feed/scanning", "feed/upkeep", "feed/watching", "gateway/encoding", "gateway/market_rows",
     "gateway/actions", "gateway/attending", "gateway/connections", "gateway/page/collecting", "gateway/page/mounting",
     "gateway/page/view",
-    "gateway/paced_threads", "gateway/queries",
+    "gateway/core_share", "gateway/paced_threads", "gateway/queries",
     "gateway/reading",
     "gateway/run_files", "gateway/server", "gateway/streaming",
     "model/refused", "model/trial", "models/cache", "models/loading", "models/weights",

@@ -13,6 +13,7 @@ from tickmesh.bus.topic_names import UnknownTopic, choose, topics_of_instruments
 from tickmesh.bus.topics import account_of
 from tickmesh.nodes.gateway import figures, market_rows
 from tickmesh.nodes.gateway.asking import subject_parameter, time_given
+from tickmesh.nodes.gateway.core_share import CoreShare
 from tickmesh.nodes.gateway.encoding import ARROW, JSON, MSGPACK, EncodedAnswer, encoded_events
 from tickmesh.nodes.gateway.hop_latency import HopLatency
 from tickmesh.nodes.gateway.named_processes import NamedProcesses
@@ -40,7 +41,7 @@ class MeshQueries:
     def __init__(self, config: Config, recent: RecentEvents, latency: HopLatency, counted: Callable[[], JsonObject]):
         self.config, self.recent, self.latency, self.counted = config, recent, latency, counted
         self.named = NamedProcesses(config)
-        self.threads = PacedThreads()
+        self.threads = PacedThreads(CoreShare(config.gateway.core_share))
         self.reading = EventReading(config, recent, self.threads)
         self.now_ns = now_ns
         self._one_book = asyncio.Lock()  # at a time: what is shown in a thread is not moved on meanwhile

@@ -1,6 +1,6 @@
 """Live streams over websockets: every wanted event after a seq, once and in order, at the pace of who reads.
 
-A client has a place in the log and nothing else: no queue is kept for it. What it has not been sent yet is read from memory, or
+What is behind catches up within the process's share of a core. A client has a place in the log and nothing else: no queue is kept for it. What it has not been sent yet is read from memory, or
 from the log where it is far behind; who does not read at all is cut off.
 """
 
@@ -124,7 +124,9 @@ class LiveStreams:
                 await self._send(websocket, {"seq": position, "events": events}, media_type)
                 said, said_s = position, loop.time()
             await asyncio.sleep(PACE_S)
-            if not page.more:
+            if page.more:
+                await self.queries.threads.share.paid()
+            else:
                 silent_s = loop.time() - said_s
                 await _wait(news, SILENCE_S - silent_s if silent_s < SILENCE_S else SILENCE_S)
 

@@ -65,7 +65,7 @@ def stops(run: str, mode: str, most: int) -> dict:
 
 
 @pytest.mark.parametrize("run", STEPS)
-@pytest.mark.timeout(36_000 if LONG else 180)
+@pytest.mark.timeout(36_000 if LONG else 600)
 def test_killed_at_every_step_it_loses_nothing(run):
     report = stops(run, "kill", SAMPLE[run])
     assert not report["failures"], "\n".join(report["failures"])
@@ -76,7 +76,7 @@ def test_killed_at_every_step_it_loses_nothing(run):
 
 
 @pytest.mark.parametrize("run", STEPS)
-@pytest.mark.timeout(36_000 if LONG else 180)
+@pytest.mark.timeout(36_000 if LONG else 600)
 def test_a_disk_that_refuses_costs_nothing(run):
     """ENOSPC and EIO, once and for a while, at every step: it goes on, or ends with a sentence; nothing is lost."""
     report = stops(run, "fail", SAMPLE[run])

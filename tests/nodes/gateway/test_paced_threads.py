@@ -1,11 +1,11 @@
-"""Heavy work of clients: few pieces at once, a rest after each, and a refusal where too many wait."""
+"""Heavy work of clients: few pieces at once, within a share of a core, and a refusal where too many wait."""
 
 import asyncio
 import threading
 
 import pytest
 
-from tickmesh.nodes.gateway import paced_threads
+from tickmesh.nodes.gateway.core_share import SAVED_S, CoreShare
 from tickmesh.nodes.gateway.paced_threads import THREADS, WAITING_MAX, PacedThreads
 from tickmesh.nodes.gateway.problems import RequestProblem
 
@@ -14,39 +14,35 @@ def work() -> int:
     return sum(range(100_000))
 
 
-def test_in_a_crowd_a_thread_rests_after_its_work(monkeypatch):
-    """With a rest without an end, each thread works once; without one, all is done."""
+def spent(seconds: list[float]) -> CoreShare:
+    """A fiftieth of a core, of a process that has used the last of `seconds`, by a clock that stands still."""
+    return CoreShare(1 / 50, lambda: seconds[-1], lambda: 0.0)
 
-    async def done(rest: float) -> int:
-        monkeypatch.setattr(paced_threads, "REST", rest)
-        monkeypatch.setattr(paced_threads, "REST_S_MAX", rest)
-        threads = PacedThreads()
-        tasks = [asyncio.create_task(threads.call(work)) for _ in range(THREADS + 3)]
-        finished, late = await asyncio.wait(tasks, timeout=1.0 if rest else 30.0)
+
+def test_what_was_used_is_paid_for_before_the_next_piece():
+    """With a clock that stands still a process that owes never has its turn; one that has something left goes on."""
+
+    async def done(used: list[float]) -> int:
+        threads = PacedThreads(spent(used))
+
+        def piece() -> int:
+            used.append(used[-1] + 0.3)
+            return work()
+
+        tasks = [asyncio.create_task(threads.call(piece)) for _ in range(20)]
+        finished, late = await asyncio.wait(tasks, timeout=1.0)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
-        assert {task.result() for task in finished} == {work()}
+        assert {task.result() for task in finished} <= {work()}
         return len(finished)
 
-    assert asyncio.run(done(1e9)) == THREADS
-    assert asyncio.run(done(0.0)) == THREADS + 3
-
-
-def test_who_is_alone_waits_for_no_rest(monkeypatch):
-    monkeypatch.setattr(paced_threads, "REST", 1e9)
-    monkeypatch.setattr(paced_threads, "REST_S_MAX", 1e9)
-
-    async def ask() -> list[int]:
-        threads = PacedThreads()
-        return [await threads.call(work) for _ in range(THREADS + 3)]
-
-    assert asyncio.run(asyncio.wait_for(ask(), 60)) == [work()] * (THREADS + 3)
+    assert SAVED_S / 0.3 <= asyncio.run(done([7.0])) <= SAVED_S / 0.3 + THREADS
 
 
 def test_few_work_at_once_and_too_many_are_refused():
     async def ask() -> None:
-        threads, gate, at_once = PacedThreads(), threading.Event(), []
+        threads, gate, at_once = PacedThreads(CoreShare(1.0)), threading.Event(), []
 
         def hold(number: int) -> int:
             at_once.append(number)
@@ -67,11 +63,9 @@ def test_few_work_at_once_and_too_many_are_refused():
     asyncio.run(asyncio.wait_for(ask(), 60))
 
 
-def test_what_work_raises_comes_back_and_its_place_is_free_again(monkeypatch):
-    monkeypatch.setattr(paced_threads, "REST", 0.0)
-
+def test_what_work_raises_comes_back_and_its_place_is_free_again():
     async def ask() -> None:
-        threads = PacedThreads()
+        threads = PacedThreads(CoreShare(1.0))
         for _ in range(WAITING_MAX + 1):
             with pytest.raises(ZeroDivisionError):
                 await threads.call(lambda: 1 // 0)

@@ -61,7 +61,7 @@ class Step(NamedTuple):
 
 def kind_of(path: str) -> str:
     """A file's name without its numbers: `N.seg`, `owner.new`, `.N-N.h5.tmp`."""
-    name = re.sub(r"\.\d+\.tmp$", ".tmp", os.path.basename(path))
+    name = re.sub(r"\.\d+\.(tmp|merge)$", r".\1", os.path.basename(path))  # of the process that makes it
     return re.sub(r"\d{8,}", "N", name)
 
 
