@@ -328,6 +328,7 @@ class GatewaySettings(Section, frozen=True):
     requests_per_s: Positive = 200.0  # of one address; twice as many at once
     # Of a core; while the gateway uses more, requests for what is old or large, and streams that are behind, wait
     core_share: Annotated[float, Meta(gt=0, le=1)] = 0.25
+    nice: Annotated[int, Meta(ge=0, le=19)] = 10  # who looks gives way to who trades; 0: it does not
     connections_max: Annotated[int, Meta(ge=8, le=100_000)] = 1200  # websockets too
     latency_s: PositiveSeconds = 300.0  # what it shows of hops is of so long before
     slow_s: PositiveSeconds = 15.0  # a client that sends its request, or takes its answer or a message, more slowly is cut off

@@ -39,7 +39,6 @@ BEGINS_BACK = 20_000  # events: so far back the memory goes at its start
 VIEWED_S = 0.1  # between two looks at the log while a page shows it, which has a new picture twice a second
 UNSEEN_S = 1.0  # … while nobody follows it
 OPENING_S = 2.0  # in which a websocket that was asked for is a stream or a page
-NICE = 10  # who looks gives way to who trades
 
 
 class Gateway:
@@ -112,7 +111,6 @@ class Gateway:
 
 async def run(ctx: Context) -> None:
     """Follows the log and answers requests until the node is stopped."""
-    os.nice(NICE)
     log = LogReader(ctx.config.log_dir)
     newest = log.last
     after = max(newest - BEGINS_BACK, log.first - 1, 0)
@@ -128,6 +126,7 @@ async def run(ctx: Context) -> None:
     url = url_of(ctx.config, port)
     write_address(ctx.config, url, port)
     ctx.ready(url=url)
+    os.nice(ctx.config.gateway.nice)  # once it is there: who looks gives way to who trades, and nobody waits for its start
     try:
         await gateway.subscription.follow(gateway.take)
         await serving

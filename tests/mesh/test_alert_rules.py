@@ -44,6 +44,7 @@ on_kill = "flatten"
 styles = ["limit_ioc"]
 [gateway]
 latency_s = 5.0
+nice = 0
 [sentinel]
 flapping_s = 300.0
 """

@@ -380,16 +380,16 @@ class TestRealCaptures:
         assert len(equal) == 564 and all(states[u] == tickers[u] for u in equal)
 
     def test_chained_files_are_one_capture(self, tmp_path):
+        """Over the first one's end and well into the second one; all of them: tests/mesh/test_mesh_capture.py."""
         recorded = recorded_in(NEXO)
+        assert len(recorded) == 1803 + 112_274
 
         async def scene():
             async with replayed(tmp_path, toml(*NEXO)) as (rest, ws, _):
                 url = ws + ALL.replace("btcusdt", "nexousdt")
                 async with websockets.connect(url, max_queue=None) as socket:
-                    for n, text in enumerate(recorded):
+                    for n, text in enumerate(recorded[:9000]):
                         assert await socket.recv() == text, n
-                    progress = await ended(rest)
-                assert progress["frames"] == len(recorded) == 1803 + 112_274
                 _, info = await rest("GET", "/api/v3/exchangeInfo", symbol="NEXOUSDT")
                 assert info["symbols"][0]["baseAsset"] == "NEXO"
 

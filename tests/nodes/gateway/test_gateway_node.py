@@ -21,7 +21,7 @@ from tests.support.stored import START, Market
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes.process_table import NODES
 
-SETTINGS = "[gateway]\nslow_s = 1.5\nkind_bytes = 65536\nrequests_per_s = 100000.0\n"
+SETTINGS = "[gateway]\nslow_s = 1.5\nkind_bytes = 65536\nrequests_per_s = 100000.0\ncore_share = 1.0\nnice = 0\n"
 BOOK = [(100 + level, 5 + level, 1) for level in range(30)] + [(200 + level, 7 + level, -1) for level in range(30)]
 
 

@@ -35,6 +35,8 @@ quantity_exponent = -4
 [gateway]
 kind_bytes = 65536
 requests_per_s = 100000.0
+core_share = 1.0
+nice = 0
 """  # exponents as the scene's definitions have them
 ROUNDS = 150  # three days of some hundred events a kind: more than the little memory below holds
 

@@ -165,7 +165,7 @@ def test_a_large_cut_that_fails_anywhere_is_made_again(tmp_path, monkeypatch):
     writer.archive(batches(raws), 500, 300, 5)
     wanted = contents(tmp_path / "whole")
     place, calls = tickmesh.storage.archive.file.place, [0]
-    for failing in range(1, 400, 9):
+    for failing in range(1, 400, 13):
         calls[0] = 0
 
         def failing_place(*args, failing=failing):

@@ -33,6 +33,7 @@ symbol = "BTCUSDT"
 symbol = "ETHUSDT"
 [gateway]
 actions = true
+nice = 0
 [executor]
 signal_threshold = 0.7
 """
@@ -40,7 +41,7 @@ SCREENSHOTS = PROJECT / "run/screenshots"
 AXE = find_spec("axe_core_python")
 LOOKED_THROUGH = (("desktop", "light"), ("phone", "dark"))
 BTC = "binance.BTCUSDT"
-FIRST_S = 120.0  # for the gateway, which gives way to all others, and for the browser that has just begun
+FIRST_S = 120.0  # for the gateway, and for the browser that has just begun
 GRAVE = ("serious", "critical")
 
 
