@@ -14,9 +14,9 @@ class Copies:
         self.trade_gaps = trade_gaps
         self.duplicates: dict[str, int] = {}
 
-    def drop(self, stream: ArbitratedStream, one: Offer, now: int) -> None:
-        """Counts an event that is not taken, and publishes nothing of it."""
-        self.count(one.line)
+    def drop(self, stream: ArbitratedStream, line: str, now: int) -> None:
+        """Counts an event of the line that is not taken, and publishes nothing of it."""
+        self.count(line)
         stream.dropped_at = now
         if not stream.drops:
             stream.dropping_since = now
@@ -39,7 +39,7 @@ class Copies:
             self.refuse_otherwise(stream, one, out)
         elif not self.refuse_unfilled(stream, one, out) and (newer or stream.overtaken(one)):
             self._refuse(stream, one, f" after {stream.last}: it is no copy, and its place is gone", out)
-        self.drop(stream, one, now)
+        self.drop(stream, one.line, now)
 
     def refuse_otherwise(self, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> None:
         """Publishes a refusal of an event that has a known id, and other records."""

@@ -1,5 +1,6 @@
 """Append, then ring: rings are lost, repeated and late; nothing of that is seen behind the files."""
 
+import select
 import time
 
 import numpy as np
@@ -127,6 +128,21 @@ class TestIntake:
         until(lambda: taken.extend(t.number for t in intake.receive()) or len(taken) >= producer.number, "rings")
         assert taken == list(range(1, producer.number + 1))
         assert intake.catch_ups == 1
+
+    def test_who_stops_at_the_bound_may_have_more_and_who_finds_nothing_is_signalled(self, config):
+        intake = Intake(config, {})
+        producer = Producer(config, "feed-1")
+        for i in range(4):
+            producer.publish([quote(i)])
+        taken = []
+        until(lambda: taken.extend(intake.receive(3)) or len(taken) >= 3, "three rings")
+        intake.receive(0)
+        assert intake.may_have_more, "it has not looked"
+        until(lambda: taken.extend(intake.receive()) or len(taken) == 4, "the fourth ring")
+        assert not intake.may_have_more
+        producer.publish([quote(5)])
+        until(lambda: select.select([intake.fd], [], [], 0)[0], "the signal of one that came after nothing was found")
+        assert [one.number for one in intake.receive(1)] == [5] and intake.may_have_more
 
     def test_a_ring_that_comes_again_is_not_taken_again(self, config):
         intake = Intake(config, {})
