@@ -7,11 +7,8 @@ nothing on another line, one line is taken at a time (exclusive.py).
 
 An id is evidence only when a neighbour confirms it: a jump out of proportion is held for its line's next event, and ids that go
 on below one that was taken are a contradiction, or a new era (doubts.py, docs/decisions/absurd-ids.md).
-
 All that a decision depends on, but time, is in the log: recovery.py finds it there again after a crash.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,7 +17,7 @@ from tickmesh.bus.wire import add_flags
 from tickmesh.nodes.sequencer import doubts, eras, exclusive, holding, statements
 from tickmesh.nodes.sequencer.copies import Copies
 from tickmesh.nodes.sequencer.holding import HeldEvents
-from tickmesh.nodes.sequencer.offer import DECIDING, REPAIRED, RESET, SNAPSHOT, Offer, key_of, offer_of, read_offer
+from tickmesh.nodes.sequencer.offer import REPAIRED, RESET, SNAPSHOT, Offer, key_of, offer_of
 from tickmesh.nodes.sequencer.packed_stream import PackedStream
 from tickmesh.nodes.sequencer.statements import Alerts
 from tickmesh.nodes.sequencer.stream import DISORDER, ArbitratedStream
@@ -68,18 +65,14 @@ class Arbiter:
 
     # -- taking
 
-    def offer(self, kind: int, subject: str, line: str, number: int, event: bytearray, now: int) -> Sequence[bytearray]:
+    def offer(self, kind: int, subject: str, line: str, number: int, event: bytearray, now: int) -> list[bytearray]:
         """Takes one event of a line; gives what goes into the log because of it, in order."""
         self.now = now
         stream = self.streams.get((kind, subject)) or self.stream(kind, subject)
-        last = stream.last
-        flags, first_id, last_id, venue_ns, recv_ns = read_offer(event)
-        if last is not None and last_id <= last and stream.repeats(line, flags, first_id, last_id, venue_ns, recv_ns, event):
-            stream.lines.note(line, last_id, recv_ns, last)
-            self.copies.drop(stream, line, now)
-            return ()
-        one = Offer(line, number, first_id, last_id, flags & DECIDING, venue_ns, recv_ns, event)
-        if not one.flags and stream.lines.note(line, last_id, recv_ns, last):
+        one, last = offer_of(line, number, event), stream.last
+        if last is not None and one.last_id <= last and self.copies.glance(stream, one, now):
+            return []
+        if not one.flags and stream.lines.note(line, one.last_id, one.recv_ns, last):
             one = one._replace(behind=True)
         if line in stream.fresh:
             stream.note_first(one)
@@ -313,7 +306,8 @@ class Arbiter:
         stream.refused.append(key)
         why = f"{stream.topic} says id {one.last_id} after {stream.last}, and its line goes on with {behind.first_id}"
         out.append(statements.refusal(stream, one, why))
-        self._alert(stream, "warning", "contradiction", why, "the event is refused, what lies between is a gap", out)
+        action = "the event is refused, what lies between is a gap"
+        out += self.alerts.about(stream, "warning", "contradiction", why, action, self.now)
         if stream.numbered or stream.doubtful(behind):  # it is decided later what the stream goes on with
             stream.refuted = stream.last
         elif behind.last_id > (stream.last or 0):
@@ -339,7 +333,8 @@ class Arbiter:
             low = runs[0][0]
         self.contradictions += 1
         why = f"{stream.topic} said id {absurd}, and goes on with {high + 1}: nothing is known above {low - 1}"
-        self._alert(stream, "critical", "contradiction", why, "what lies between is a gap, ids above it come again", out)
+        action = "what lies between is a gap, ids above it come again"
+        out += self.alerts.about(stream, "critical", "contradiction", why, action, self.now)
         stream.go_back(low - 1, high)
         for run in runs if state is GapState.open else ():
             stream.gaps.open(*run, 0, first.venue_ns)
@@ -356,7 +351,7 @@ class Arbiter:
         offers = list(stream.doubts.take_all())
         own = [one for one in offers if one.line == line]
         why = f"{stream.topic} was at id {stream.last}; now all that is said is lower, and goes on from {own[0].first_id}"
-        self._alert(stream, "critical", "ids_began_anew", why, "followed as a new era", out)
+        out += self.alerts.about(stream, "critical", "ids_began_anew", why, "followed as a new era", self.now)
         self.trade_gaps.lose_all(stream, Reason.reset, out)
         out.append(statements.reset_gap(stream, stream.last, own[0].venue_ns))
         first = own[0]
@@ -376,9 +371,6 @@ class Arbiter:
                 eras.cross_line(self.streams, quotes, run.offers[0], out)  # it may have said one before the book's first change
             self.waiting.hold_first(quotes, list(quotes.doubts.take_all()), self.now)
             self.waiting.drain(quotes, self.now, out)
-
-    def _alert(self, stream: ArbitratedStream, level: str, what: str, why: str, action: str, out: list[bytearray]) -> None:
-        out += self.alerts.about(stream, level, what, why, action, self.now)
 
     # -- what is known of it
 

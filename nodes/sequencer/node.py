@@ -119,18 +119,13 @@ class Sequencer:
     # -- taking
 
     def turn(self, messages: int = 256) -> bool:
-        """Takes what has come, arbitrates and logs it; whether anything had come. `may_have_more`: whether to call it again."""
+        """Takes what has come, arbitrates and logs it; whether anything came. Call again while the intake may have more."""
         if self.waiting:
             return False
         taken = self.intake.receive(messages)
         if taken:
             self.sequence(taken)
         return bool(taken)
-
-    @property
-    def may_have_more(self) -> bool:
-        """Whether the last turn has left something that nobody will signal; while the disk is full `tick` goes on."""
-        return self.intake.may_have_more and not self.waiting
 
     def sequence(self, taken: list[Received]) -> None:
         """Arbitrates events that were taken, and appends what goes into the log."""
@@ -345,7 +340,7 @@ async def run(ctx: SequencerContext, guests: Guests | None = None) -> None:
         # Drain until nothing comes (ZeroMQ's descriptor is edge-triggered), but let the loop breathe between turns.
         nonlocal scheduled
         try:
-            more = not failure and sequencer.turn() and sequencer.may_have_more
+            more = not failure and sequencer.turn() and sequencer.intake.may_have_more
         except Exception as error:  # noqa: BLE001 - the loop would swallow it: the process ends with it instead
             failure.append(error)
             ctx.stop.set()

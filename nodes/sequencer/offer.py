@@ -9,7 +9,7 @@ from tickmesh.bus.schema import Flag
 SNAPSHOT, REPAIRED, RESET, UNSYNCED = int(Flag.SNAPSHOT), int(Flag.REPAIRED), int(Flag.RESET), int(Flag.UNSYNCED)
 DECIDING = SNAPSHOT | REPAIRED | RESET | UNSYNCED  # a trade off the book has its id like any other
 COMPARED = records_slice(40)  # how an event's records begin: as much as tells two events of the same ids apart
-read_offer = header_reader("flags", "first_id", "last_id", "venue_ns", "recv_ns")
+_read = header_reader("flags", "first_id", "last_id", "venue_ns", "recv_ns")
 
 
 class Offer(NamedTuple):
@@ -33,7 +33,7 @@ class Offer(NamedTuple):
 
 def offer_of(line: str, number: int, event: bytearray) -> Offer:
     """Reads what arbitration needs from the header of `event`, which is the line's own number `number`."""
-    flags, first_id, last_id, venue_ns, recv_ns = read_offer(event)
+    flags, first_id, last_id, venue_ns, recv_ns = _read(event)
     return Offer(line, number, first_id, last_id, flags & DECIDING, venue_ns, recv_ns, event)
 
 

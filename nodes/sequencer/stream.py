@@ -11,7 +11,7 @@ from tickmesh.nodes.gaps.gaps import Gaps
 from tickmesh.nodes.sequencer.doubts import Doubts, DoubtVerdict
 from tickmesh.nodes.sequencer.leap import Leap
 from tickmesh.nodes.sequencer.line_quality import Lines
-from tickmesh.nodes.sequencer.offer import DECIDING, SNAPSHOT, UNSYNCED, Key, Offer, key_of
+from tickmesh.nodes.sequencer.offer import SNAPSHOT, UNSYNCED, Key, Offer, key_of
 from tickmesh.nodes.sequencer.packed_stream import FirstPackedStream, PackedStream
 from tickmesh.nodes.sequencer.taken import TakenRing
 from tickmesh.nodes.sequencer.unsynced import Unsynced
@@ -169,19 +169,6 @@ class ArbitratedStream:
         if len(self.recent) > RECENT_MAX:
             self.known_from = next(iter(self.recent))
             del self.recent[self.known_from]
-
-    def repeats(
-        self, line: str, flags: int, first_id: int, last_id: int, venue_ns: int, recv_ns: int, event: bytearray
-    ) -> bool:
-        """Whether an event at or below the last id is nothing but a copy of what was taken, as most are; decided in few words.
-
-        False: it may be one all the same, which `same` and the rest of arbitration find out.
-        """
-        if flags & DECIDING or not self.comparable or self.refused or self.crossed is not None:
-            return False
-        if line in self.held or line in self.fresh or not (self.numbered or (line in self.joined and not self.marks.get(line))):
-            return False
-        return self.taken.same(first_id, last_id, venue_ns, recv_ns, event, self.is_book) is True
 
     def same(self, one: Offer) -> bool | None:
         """True where just this event was taken, False where its ids were, with other records; None where that is not known."""

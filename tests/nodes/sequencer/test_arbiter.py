@@ -9,8 +9,8 @@ from tickmesh.bus.layout import RECORDS
 from tickmesh.bus.schema import Flag, GapState, Kind, Reason
 from tickmesh.bus.wire import decode
 from tickmesh.nodes.sequencer.arbiter import Arbiter
+from tickmesh.nodes.sequencer.copies import Copies
 from tickmesh.nodes.sequencer.statements import line_reports
-from tickmesh.nodes.sequencer.stream import ArbitratedStream
 
 
 @settings(max_examples=150, deadline=None)
@@ -307,7 +307,7 @@ def test_a_copy_that_is_known_at_a_glance_changes_what_the_whole_of_arbitration_
     played = data.draw(st.lists(acts, min_size=20, max_size=80))
     at_a_glance = played_through(kind, played)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ArbitratedStream, "repeats", lambda *event: False)
+        patch.setattr(Copies, "glance", lambda *event: False)
         assert played_through(kind, played) == at_a_glance
 
 
