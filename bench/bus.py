@@ -23,6 +23,7 @@ from tickmesh.bus.schema import QUOTE, Kind
 from tickmesh.bus.sockets import Places, Producer, Publisher, Subscriber
 from tickmesh.bus.topics import Lane
 from tickmesh.bus.wire import encode, stamp_sequenced
+from tickmesh.nodes.sequencer.node import Sequencer
 
 EVENTS = 3000
 
@@ -30,7 +31,7 @@ EVENTS = 3000
 def quote(update_id: int) -> bytearray:
     record = np.zeros(1, QUOTE)
     record["update_id"] = update_id
-    return encode(Kind.quote, "binance.BTCUSDT", record, last_id=update_id)
+    return encode(Kind.quote, "binance.BTCUSDT", record, first_id=update_id, last_id=update_id)
 
 
 def pace(count: int, per_s: float) -> Iterator[int]:
@@ -138,8 +139,6 @@ def log_rates() -> None:
 
 
 def sequencer_rates() -> None:
-    from tickmesh.nodes.sequencer.node import Sequencer
-
     config = throw_away_mesh()
     sequencer = Sequencer(config)
     count = 50_000
@@ -183,6 +182,29 @@ def producer_cost() -> None:
     shutil.rmtree(config.root)
 
 
+def two_lines(count: int = 20_000, part: int = 2000) -> None:
+    """What the sequencer takes, from the ring to the log, for the first event of an id, and for the other line's copy."""
+    config = throw_away_mesh()
+    sequencer = Sequencer(config)
+    lines = Producer(config, "feed-binance-1"), Producer(config, "feed-binance-2")
+    seconds: list[list[float]] = [[], []]
+    for begin in range(0, count, part):
+        for producer, taken in zip(lines, seconds):
+            for i in range(begin, begin + part):
+                producer.publish([quote(i + 1)])
+            taken.append(0.0)
+            cursor = sequencer.intake.cursors.setdefault(producer.name, Cursor())
+            while cursor.number < producer.number:
+                before = time.thread_time()
+                sequencer.turn()
+                taken[-1] += time.thread_time() - before
+    first, copy = (float(np.median(own)) / part * 1e6 for own in seconds)
+    line("sequencer: a first, its copy on another line", f"{first:.1f} µs, {copy:.1f} µs of the processor")
+    for one in (sequencer, *lines):
+        one.close()
+    shutil.rmtree(config.root)
+
+
 def main() -> None:
     print("bus")
     for per_s in (100, 1000, 10_000):
@@ -196,6 +218,7 @@ def main() -> None:
     producer_cost()
     log_rates()
     sequencer_rates()
+    two_lines()
 
 
 if __name__ == "__main__":

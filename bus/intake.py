@@ -11,8 +11,9 @@ from tickmesh.bus.outbox_room import outboxes
 from tickmesh.bus.schema import SCHEMA_VERSION
 from tickmesh.bus.segments import LogError, release, segments
 from tickmesh.bus.sockets import PRODUCER_RING, Places, open_socket
-from tickmesh.bus.wire import sizes
+from tickmesh.bus.wire import sizes, text_of
 
+_RING_SIZE = PRODUCER_RING.size
 READ_BYTES = 1 << 20  # of an outbox in one turn: after a long outage the loop still breathes, and memory stays bounded
 
 
@@ -52,6 +53,7 @@ class Intake:
         self.unreleased = 0  # times that a segment of an outbox could not be removed
         self.repeated = 0  # events that came again and were not taken
         self._behind: dict[str, Tail] = {}  # outboxes that are not read to their end yet
+        self._emptied = False  # the last `receive` has left nothing on the socket
         self._places = Places(config)
         self._pull = open_socket(zmq.PULL, config.log.ring_messages)
         self._pull.bind(self._places.intake)
@@ -62,6 +64,12 @@ class Intake:
         """Whether an outbox is known to hold more than was taken; `receive` goes on with it."""
         return bool(self._behind)
 
+    @property
+    def may_have_more(self) -> bool:
+        """Whether `receive` stopped at its bound. If not, `fd` says when there is more: ZeroMQ signals what comes after an
+        attempt that found nothing."""
+        return not self._emptied or self.behind
+
     def receive(self, messages: int = 256) -> list[Received]:
         """Gives what has come since: of at most so many messages, and some READ_BYTES of each outbox that is behind.
 
@@ -70,19 +78,30 @@ class Intake:
         out: list[Received] = []
         for name in tuple(self._behind):
             self._read(name, self.cursors[name], out)
+        self._emptied = False
+        now, known = time.monotonic_ns(), self.cursors.get
         for _ in range(messages):
             try:
                 ring = self._pull.recv(zmq.NOBLOCK)
             except zmq.Again:
+                self._emptied = True
                 break
             version, raw, epoch, first, count, _ = PRODUCER_RING.unpack_from(ring)
             if version != SCHEMA_VERSION:
                 continue  # a producer of another version: its outbox says how it is read, and `sweep` looks there
-            self._take(raw.rstrip(b"\0").decode(), epoch, first, count, memoryview(ring)[PRODUCER_RING.size :], out)
+            name = text_of(raw)
+            cursor = known(name)
+            if count == 1 and cursor and first == cursor.number + 1 and epoch == cursor.epoch and not cursor.skip:
+                cursor.number, cursor.last_ring_ns = first, now  # the usual case, in few words
+                out.append(Received(name, epoch, first, bytearray(ring[_RING_SIZE:])))
+            else:
+                self._take(name, epoch, first, count, memoryview(ring)[_RING_SIZE:], out)
         return out
 
     def _take(self, name: str, epoch: int, first: int, count: int, body: memoryview, out: list[Received]) -> None:
-        cursor = self.cursors.setdefault(name, Cursor())
+        cursor = self.cursors.get(name)
+        if cursor is None:
+            cursor = self.cursors[name] = Cursor()
         cursor.last_ring_ns = time.monotonic_ns()
         if epoch != cursor.epoch:
             # Epochs are creation times: an older one is an old ring, unless it is the outbox there now (a clock was set).

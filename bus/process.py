@@ -178,10 +178,12 @@ class Subscription:
                 self._asked = time.monotonic()
                 self._readable.clear()
                 if events := self._subscriber.drain():
-                    self._readable.set()  # ZeroMQ's descriptor is edge-triggered: drain until nothing comes
+                    more = self._subscriber.may_have_more  # ZeroMQ's descriptor is edge-triggered: drain until nothing comes
                     yield events
-                    await asyncio.sleep(0)  # while more and more comes, the heartbeat has its turn as well
-                    continue
+                    if more:
+                        await asyncio.sleep(0)  # while more and more comes, the heartbeat has its turn as well
+                        continue
+                    self._asked = time.monotonic()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(1.0):  # wait_for can swallow a cancellation (Python 3.11)
                         await self._readable.wait()

@@ -205,6 +205,7 @@ class Subscriber:
         self.caught_up = 0
         self._target = self.seq  # while > seq: the log has to be read up to here
         self._waiting: bytes | None = None  # the ring that made us notice
+        self._emptied = False  # the last `drain` has left nothing on the socket
         self._started = False  # the first read of the log is no loss,
         self._missed = False  # a later one is
         self._tail = Tail(config.log_dir, max(self.seq, 0))
@@ -221,9 +222,16 @@ class Subscriber:
             yield batch
         self._started = True
 
+    @property
+    def may_have_more(self) -> bool:
+        """Whether the last `drain` may have left something here. If not, `fd` says when there is more: ZeroMQ signals what
+        comes after an attempt that found nothing."""
+        return not self._emptied or self._waiting is not None or self._target > self.seq
+
     def drain(self, messages: int = 64) -> list[Event]:
         """Gives the next events that have come; [] when nothing more is here now."""
         out: list[Event] = []
+        self._emptied = False
         for _ in range(messages):
             if self._target > self.seq:
                 if got := self._read(self._target):
@@ -239,6 +247,7 @@ class Subscriber:
                 try:
                     ring = self._sub.recv(zmq.NOBLOCK)
                 except zmq.Again:
+                    self._emptied = True
                     break
             self._take(ring, out)
         return out

@@ -7,7 +7,6 @@ nothing on another line, one line is taken at a time (exclusive.py).
 
 An id is evidence only when a neighbour confirms it: a jump out of proportion is held for its line's next event, and ids that go
 on below one that was taken are a contradiction, or a new era (doubts.py, docs/decisions/absurd-ids.md).
-
 All that a decision depends on, but time, is in the log: recovery.py finds it there again after a crash.
 """
 
@@ -71,6 +70,8 @@ class Arbiter:
         self.now = now
         stream = self.streams.get((kind, subject)) or self.stream(kind, subject)
         one, last = offer_of(line, number, event), stream.last
+        if last is not None and one.last_id <= last and self.copies.glance(stream, one, now):
+            return []
         if not one.flags and stream.lines.note(line, one.last_id, one.recv_ns, last):
             one = one._replace(behind=True)
         if line in stream.fresh:
@@ -138,15 +139,15 @@ class Arbiter:
                 self._settle_reset(stream, one, out)
             elif last is None or not self.trade_gaps.repair(stream, one, self.now, out):
                 self.copies.refuse_unfilled(stream, one, out)
-                self.copies.drop(stream, one, self.now)
+                self.copies.drop(stream, one.line, self.now)
             return True
         if not stream.counts(one):
             if not stream.crosses(one):
-                self.copies.drop(stream, one, self.now)  # of the time before the venue's ids began anew
+                self.copies.drop(stream, one.line, self.now)  # of the time before the venue's ids began anew
                 return True
             eras.cross_line(self.streams, stream, one, out)
         if stream.refused and key_of(one.first_id, one.last_id, one.event) in stream.refused:
-            self.copies.drop(stream, one, self.now)  # another line's copy of what was taken back
+            self.copies.drop(stream, one.line, self.now)  # another line's copy of what was taken back
             return True
         if stream.rule == "rising":
             return self._settle_rising(stream, one, out)
@@ -158,10 +159,10 @@ class Arbiter:
             self._settle_snapshot(stream, one, last, out)
         elif one.last_id <= last:
             self._doubt(stream, one, last, out)
-        elif one.first_id <= last and stream.kind == Kind.trade:
+        elif one.first_id <= last and stream.is_trades:
             rest = self.trade_gaps.take_rest(stream, one, last, out)
             if rest is None:
-                self.copies.drop(stream, one, self.now)
+                self.copies.drop(stream, one.line, self.now)
             else:
                 self._take(stream, rest, out)
         else:
@@ -176,7 +177,7 @@ class Arbiter:
         image = stream.unsynced.brought_up(one.event, one.last_id, last, max(one.venue_ns, stream.venue_ns))
         if image is None:
             self.stale_snapshots += 1
-            self.copies.drop(stream, one, self.now)
+            self.copies.drop(stream, one.line, self.now)
         else:
             self.brought_up += one.last_id < last
             self._take(stream, offer_of(one.line, one.number, image), out)
@@ -207,7 +208,7 @@ class Arbiter:
         if crossed and one.number <= crossed.get(one.line, one.number):
             if one.line not in crossed:
                 eras.cross_line(self.streams, stream, one, out)
-            self.copies.drop(stream, one, self.now)
+            self.copies.drop(stream, one.line, self.now)
             return
         if stream.last is not None and crossed != {}:
             self.contradictions += eras.disown(self.streams, stream, out) if self.check_ids else 0
@@ -218,7 +219,7 @@ class Arbiter:
     def _settle_exclusive(self, stream: ArbitratedStream, one: Offer, now: int, out: list[bytearray]) -> None:
         verdict = exclusive.judge(stream, one, now, self.hold_ns)
         if verdict is exclusive.OwnerVerdict.drop:
-            self.copies.drop(stream, one, self.now)
+            self.copies.drop(stream, one.line, self.now)
             return
         if verdict is exclusive.OwnerVerdict.take_over:
             self.taken_over += 1
@@ -227,8 +228,8 @@ class Arbiter:
 
     def _take(self, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> None:
         flags = one.flags
-        if not self.keep_unsynced and stream.kind == Kind.depth and not (stream.synced or flags & SNAPSHOT):
-            self.copies.drop(stream, one, self.now)
+        if not self.keep_unsynced and stream.is_book and not (stream.synced or flags & SNAPSHOT):
+            self.copies.drop(stream, one.line, self.now)
             return
         if stream.anew:
             stream.anew = False
@@ -248,10 +249,10 @@ class Arbiter:
     def _doubt(self, stream: ArbitratedStream, one: Offer, last: int, out: list[bytearray]) -> None:
         """An id at or below the last one: a copy of what is known, or more than that."""
         same = stream.same(one)
-        if same is None and one.last_id == last and stream.kind != Kind.depth:
+        if same is None and one.last_id == last and not stream.is_book:
             same = not (one.flags or stream.jumped)
         if same:
-            self.copies.drop(stream, one, self.now)
+            self.copies.drop(stream, one.line, self.now)
             return
         if not stream.above_sure(one) and self.trade_gaps.fills(stream, one, self.now, out):
             return
@@ -270,7 +271,7 @@ class Arbiter:
             if same is False:
                 self.copies.refuse_otherwise(stream, one, out)
             if same is not None:
-                self.copies.drop(stream, one, self.now)
+                self.copies.drop(stream, one.line, self.now)
             else:
                 self.copies.judge(stream, one, self.now, out)
             return
@@ -299,13 +300,14 @@ class Arbiter:
     def _refute(self, stream: ArbitratedStream, one: Offer, behind: Offer, out: list[bytearray]) -> None:
         """An event whose line goes on below its id is refused with its bytes; it was held, so nothing was built on it."""
         if (key := key_of(one.first_id, one.last_id, one.event)) in stream.refused:  # another line's copy
-            self.copies.drop(stream, one, self.now)
+            self.copies.drop(stream, one.line, self.now)
             return
         self.contradictions += 1
         stream.refused.append(key)
         why = f"{stream.topic} says id {one.last_id} after {stream.last}, and its line goes on with {behind.first_id}"
         out.append(statements.refusal(stream, one, why))
-        self._alert(stream, "warning", "contradiction", why, "the event is refused, what lies between is a gap", out)
+        action = "the event is refused, what lies between is a gap"
+        out += self.alerts.about(stream, "warning", "contradiction", why, action, self.now)
         if stream.numbered or stream.doubtful(behind):  # it is decided later what the stream goes on with
             stream.refuted = stream.last
         elif behind.last_id > (stream.last or 0):
@@ -326,12 +328,13 @@ class Arbiter:
         high = (first.first_id if stream.rule == "contiguous" else first.last_id) - 1
         low = (high if sure is None else sure) + 1
         runs, state = [(low, high)], GapState.unrecoverable
-        if stream.kind == Kind.trade and low <= high:  # some of it may have come late meanwhile
+        if stream.is_trades and low <= high:  # some of it may have come late meanwhile
             runs, state = self.trade_gaps.still_missing(stream, low, high, first.venue_ns, out), GapState.open
             low = runs[0][0]
         self.contradictions += 1
         why = f"{stream.topic} said id {absurd}, and goes on with {high + 1}: nothing is known above {low - 1}"
-        self._alert(stream, "critical", "contradiction", why, "what lies between is a gap, ids above it come again", out)
+        action = "what lies between is a gap, ids above it come again"
+        out += self.alerts.about(stream, "critical", "contradiction", why, action, self.now)
         stream.go_back(low - 1, high)
         for run in runs if state is GapState.open else ():
             stream.gaps.open(*run, 0, first.venue_ns)
@@ -348,11 +351,11 @@ class Arbiter:
         offers = list(stream.doubts.take_all())
         own = [one for one in offers if one.line == line]
         why = f"{stream.topic} was at id {stream.last}; now all that is said is lower, and goes on from {own[0].first_id}"
-        self._alert(stream, "critical", "ids_began_anew", why, "followed as a new era", out)
+        out += self.alerts.about(stream, "critical", "ids_began_anew", why, "followed as a new era", self.now)
         self.trade_gaps.lose_all(stream, Reason.reset, out)
         out.append(statements.reset_gap(stream, stream.last, own[0].venue_ns))
         first = own[0]
-        if stream.kind == Kind.depth:
+        if stream.is_book:
             eras.begin(self.streams, stream.subject, line, first.number)
         else:
             stream.reset(line, first.number)
@@ -363,14 +366,11 @@ class Arbiter:
         self.waiting.hold_first(stream, [one for one in offers if one is not first], self.now)
         self.waiting.drain(stream, self.now, out)
         quotes = self.streams.get((int(Kind.quote), stream.subject))
-        if stream.kind == Kind.depth and quotes is not None and quotes.doubts:  # their ids are of the book
+        if stream.is_book and quotes is not None and quotes.doubts:  # their ids are of the book
             for run in quotes.doubts.runs.values():
                 eras.cross_line(self.streams, quotes, run.offers[0], out)  # it may have said one before the book's first change
             self.waiting.hold_first(quotes, list(quotes.doubts.take_all()), self.now)
             self.waiting.drain(quotes, self.now, out)
-
-    def _alert(self, stream: ArbitratedStream, level: str, what: str, why: str, action: str, out: list[bytearray]) -> None:
-        out += self.alerts.about(stream, level, what, why, action, self.now)
 
     # -- what is known of it
 

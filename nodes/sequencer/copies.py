@@ -14,9 +14,23 @@ class Copies:
         self.trade_gaps = trade_gaps
         self.duplicates: dict[str, int] = {}
 
-    def drop(self, stream: ArbitratedStream, one: Offer, now: int) -> None:
-        """Counts an event that is not taken, and publishes nothing of it."""
-        self.count(one.line)
+    def glance(self, stream: ArbitratedStream, one: Offer, now: int) -> bool:
+        """Drops an event at or below the last id if it is nothing but a copy of what was taken, as most are, in few words.
+
+        False: it may be one all the same, which the rest of arbitration finds out.
+        """
+        line = one.line
+        if stream.refused or stream.crossed is not None or line in stream.held or line in stream.fresh:
+            return False
+        if not (stream.numbered or (line in stream.joined and not stream.marks.get(line))) or stream.same(one) is not True:
+            return False
+        stream.lines.note(line, one.last_id, one.recv_ns, stream.last)
+        self.drop(stream, line, now)
+        return True
+
+    def drop(self, stream: ArbitratedStream, line: str, now: int) -> None:
+        """Counts an event of the line that is not taken, and publishes nothing of it."""
+        self.count(line)
         stream.dropped_at = now
         if not stream.drops:
             stream.dropping_since = now
@@ -39,7 +53,7 @@ class Copies:
             self.refuse_otherwise(stream, one, out)
         elif not self.refuse_unfilled(stream, one, out) and (newer or stream.overtaken(one)):
             self._refuse(stream, one, f" after {stream.last}: it is no copy, and its place is gone", out)
-        self.drop(stream, one, now)
+        self.drop(stream, one.line, now)
 
     def refuse_otherwise(self, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> None:
         """Publishes a refusal of an event that has a known id, and other records."""

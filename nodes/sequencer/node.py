@@ -119,7 +119,7 @@ class Sequencer:
     # -- taking
 
     def turn(self, messages: int = 256) -> bool:
-        """Takes what has come, arbitrates and logs it. True if there may be more."""
+        """Takes what has come, arbitrates and logs it; whether anything came. Call again while the intake may have more."""
         if self.waiting:
             return False
         taken = self.intake.receive(messages)
@@ -131,12 +131,13 @@ class Sequencer:
         """Arbitrates events that were taken, and appends what goes into the log."""
         now = time.monotonic_ns()
         out: list[bytearray] = []
+        offer, epochs = self.arbiter.offer, self._epochs
         for producer, epoch, number, event in taken:
-            if epoch != self._epochs.get(producer):
+            if epoch != epochs.get(producer):
                 self._begin_numbers(producer, epoch)
             kind, raw_subject, sent_ns = _read_taken(event)
             if kind in ARBITRATED:
-                out += self.arbiter.offer(kind, text_of(raw_subject), producer, number, event, now)
+                out += offer(kind, text_of(raw_subject), producer, number, event, now)
             elif kind == Kind.gap:  # backfill's word: what it changes, the arbiter says
                 out += self.arbiter.declare(text_of(raw_subject), producer, decode(event).records)
             elif kind not in OF_THE_LOG or sent_ns >= self._begun_ns:
@@ -339,7 +340,7 @@ async def run(ctx: SequencerContext, guests: Guests | None = None) -> None:
         # Drain until nothing comes (ZeroMQ's descriptor is edge-triggered), but let the loop breathe between turns.
         nonlocal scheduled
         try:
-            more = not failure and sequencer.turn()
+            more = not failure and sequencer.turn() and sequencer.intake.may_have_more
         except Exception as error:  # noqa: BLE001 - the loop would swallow it: the process ends with it instead
             failure.append(error)
             ctx.stop.set()

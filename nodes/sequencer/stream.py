@@ -32,6 +32,7 @@ class ArbitratedStream:
 
     def __init__(self, kind: int, subject: str):
         self.kind, self.subject, self.topic = kind, subject, topic(kind, subject)
+        self.is_book, self.is_trades = kind == Kind.depth, kind == Kind.trade  # a name of Kind costs as much as a call
         self.rule = rule(kind, subject)
         self.numbered = self.rule == "contiguous"
         self.shared_ids = shared_ids(subject)
@@ -89,7 +90,7 @@ class ArbitratedStream:
             self.taken.add(first_id, last_id, event)
         if self.base is None:
             self.base = first_id
-        if self.kind == Kind.depth and flags & SNAPSHOT:
+        if self.is_book and flags & SNAPSHOT:
             self.advance_whole(last_id, venue_ns)
             self.synced = True
             self.unsynced.clear()
@@ -103,10 +104,10 @@ class ArbitratedStream:
                 self.widest -= self.widest >> FADE
         else:
             count, self.last_number = _read_count_and_number(event)
-            records = count if self.kind == Kind.trade else 1  # those that have an id of their own
+            records = count if self.is_trades else 1  # those that have an id of their own
             self.advance(line, first_id, last_id, venue_ns, records)
             self.head = key_of(first_id, last_id, event)
-        if self.kind != Kind.depth or self.synced:
+        if not self.is_book or self.synced:
             return flags
         if self.numbered:
             self.unsynced.add(first_id, last_id, event)
@@ -173,7 +174,7 @@ class ArbitratedStream:
         """True where just this event was taken, False where its ids were, with other records; None where that is not known."""
         if one.flags or not self.comparable:
             return None
-        return self.taken.same(one.first_id, one.last_id, one.event, self.kind == Kind.depth)
+        return self.taken.same(one.first_id, one.last_id, one.venue_ns, one.recv_ns, one.event, self.is_book)
 
     def missing(self, one: Offer) -> bool:
         """Whether the event's ids lie in a hole: an open gap of trades, or a book's changes that were given up of late."""
@@ -202,7 +203,7 @@ class ArbitratedStream:
         """Moves `last` up to `high`: ids up to it will not come in their place; what comes behind confirms the id before."""
         if not self.jumped:
             self.sure = self.last
-        if self.kind == Kind.depth:
+        if self.is_book:
             self.holes.append(((self.last or 0) + 1, high))
         self.last, self.jumped, self.last_line = high, True, ""
         self.synced = False
@@ -224,19 +225,19 @@ class ArbitratedStream:
         if not self.last_line or self.last is None:
             return False
         if self.sure is None:
-            return self.kind == Kind.depth
-        later = self.kind == Kind.trade and one.venue_ns > self.venue_ns > 0
+            return self.is_book
+        later = self.is_trades and one.venue_ns > self.venue_ns > 0
         return one.first_id > self.sure and (later or self.last - self.sure > self.disorder)
 
     @property
     def disorder(self) -> int:
         """By how many ids the last one may be ahead of the confirmed one while lower ids are merely late."""
-        return 0 if self.kind == Kind.depth else self.in_proportion
+        return 0 if self.is_book else self.in_proportion
 
     @property
     def in_proportion(self) -> int:
         """The step, in ids, from the confirmed id to the last one that needs no doubt."""
-        return DISORDER if self.kind == Kind.trade else max(IN_TURN, 8 * self.usual)
+        return DISORDER if self.is_trades else max(IN_TURN, 8 * self.usual)
 
     def disowned(self) -> bool:
         """Whether the last id is out of proportion to what is confirmed, and the line that brought it has gone on with
@@ -261,7 +262,7 @@ class ArbitratedStream:
     @property
     def proportion(self) -> int:
         """The widest step, in ids, that needs no neighbour's word."""
-        return max(DISORDER if self.kind == Kind.trade else JUMP, WIDER * self.widest)
+        return max(DISORDER if self.is_trades else JUMP, WIDER * self.widest)
 
     def mark(self, line: str, number: int, live: bool) -> None:
         """Notes a new connection of a line: its events beyond `number` need not follow on those before. `live`: it is heard
@@ -340,7 +341,7 @@ class ArbitratedStream:
         self.known_from, self.base = -1, None
         self.synced = False
         self.unsynced.clear()
-        if self.kind != Kind.depth:  # the snapshot that says so sets it there
+        if not self.is_book:  # the snapshot that says so sets it there
             self.last = None
         self.lines.begin_anew()
 
@@ -376,7 +377,7 @@ class ArbitratedStream:
         if not isinstance(state, dict):  # as the first version wrote it
             self.last, self.venue_ns, self.synced, joined, missing = state
             self.joined = set(joined)
-            for low, high in missing if self.kind == Kind.trade else ():
+            for low, high in missing if self.is_trades else ():
                 self.gaps.open(low, high)
             return
         self.last, self.venue_ns, self.synced = state["last"], state["venue_ns"], state["synced"]

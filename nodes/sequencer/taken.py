@@ -33,7 +33,9 @@ class TakenRing:
         self.sums[place] = crc32(event[COMPARED], len(event))
         self.times[place] = _times(event)
 
-    def same(self, first_id: int, last_id: int, event: bytearray | memoryview, whole: bool) -> bool | None:
+    def same(
+        self, first_id: int, last_id: int, venue_ns: int, recv_ns: int, event: bytearray | memoryview, whole: bool
+    ) -> bool | None:
         """True where just this event was taken, False where its ids were, with other records; None where that is not known, or
         the event is so much later that it need not be a copy.
 
@@ -46,7 +48,7 @@ class TakenRing:
             return False if whole else None
         if self.sums[place] != crc32(event[COMPARED], len(event)):
             return False
-        (known_ns, known_recv_ns), (venue_ns, recv_ns) = self.times[place], _times(event)
+        known_ns, known_recv_ns = self.times[place]
         later = (known_ns > 0 and venue_ns - known_ns > VENUE_LATER_NS) or recv_ns - known_recv_ns > RECV_LATER_NS
         return None if later else True
 

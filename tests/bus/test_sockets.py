@@ -1,5 +1,6 @@
 """Append, then ring: rings are lost, repeated and late; nothing of that is seen behind the files."""
 
+import select
 import time
 
 import numpy as np
@@ -128,6 +129,21 @@ class TestIntake:
         assert taken == list(range(1, producer.number + 1))
         assert intake.catch_ups == 1
 
+    def test_who_stops_at_the_bound_may_have_more_and_who_finds_nothing_is_signalled(self, config):
+        intake = Intake(config, {})
+        producer = Producer(config, "feed-1")
+        for i in range(4):
+            producer.publish([quote(i)])
+        taken = []
+        until(lambda: taken.extend(intake.receive(3)) or len(taken) >= 3, "three rings")
+        intake.receive(0)
+        assert intake.may_have_more, "it has not looked"
+        until(lambda: taken.extend(intake.receive()) or len(taken) == 4, "the fourth ring")
+        assert not intake.may_have_more
+        producer.publish([quote(5)])
+        until(lambda: select.select([intake.fd], [], [], 0)[0], "the signal of one that came after nothing was found")
+        assert [one.number for one in intake.receive(1)] == [5] and intake.may_have_more
+
     def test_a_ring_that_comes_again_is_not_taken_again(self, config):
         intake = Intake(config, {})
         producer = Producer(config, "feed-1")
@@ -221,6 +237,21 @@ class Mesh:
 
 
 class TestSubscriber:
+    def test_who_stops_at_the_bound_may_have_more_and_who_finds_nothing_is_signalled(self, config):
+        mesh = Mesh(config)
+        subscriber = Subscriber(config, frozenset(Lane))
+        until(lambda: mesh.publisher.ring_silent(0) or subscriber.drain() or subscriber.log_id > 0, "the first ring")
+        for i in range(4):
+            mesh.log_events(quote(i))
+        heard = []
+        until(lambda: heard.extend(subscriber.drain(1)) or len(heard) == 3, "three rings")
+        assert subscriber.may_have_more, "it has not looked"
+        until(lambda: heard.extend(subscriber.drain()) or len(heard) == 4, "the fourth ring")
+        assert not subscriber.may_have_more
+        mesh.log_events(quote(5))
+        until(lambda: select.select([subscriber.fd], [], [], 0)[0], "the signal of one that came after nothing was found")
+        assert [one.seq for one in subscriber.drain(1)] == [5] and subscriber.may_have_more
+
     def test_a_late_one_gets_everything(self, config):
         mesh = Mesh(config)
         for i in range(500):

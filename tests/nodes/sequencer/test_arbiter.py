@@ -1,12 +1,15 @@
 """Arbitration: whatever the lines do, the log gets each id once, in order, and a hole only where no line had it."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.arbitration import HOLD, SUBJECT, Lines, event, trades, unrecoverable
+from tickmesh.bus.layout import RECORDS
 from tickmesh.bus.schema import Flag, GapState, Kind, Reason
 from tickmesh.bus.wire import decode
 from tickmesh.nodes.sequencer.arbiter import Arbiter
+from tickmesh.nodes.sequencer.copies import Copies
 from tickmesh.nodes.sequencer.statements import line_reports
 
 
@@ -293,6 +296,40 @@ def test_a_silent_line_is_left_and_a_quiet_market_is_no_silent_line():
     lines.now += HOLD + 1
     assert offer("b", 301) == [] and offer("b", 302, snapshot=True) == [302]
     assert lines.arbiter.taken_over == 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.sampled_from([Kind.trade, Kind.quote, Kind.depth]))
+def test_a_copy_that_is_known_at_a_glance_changes_what_the_whole_of_arbitration_would(data, kind):
+    """Lines repeat, lie, connect anew and begin their ids anew: log, counts and state are those without the short way."""
+    step, what = st.sampled_from([1] * 8 + [0, -1, 2, -6]), st.sampled_from([""] * 12 + ["other", "connect", "reset"])
+    acts = st.tuples(st.sampled_from("abc"), step, st.integers(1, 2), what)
+    played = data.draw(st.lists(acts, min_size=20, max_size=80))
+    at_a_glance = played_through(kind, played)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Copies, "glance", lambda *event: False)
+        assert played_through(kind, played) == at_a_glance
+
+
+def played_through(kind, acts):
+    """All that an arbiter makes of acts of lines: what it gives, its state, its counts."""
+    lines, at = Lines(), dict.fromkeys("abc", 10)
+    for line, step, width, what in acts:
+        lines.wait(1)
+        if what == "connect":
+            lines.connect(line)
+            continue
+        if what == "reset":
+            at[line] = 1
+        first, at[line] = at[line], max(at[line] + step * (width if kind == Kind.depth else 1), 1)
+        last = max(at[line] - 1, first) if kind == Kind.depth else first
+        raw = event(kind, first, last, reset=what == "reset", recv_ns=lines.now)
+        raw[RECORDS.start + 9] = what == "other"  # of its price
+        lines.offer_raw(line, kind, raw)
+    lines.wait(20 * HOLD)
+    arbiter = lines.arbiter
+    reports = line_reports(arbiter.in_order(), 7)
+    return [bytes(e.raw) for e in lines.out], arbiter.state(), arbiter.copies.duplicates, reports
 
 
 def test_what_a_line_is_worth():
