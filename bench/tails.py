@@ -67,8 +67,8 @@ async def measured(settings: str) -> Measured:
                 await until(lambda: len(exchange.arrived) > 20, 60, "the first 20 orders of the mesh", children)
                 await asyncio.sleep(1.0)
                 exchange.arrived.clear()
-                words = (sys.executable, "-m", "bench.woken", str(SECONDS))
-                woken = await asyncio.create_subprocess_exec(*words, stdout=subprocess.PIPE, env=environment)
+                bare = (sys.executable, "-m", "bench.woken", str(SECONDS))
+                woken = await asyncio.create_subprocess_exec(*bare, stdout=subprocess.PIPE, env=environment)
                 floor, _ = await woken.communicate()
                 for child in children:
                     child.send_signal(signal.SIGTERM)
