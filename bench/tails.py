@@ -101,12 +101,14 @@ def met(ways: Spans, spans: Spans) -> np.ndarray:
     ends = np.maximum.accumulate(spans[:, 1]) if len(spans) else spans[:, 1]
     first = np.searchsorted(ends, ways[:, 0], "right")
     begun = np.append(spans[:, 0], np.iinfo(np.int64).max)
-    return begun[first] < ways[:, 1]
+    found: np.ndarray = begun[first] < ways[:, 1]
+    return found
 
 
 def within(spans: Spans, ways: Spans) -> Spans:
     """Those that lie in the time of these orders: what a process does as it begins delays none of them."""
-    return spans[(spans[:, 1] > ways[0, 0]) & (spans[:, 0] < ways[-1, 1])]
+    found: Spans = spans[(spans[:, 1] > ways[0, 0]) & (spans[:, 0] < ways[-1, 1])]
+    return found
 
 
 def quantiles_us(samples: object) -> list[float]:
