@@ -14,8 +14,9 @@ from pathlib import Path
 from bench.floor import nothing_left
 
 ALL = (
-    "bus", "message", "signal_to_intent", "tick_to_order", "kill_switch", "gateway", "decode", "kernels", "features", "archive",
-    "trade_columns", "disk", "bars", "books", "frames", "memory", "backtest", "sweep", "exchange", "capture",
+    "bus", "message", "signal_to_intent", "tick_to_order", "appends", "tails", "kill_switch", "gateway", "decode", "kernels",
+    "features", "archive", "trade_columns", "disk", "bars", "books", "frames", "memory", "backtest", "sweep", "exchange",
+    "capture",
 )  # fmt: skip
 LONG = ("soak",)  # only where it is named
 

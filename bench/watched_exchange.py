@@ -95,10 +95,13 @@ class WatchedExchange:
 
 
 @contextlib.contextmanager
-def throw_away_root(quotes: float, warm_ms: int = 0) -> Iterator[Config]:
-    """A mesh's folder for one run, with so many quotes a second; nothing of it is left, neither on disk nor in RAM."""
+def throw_away_root(quotes: float, warm_ms: int = 0, more: str = "") -> Iterator[Config]:
+    """A mesh's folder for one run, with so many quotes a second; nothing of it is left, neither on disk nor in RAM.
+
+    `more`: further sections of its mesh.toml.
+    """
     root = Path(tempfile.mkdtemp(prefix="tickmesh-bench-"))
-    (root / "mesh.toml").write_text(SETTINGS.format(quotes=quotes, warm_ms=warm_ms))
+    (root / "mesh.toml").write_text(SETTINGS.format(quotes=quotes, warm_ms=warm_ms) + more)
     config = load(root)
     try:
         yield config

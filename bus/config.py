@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec.inspect import (
@@ -54,6 +54,7 @@ from tickmesh.bus.settings import (
     VenueSettings,
 )  # fmt: skip
 from tickmesh.bus.settings_alerts import AlertRule, NotifySettings, contradictions_of_notify, with_defaults
+from tickmesh.bus.settings_latency import LatencySettings, contradictions_of_latency
 from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings, resolved
 from tickmesh.bus.trading_rules import contradictions_of_mode, contradictions_of_trading, traded_by
 
@@ -76,6 +77,7 @@ class Config:
         self.checkpoint_s: float = mesh.checkpoint_s
         self.instruments: tuple[InstrumentSettings, ...] = mesh.instruments
         self.hosting: HostingSettings = mesh.hosting
+        self.latency: LatencySettings = mesh.latency
         self.paths: PathsSettings = mesh.paths
         self.log: LogSettings = mesh.log
         self.feed: FeedSettings = mesh.feed
@@ -272,7 +274,7 @@ def _place(where: str, tree: dict[str, Any]) -> tuple[str, Any, Any]:
             name = next(name for name, value in seen.items() if not _converts(value, kind))
             key, seen = f"{key}.{name}", seen[name]
         else:
-            members = get_args(kind)
+            members = get_args(get_args(kind)[0] if get_origin(kind) is Union else kind)  # a list, or a word in its place
             kind = members[0] if members[-1] is Ellipsis else members[int(index)]
             key, seen = f"{key}[{index}]", seen[int(index)]
     return key.removeprefix("."), seen, kind
@@ -300,6 +302,8 @@ def _allowed(info: msgspec.inspect.Type, seen: object) -> str:
         info = info.types[0]
     if isinstance(info, Metadata):
         words, info = (info.extra_json_schema or {}).get("description"), info.type
+    if words is not None and isinstance(info, UnionType):
+        return words
     if isinstance(info, LiteralType):
         return " or ".join(repr(value) for value in info.values)
     if isinstance(info, TupleType):
@@ -364,6 +368,7 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
                 yield f"models[{index}].instruments", pattern, allowed
     yield from contradictions_of_trading(mesh, subjects)
     yield from contradictions_of_notify(mesh.notify)
+    yield from contradictions_of_latency(mesh.latency)
     hostable = hostable_words(mesh)
     for word in mesh.host:
         if word not in hostable:

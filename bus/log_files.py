@@ -1,6 +1,7 @@
 """The files that the writer of a log makes: its locks, its owner's word, and new segments; and why a disk took none."""
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -12,6 +13,8 @@ from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.files import make_folders, write_file
 from tickmesh.bus.segments import LogFull
 from tickmesh.bus.space import refusal
+
+FALLOC_FL_KEEP_SIZE = 1  # of fallocate(2)
 
 
 def acquire_locks(folders: Sequence[Path]) -> list[FileLock]:
@@ -75,6 +78,14 @@ def begin_segment(path: Path, head: bytes, empty: Path | None = None) -> int:
             fresh.unlink()
         raise
     return fd
+
+
+def reserve(fd: int, size: int) -> None:
+    """Has the disk keep room for this file to grow to `size` bytes; it does not grow by it, and nothing happens without room.
+
+    An append that has to find room on the disk waits while a sync is writing down where the last ones lie.
+    """
+    ctypes.CDLL(None).fallocate(fd, FALLOC_FL_KEEP_SIZE, ctypes.c_long(0), ctypes.c_long(size))
 
 
 def write_whole(fd: int, data: bytes) -> None:

@@ -13,7 +13,16 @@ from pathlib import Path
 
 from tickmesh.bus.file_lock import FileLock, FileLocked
 from tickmesh.bus.files import boot_id, sync_folder
-from tickmesh.bus.log_files import acquire_locks, begin_segment, log_full, read_owner, refused_by, write_owner, write_whole
+from tickmesh.bus.log_files import (
+    acquire_locks,
+    begin_segment,
+    log_full,
+    read_owner,
+    refused_by,
+    reserve,
+    write_owner,
+    write_whole,
+)
 from tickmesh.bus.schema import SCHEMA_HASH
 from tickmesh.bus.segments import (  # fmt: skip
     IDENTITIES_MAX,
@@ -212,6 +221,8 @@ class LogWriter:
         else:
             raise log_full(refused)
         self.moved_because = refused_by(refused)
+        if self._syncs:  # an outbox lies in RAM, and takes what it fills
+            reserve(fd, self.segment_bytes)
         if self._fd >= 0 and self._syncs:
             self._rolled.append(self._fd)
         elif self._fd >= 0:

@@ -11,6 +11,8 @@ STRATEGY_BYTES = 16  # of a strategy in mesh.toml
 MODEL_NAME_BYTES = PRODUCER_BYTES - len("model-")  # of a model in mesh.toml: its process is model-NAME
 KILL_SWITCH_FILE = "kill-switch"  # in the run folder: while it is there nothing is traded
 OPERATOR = "operator"  # publishes what a person commands, for the moment that it takes
+# Nodes that a tick passes on its way to an order, those first of which there are always as many
+HOT_PATH = ("sequencer", "feed", "executor", "session", "model")
 STEPS = ("model", "executor")  # nodes that are pure functions of the log: what killed one is there at every start
 
 

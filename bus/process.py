@@ -20,11 +20,12 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.files import write_over
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_follower import LogFollower, UnhurriedSubscription
-from tickmesh.bus.names import MESH
+from tickmesh.bus.names import HOT_PATH, MESH
 from tickmesh.bus.operator_log import log_alert, log_line
 from tickmesh.bus.schema import SCHEMA_HASH, Kind
 from tickmesh.bus.sockets import OutboxFull, Producer, Subscriber
 from tickmesh.bus.space import is_full, refusal
+from tickmesh.bus.spinning import Spinning, spinning_of
 from tickmesh.bus.topics import lanes_of
 from tickmesh.bus.wire import Event, encode
 
@@ -122,8 +123,9 @@ class EventSubscription(Protocol):
 class Subscription:
     """`async for events in subscription`: lists of events of the lanes, once and in order. Ends when the node is stopped."""
 
-    def __init__(self, subscriber: Subscriber, stop: asyncio.Event):
+    def __init__(self, subscriber: Subscriber, stop: asyncio.Event, spinning: Spinning | None = None):
         self._subscriber = subscriber
+        self._spinning = spinning
         self._stop = stop
         self._readable = asyncio.Event()
         self._readable.set()
@@ -179,6 +181,8 @@ class Subscription:
                 self._readable.clear()
                 if events := self._subscriber.drain():
                     more = self._subscriber.may_have_more  # ZeroMQ's descriptor is edge-triggered: drain until nothing comes
+                    if self._spinning is not None:
+                        self._spinning.go_on()
                     yield events
                     if more:
                         await asyncio.sleep(0)  # while more and more comes, the heartbeat has its turn as well
@@ -211,6 +215,7 @@ class Context:
         self.checkpoint = Checkpoint(config.checkpoint_dir, name)
         self._producer: EventProducer | None = None
         self._subscriptions: list[EventSubscription] = []
+        self.spinning = spinning_of(config.latency.spin_us if name.partition("-")[0] in HOT_PATH else 0)
         self._ready = False
         self._unwritten = ""  # of run/ready, what a full disk has not taken
         self._ready_refused = False
@@ -259,10 +264,12 @@ class Context:
         """Appends to the outbox, then rings. On file when it returns. Raises OutboxFull."""
         if events:
             self.producer.publish(events)
+            if self.spinning is not None:
+                self.spinning.go_on()
 
     def subscribe(self, kinds: Iterable[Kind], after_seq: int) -> EventSubscription:
         """The events of the kinds' lanes with a seq above `after_seq`, other kinds of the same lanes too."""
-        subscription = Subscription(Subscriber(self.config, lanes_of(tuple(kinds)), after_seq), self.stop)
+        subscription = Subscription(Subscriber(self.config, lanes_of(tuple(kinds)), after_seq), self.stop, self.spinning)
         self._subscriptions.append(subscription)
         return subscription
 

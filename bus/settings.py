@@ -31,6 +31,7 @@ from tickmesh.bus.setting_types import (
     ZeroOrMore,
 )
 from tickmesh.bus.settings_alerts import DEFAULT_ALERTS, AlertRule, NotifySettings
+from tickmesh.bus.settings_latency import LatencySettings
 from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings
 
 Mode = Literal["sim", "capture", "paper", "testnet", "live"]
@@ -369,6 +370,7 @@ class Mesh(Section, frozen=True):
         InstrumentSettings(symbol="BTCUSDT"),
     )
     hosting: HostingSettings = HostingSettings()
+    latency: LatencySettings = LatencySettings()
     paths: PathsSettings = PathsSettings()
     log: LogSettings = LogSettings()
     feed: FeedSettings = FeedSettings()

@@ -24,6 +24,7 @@ from tickmesh.bus.process import Context, NodeFault, Stopped, die_with_parent
 from tickmesh.bus.segments import LogError, LogFull
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.nodes.process_table import HOSTABLE, NODES, guests_of, idle_because, name_of, outboxes_of
+from tickmesh.nodes.runner.placing import place
 from tickmesh.nodes.supervision.sessions import END_TRADING
 
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ def main(words: list[str]) -> int:
         if why := idle_because(config, node, instance):
             operator_log.log_line(name, "info", f"nothing to do here: {why}")
             return 0
+        place(config, node, instance)
         import uvloop
 
         begun = time.monotonic()

@@ -13,8 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from tickmesh.bus.config import Config, ConfigError
+from tickmesh.bus.names import HOT_PATH
 from tickmesh.bus.patterns import matching
 from tickmesh.bus.settings import LOCAL_ORDERS, REAL_ORDERS, InstrumentSettings, VenueSettings
+from tickmesh.bus.settings_latency import AUTO
 from tickmesh.nodes.feed import line_names
 from tickmesh.nodes.orders.accounts import account_venues, session_of_venue, venue_of_session
 from tickmesh.nodes.venues.table import ADAPTERS
@@ -41,18 +43,18 @@ class NodeRow(NamedTuple):
 # who orders and who sends it, while the venue is there to cancel at, the venue and its feeds, backfill, models, the sequencer,
 # and the recorder last of all. Sessions that the sequencer hosts end where one alone would: nodes/supervision/sessions.py.
 NODES: Mapping[str, NodeRow] = {
-    "exchange": NodeRow(800, 15, ("exchange", "instruments", "log")),
-    "sequencer": NodeRow(300, 30, ("host", "hosting", "log")),
-    "recorder": NodeRow(200, 60, ("recorder", "disk", "feed", "instruments", "log")),
-    "feed": NodeRow(700, 15, ("feed", "instruments", "venues", "disk", "log"), "feeds"),
-    "backfill": NodeRow(650, 15, ("backfill", "instruments", "venues", "checkpoint_s", "log")),
-    "model": NodeRow(600, 15, ("models", "paths", "instruments", "checkpoint_s", "log"), "models"),
-    "executor": NodeRow(870, 15, ("executor", "strategies", "risk", "instruments", "checkpoint_s", "log")),
-    "session": NodeRow(850, 15, ("session", "risk", "exchange", "instruments", "venues", "checkpoint_s", "log")),
-    "gateway": NodeRow(890, 10, ("gateway", "risk", "executor", "strategies", "disk", "instruments", "log")),
-    "notifier": NodeRow(880, 10, ("notify", "recorder", "checkpoint_s", "log")),
+    "exchange": NodeRow(800, 15, ("exchange", "instruments", "log", "latency")),
+    "sequencer": NodeRow(300, 30, ("host", "hosting", "log", "latency")),
+    "recorder": NodeRow(200, 60, ("recorder", "disk", "feed", "instruments", "log", "latency")),
+    "feed": NodeRow(700, 15, ("feed", "instruments", "venues", "disk", "log", "latency"), "feeds"),
+    "backfill": NodeRow(650, 15, ("backfill", "instruments", "venues", "checkpoint_s", "log", "latency")),
+    "model": NodeRow(600, 15, ("models", "paths", "instruments", "checkpoint_s", "log", "latency"), "models"),
+    "executor": NodeRow(870, 15, ("executor", "strategies", "risk", "instruments", "checkpoint_s", "log", "latency")),
+    "session": NodeRow(850, 15, ("session", "risk", "exchange", "instruments", "venues", "checkpoint_s", "log", "latency")),
+    "gateway": NodeRow(890, 10, ("gateway", "risk", "executor", "strategies", "disk", "instruments", "log", "latency")),
+    "notifier": NodeRow(880, 10, ("notify", "recorder", "checkpoint_s", "log", "latency")),
     "sentinel": NodeRow(
-        900, 10, ("sentinel", "alerts", "exchange", "risk", "recorder", "feed", "instruments", "log"), "sentinels"
+        900, 10, ("sentinel", "alerts", "exchange", "risk", "recorder", "feed", "instruments", "log", "latency"), "sentinels"
     ),
 }
 
@@ -83,6 +85,12 @@ def name_of(node: str, instance: str) -> str:
 def processes(config: Config) -> list[ProcessEntry]:
     """The processes that supervisord runs, in the order in which data flows. Raises ConfigError for names that cannot be."""
     return [_entry(config, node, instance) for node, instance in nodes_of(config) if not _is_hosted(config, node, instance)]
+
+
+def hot_path(config: Config) -> list[str]:
+    """Names of the processes that a tick passes on its way to an order, in the order in which cores are given to them."""
+    found = [(node, instance) for node, instance in nodes_of(config) if not _is_hosted(config, node, instance)]
+    return [name_of(node, instance) for hot in HOT_PATH for node, instance in found if node == hot]
 
 
 def hosted(config: Config) -> list[tuple[str, str]]:
@@ -223,11 +231,25 @@ def _setting(config: Config, part: str, node: str, instance: str) -> object:
         return _shown_by_gateway(config, part)
     if part == "host":
         return hosted(config)
+    if part == "latency":
+        return _latency(config, name_of(node, instance))
     if part == "log":
         others = {name_of(*one) for one in nodes_of(config)} - {name_of(node, instance)}
         mine = {name: level for name, level in config.log.levels.items() if name not in others}
         return msgspec.structs.replace(config.log, levels=mine)
     return getattr(config, part)
+
+
+def _latency(config: Config, name: str) -> object:
+    """What [latency] says to a process: of the hot path which of the cores, and the rest; to others which cores they leave."""
+    latency, hot = config.latency, hot_path(config)
+    name = name if name not in [name_of(*guest) for guest in hosted(config)] else "sequencer"
+    place: list[object] = [latency.pin] if latency.pin else []
+    if name in hot and latency.pin and len(latency.pin) >= len(hot) and latency.pin != AUTO:
+        place = [latency.pin[hot.index(name)]]
+    elif latency.pin == AUTO:  # of a machine that this file does not look at
+        place = [AUTO, hot.index(name) if name in hot else -1, len(hot)]
+    return [*place, latency.spin_us, latency.realtime] if name in hot else place
 
 
 def _shown_by_gateway(config: Config, part: str) -> object:

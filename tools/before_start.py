@@ -1,11 +1,14 @@
 """What would stop every process of a mesh: `mesh up` looks before it starts any, `mesh doctor` at any time."""
 
+import os
 import socket
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.outbox_room import OutboxRoom, room_of
 from tickmesh.bus.settings import LOCAL_ORDERS
 from tickmesh.bus.space import free_of
+from tickmesh.nodes.process_table import hot_path
+from tickmesh.nodes.runner.cores import chosen_cores
 from tickmesh.tools.terminal import Failure
 
 FREE_BYTES_MIN = 256 << 20  # a log segment, an outbox segment each, and an archive file, with room to notice
@@ -31,6 +34,11 @@ def check_port(config: Config) -> None:
                 probe_socket.bind((config.exchange.host, port))
             except OSError as error:
                 raise Failure(f"exchange.port {port}: {error.strerror}; 0 takes any free one") from None
+
+
+def check_cores(config: Config) -> None:
+    """Raises ConfigError where `[latency] pin` names a core that this machine, or who calls, does not have."""
+    chosen_cores(config.latency.pin, len(hot_path(config)), os.sched_getaffinity(0))
 
 
 def outboxes_in_small_ram(config: Config) -> str:

@@ -9,6 +9,7 @@ from tickmesh.bus.config import ConfigError
 from tickmesh.tools.diagnosis import folder, installation, machine, machine_checks
 from tickmesh.tools.diagnosis.check import FAIL, OK, WARN, Check, worst
 from tickmesh.tools.diagnosis.folder_checks import CHECKS
+from tickmesh.tools.diagnosis.hot_path import latency
 from tickmesh.tools.diagnosis.left_over import left_over
 from tickmesh.tools.terminal import JsonObject, out
 
@@ -38,7 +39,7 @@ def doctor() -> JsonObject:
     checks += machine_checks.judged(machine.read_machine(tmpfs), needs)
     checks += installation.libraries()
     if mesh is not None:
-        checks += [one for look in (*CHECKS, left_over) for one in look(mesh)]
+        checks += [one for look in (*CHECKS, latency, left_over) for one in look(mesh)]
     return {
         "verdict": worst(checks),
         "folder": None if mesh is None else str(mesh.root),

@@ -18,6 +18,7 @@ from tickmesh.nodes.process_table import hosted, name_of, processes
 from tickmesh.nodes.runner.put_out import read as read_put_out
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Silent, Supervisord
 from tickmesh.tools import changed_models, started_with, table
+from tickmesh.tools.before_start import check_cores
 from tickmesh.tools.confirming import require_confirmation
 from tickmesh.tools.reload_plan import FIRST, Change, ReloadPlan, fixed_changes, plan
 from tickmesh.tools.running import alone, last_line, ready_pid, running_processes, silent_words
@@ -76,6 +77,7 @@ def apply(
             )
         if fixed := fixed_changes(rows, wanted):
             raise Failure(f"{' and '.join(fixed)} cannot change while the mesh is up: `mesh down`, then `mesh up`")
+        check_cores(config)
         bad_models = changed_models.refuse_bad(config, running)
         if not dry_run:
             table.write(root, wanted)

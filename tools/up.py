@@ -28,7 +28,7 @@ from tickmesh.nodes.net.exchange_address import ForeignExchange, exchange_pid
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import laying, recording, reload, sources, started_with, table
-from tickmesh.tools.before_start import check_port, check_room, outboxes_in_small_ram
+from tickmesh.tools.before_start import check_cores, check_port, check_room, outboxes_in_small_ram
 from tickmesh.tools.check_model import check_models
 from tickmesh.tools.confirming import require_confirmation
 from tickmesh.tools.gateway_address import await_gateway
@@ -191,7 +191,10 @@ def check_table(config: Config, announce: Callable[[str], None]) -> None:
 
 
 def check_before_start(config: Config) -> None:
-    """Checks everything that would stop every process: settings, the data folder, disk, the exchange's port. Raises Failure."""
+    """Checks everything that would stop every process: settings, the data folder, disk, the exchange's port. Raises Failure.
+
+    Raises ConfigError for cores that are not there.
+    """
     if config.run != "run":
         raise Failure(f"mesh.toml has run = {config.run!r}, but supervisor.conf keeps its files in run/; leave it out")
     _make(config.source_dir)
@@ -203,6 +206,7 @@ def check_before_start(config: Config) -> None:
         raise Failure(f"the data folder {config.source_dir} cannot be written: {refusal(error, config.source_dir)}") from None
     check_room(config)
     check_port(config)
+    check_cores(config)
 
 
 def _make(folder: Path) -> None:

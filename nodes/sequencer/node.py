@@ -333,6 +333,7 @@ async def run(ctx: SequencerContext, guests: Guests | None = None) -> None:
     """Writes the log until the context stops, and hosts `guests`. Raises what a bug raises, and what ends the log."""
     sequencer = ctx.sequencer = Sequencer(ctx.config)
     loop = asyncio.get_running_loop()
+    sequencer.logged += [ctx.spinning.go_on] if ctx.spinning is not None else []
     failure: list[BaseException] = []
     scheduled = False
 

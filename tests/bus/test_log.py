@@ -17,6 +17,7 @@ from tests.support.log_filling import append_quotes, quote
 from tests.support.places import PROJECT
 from tickmesh.bus import segments as segments_module
 from tickmesh.bus.log import LogReader, Tail
+from tickmesh.bus.log_files import reserve
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.segments import LogCorrupt, LogFull, LogLocked, LogNewer, LogReleased, read_preamble, release, segments
 from tickmesh.bus.wire import events
@@ -44,6 +45,23 @@ def test_any_range_reads_back(tmp_path_factory, parts, after, until, segment_byt
     assert LogReader(folder).last == total
     at = LogReader(folder).seq_at(500_000)
     assert at == min(total, 499)
+
+
+def test_a_synced_segment_has_its_room_on_the_disk_before_it_is_written_and_is_no_longer_for_that(tmp_path):
+    """An append then waits for no allocation; outboxes, in RAM, take what they fill."""
+    with open(tmp_path / "probe", "wb") as probe:
+        reserve(probe.fileno(), 1 << 20)
+        if not os.fstat(probe.fileno()).st_blocks:
+            pytest.skip("this file system keeps no room")
+    room = {}
+    for sync_ms in (1000, 0):
+        writer = LogWriter(tmp_path / str(sync_ms), segment_bytes=1 << 20, sync_ms=sync_ms)
+        append_quotes(writer, 10)
+        files = [path.stat() for _, path in segments(writer.folder)]
+        writer.close()
+        assert len(files) == 1 and files[0].st_size < 100_000
+        room[sync_ms] = files[0].st_blocks * 512
+    assert room[1000] >= 1 << 20 > room[0]
 
 
 def test_a_second_writer_is_refused(tmp_path):

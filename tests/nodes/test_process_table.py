@@ -11,7 +11,7 @@ from tests.support.places import PROJECT
 from tests.support.source_trees import modules
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.settings import Mesh
-from tickmesh.nodes.process_table import FIXED, NODES, guests_of, hosted, idle_because, processes
+from tickmesh.nodes.process_table import FIXED, NODES, guests_of, hosted, hot_path, idle_because, processes
 
 LINES = [f"feed-binance-{line}" for line in (1, 2)]
 SENTINELS = ["sentinel-1", "sentinel-2"]
@@ -161,6 +161,19 @@ def test_a_setting_of_one_node_changes_that_node_alone(mesh):
     assert set(changed(mesh(), mesh(exchange={"api_key": "other"}))) == {"exchange", "session"}
 
 
+def test_latency_changes_who_waits_or_moves_and_nobody_else(mesh):
+    hot = {"sequencer", *LINES, "executor", "session", *MODELS}
+    assert set(changed(mesh(), mesh(latency={"spin_us": 50}))) == hot == set(hot_path(mesh()))
+    assert set(changed(mesh(), mesh(latency={"realtime": True}))) == hot
+    assert set(changed(mesh(), mesh(latency={"pin": [1]}))) == set(names(mesh()))
+    own = [*range(8)]
+    more = mesh(latency={"pin": own}, models=[{"name": "mine", "kernel": "trade_flow"}])
+    assert set(changed(mesh(latency={"pin": own}), more)) & hot <= set(MODELS), "the others keep the cores that they have"
+    assert changed(mesh(latency={"pin": [1, 2]}), mesh(latency={"pin": [1, 2]}, executor={"orders_per_s": 3})).keys() == {
+        "executor"
+    }
+
+
 def test_another_instrument_changes_who_reads_it(mesh):
     """The lines of its venue, and not those of another; recorder and sentinels know how many files a cut makes.
 
@@ -184,7 +197,7 @@ def test_the_sequencer_is_changed_by_whom_it_hosts(mesh):
 # What the table says that nodes read, against their code: every file that a node imports, and those it imports in turn.
 
 OF_ALL = ("bus.process", "bus.sockets", "bus.operator_log")  # what every process runs with
-BY_THE_RUNNER = {"log", "host", "hosting"}  # nodes/__main__.py reads them for every process, and for the sequencer
+BY_THE_RUNNER = {"log", "host", "hosting", "latency"}  # nodes/__main__.py reads them for every process, and for the sequencer
 # Called by others only, with the rest of whose file they are imported, or no reason to restart: node or "" → {(file, part)}.
 NOT_CALLED = {
     "": {

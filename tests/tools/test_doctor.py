@@ -19,7 +19,7 @@ from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import decode
 from tickmesh.storage.recent.store import RecentWriter
 from tickmesh.tools import doctor as command
-from tickmesh.tools.diagnosis import folder_checks, machine
+from tickmesh.tools.diagnosis import folder_checks, hot_path, machine
 from tickmesh.tools.diagnosis.folder import DiskSpeed, Mount, disk_speed, look_at, mount_of
 
 MESH = '[[instruments]]\nsymbol = "BTCUSDT"\n'
@@ -133,6 +133,21 @@ def test_a_planted_problem_is_found_by_name_with_what_to_do(healthy, name):
 def test_a_file_system_that_does_not_keep_or_is_slow_is_found(healthy, monkeypatch, what, given, name):
     monkeypatch.setattr(folder_checks, what, lambda _place: given)
     assert " ".join(troubles()) == name
+
+
+def test_what_latency_asks_for_and_this_machine_does_not_have(healthy, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
+    monkeypatch.setattr(hot_path, "may_go_first", lambda: False)
+    for asked, name, words in (
+        ("pin = [1, 9]", "latency.pin", "there is no core 9 for it; allowed: 0, 1"),
+        ("spin_us = 50", "latency.spin_us", "7 processes look for events for 50 µs before they sleep, on 2 cores"),
+        ("realtime = true", "latency.realtime", "this user may not use SCHED_FIFO"),
+    ):
+        (healthy / "mesh.toml").write_text(f"{MESH}[latency]\n{asked}\n")
+        found = troubles()
+        assert list(found) == [name] and words in found[name]["seen"]
+    (healthy / "mesh.toml").write_text(f'{MESH}[latency]\npin = "auto"\n')
+    assert troubles() == {}
 
 
 def test_a_port_that_somebody_has_and_a_lock_of_somebody_else(healthy):
