@@ -200,8 +200,9 @@ def two_lines(count: int = 20_000, part: int = 2000) -> None:
                 taken[-1] += time.thread_time() - before
     first, copy = (float(np.median(own)) / part * 1e6 for own in seconds)
     line("sequencer: a first, its copy on another line", f"{first:.1f} µs, {copy:.1f} µs of the processor")
-    for one in (sequencer, *lines):
-        one.close()
+    sequencer.close()
+    for producer in lines:
+        producer.close()
     shutil.rmtree(config.root)
 
 
