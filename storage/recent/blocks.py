@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tickmesh.bus.layout import HEADER_SIZE, header_reader
+from tickmesh.bus.layout import header_reader
+from tickmesh.bus.schema import HEADER
 from tickmesh.bus.wire import Bytes, Event
 
 if sys.version_info >= (3, 14):
@@ -24,6 +25,7 @@ else:
     from backports import zstd
 
 PLAIN, PACKED = 0, 1
+HEADER_ROW = HEADER.itemsize  # bytes of a row of the table of headers
 LEVEL = 3
 _HEAD = struct.Struct("<B3xIQqq")
 _read_size, _read_count = header_reader("size"), header_reader("count")
@@ -34,7 +36,7 @@ class BlockHead(NamedTuple):
     """What a block says of itself: its form, how many events it has, the last one's seq, and seq_ns of its first and last."""
 
     form: int
-    count: int
+    events: int
     last_seq: int
     first_ns: int
     last_ns: int
@@ -52,9 +54,9 @@ def plain_block(raws: Sequence[Bytes]) -> bytes:
 
 def packed_block(raws: Sequence[Bytes]) -> bytes:
     """Encodes events of one topic, in order of seq, compressed. `raws`: one or more whole events."""
-    joined = b"".join([raw[:HEADER_SIZE] for raw in raws])
-    bodies = b"".join([raw[HEADER_SIZE:] for raw in raws])
-    return _head(PACKED, raws) + zstd.compress(_columns(joined, HEADER_SIZE) + _columns(bodies, _itemsize(raws[0])), LEVEL)
+    joined = b"".join([raw[:HEADER_ROW] for raw in raws])
+    bodies = b"".join([raw[HEADER_ROW:] for raw in raws])
+    return _head(PACKED, raws) + zstd.compress(_columns(joined, HEADER_ROW) + _columns(bodies, _itemsize(raws[0])), LEVEL)
 
 
 def seq_of(raw: Bytes) -> int:
@@ -69,7 +71,7 @@ def _head(form: int, raws: Sequence[Bytes]) -> bytes:
 
 def _itemsize(header: Bytes) -> int:
     """The bytes of one record, by an event's header."""
-    return int((_read_size(header)[0] - HEADER_SIZE) // _read_count(header)[0])
+    return int((_read_size(header)[0] - HEADER_ROW) // _read_count(header)[0])
 
 
 def _word(itemsize: int) -> np.dtype:
@@ -97,19 +99,19 @@ def read_raws(block: Bytes) -> Iterator[bytes]:
     head = read_head(block)
     if head.form == PLAIN:
         at = _HEAD.size
-        for _ in range(head.count):
+        for _ in range(head.events):
             size = _read_size(block, at)[0]
             yield bytes(block[at : at + size])
             at += size
         return
     content = memoryview(zstd.decompress(block[_HEAD.size :]))
-    split = head.count * HEADER_SIZE
-    headers = _rows(content[:split], HEADER_SIZE)
+    split = head.events * HEADER_ROW
+    headers = _rows(content[:split], HEADER_ROW)
     bodies = _rows(content[split:], _itemsize(headers))
     at = 0
-    for start in range(0, split, HEADER_SIZE):
-        size = _read_size(headers, start)[0] - HEADER_SIZE
-        yield headers[start : start + HEADER_SIZE] + bodies[at : at + size]
+    for start in range(0, split, HEADER_ROW):
+        size = _read_size(headers, start)[0] - HEADER_ROW
+        yield headers[start : start + HEADER_ROW] + bodies[at : at + size]
         at += size
 
 

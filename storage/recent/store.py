@@ -262,7 +262,7 @@ class RecentWriter:
                     if head.last_ns >= before_ns:
                         break
                     found = self._delete(txn, cursor)
-                    gone += head.count
+                    gone += head.events
         self._env.reader_check()  # a reader that was killed would pin every page it saw
         return gone
 

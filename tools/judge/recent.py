@@ -157,7 +157,9 @@ class StoreCheck:
         self.opened[number] = {}
         where = f"the block of the recent store that begins with seq {first} of topic number {number.hex()}"
         try:
-            block = recent_blocks.read_block(bytes(self.txn.get(number + struct.pack(">Q", first), db=self.tables[b"blocks"])))
+            block = recent_blocks.read_block(
+                bytes(self.txn.get(number + struct.pack(">Q", first), b"", db=self.tables[b"blocks"]))
+            )
             raws = recent_blocks.events_of(block, self.header_bytes)
             events = [next(log.decode_batch(raw, self.fields)) for raw in raws]
         except UNREADABLE as error:

@@ -16,28 +16,28 @@ HEAD_BYTES = 32
 UNREADABLE = (struct.error, ValueError, IndexError, ZeroDivisionError, MemoryError, zstd.ZstdError)
 
 
-class Block(NamedTuple):
+class StoredBlock(NamedTuple):
     """A block as it lies in the store: what its head says, and the rest."""
 
     form: int
-    count: int
+    events: int
     last_seq: int
     first_ns: int
     last_ns: int
     rest: bytes
 
 
-def read_block(value: bytes) -> Block:
+def read_block(value: bytes) -> StoredBlock:
     """Splits a value of the table `blocks`. Raises struct.error for one that is too short."""
-    form, count, last_seq, first_ns, last_ns = struct.unpack_from("<B3xIQqq", value)
-    return Block(form, count, last_seq, first_ns, last_ns, value[HEAD_BYTES:])
+    form, events, last_seq, first_ns, last_ns = struct.unpack_from("<B3xIQqq", value)
+    return StoredBlock(form, events, last_seq, first_ns, last_ns, value[HEAD_BYTES:])
 
 
-def events_of(block: Block, header_bytes: int) -> list[bytes]:
+def events_of(block: StoredBlock, header_bytes: int) -> list[bytes]:
     """The events of a block, each as bytes. Raises one of UNREADABLE for a damaged one."""
     if block.form == PLAIN:
         events, rest = [], block.rest
-        for _ in range(block.count):
+        for _ in range(block.events):
             (size,) = struct.unpack_from("<I", rest)
             events.append(rest[:size])
             rest = rest[size:]
@@ -46,11 +46,11 @@ def events_of(block: Block, header_bytes: int) -> list[bytes]:
     if block.form != PACKED:
         raise ValueError(f"a block of the form {block.form}")
     content = zstd.decompress(block.rest)
-    heads = undo_table(content[: block.count * header_bytes], header_bytes)
+    heads = undo_table(content[: block.events * header_bytes], header_bytes)
     size, count = struct.unpack_from("<II", heads)
-    bodies = undo_table(content[block.count * header_bytes :], (size - header_bytes) // count)
+    bodies = undo_table(content[block.events * header_bytes :], (size - header_bytes) // count)
     events = []
-    for number in range(block.count):
+    for number in range(block.events):
         head = heads[number * header_bytes : (number + 1) * header_bytes]
         body_bytes = struct.unpack_from("<I", head)[0] - header_bytes
         events.append(head + bodies[:body_bytes])

@@ -33,7 +33,7 @@ def test_a_block_gives_what_was_put_into_it(kind, counts, seed):
     raws = [any_event(kind, count, rng) for count in counts]
     for form, block in ((PLAIN, plain_block(raws)), (PACKED, packed_block(raws))):
         head = read_head(block)
-        assert (head.form, head.count) == (form, len(raws))
+        assert (head.form, head.events) == (form, len(raws))
         assert list(read_raws(block)) == raws
 
 
