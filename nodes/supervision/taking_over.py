@@ -75,9 +75,9 @@ def _take_over(argv: list[str], environment: Mapping[str, str]) -> None:
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115 - it stays open
     sys.stdout = sys.__stdout__ = _stream(1, unbuffered, "strict")  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _stream(2, True, "backslashreplace")  # type: ignore[misc]
-    for name, number in MALLOC.items():
+    for name, parameter in MALLOC.items():
         if value := environment.get(name, ""):
-            ctypes.CDLL(None).mallopt(number, int(value))
+            ctypes.CDLL(None).mallopt(parameter, int(value))
 
 
 def _stream(fd: int, unbuffered: bool, errors: str) -> io.TextIOWrapper:
