@@ -142,7 +142,7 @@ def steady() -> None:
 
 
 def replayed(data: Path) -> None:
-    root = place("[executor]\nenabled = false\n")
+    root = place("[executor]\nenabled = false\n[log]\nkeep_segments = 1000\n")
     try:
         captures = [str(data / name) for name in CAPTURES]
         mesh(root, "up", "--capture", *captures, "--speed", "0")

@@ -38,6 +38,7 @@ MARKET = (Kind.trade, Kind.quote, Kind.depth)
 SETTINGS = f"""\
 [log]
 level = "error"
+keep_segments = 1000
 [[instruments]]
 symbol = "{SYMBOL}"
 [exchange]

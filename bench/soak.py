@@ -23,7 +23,7 @@ import psutil
 
 from bench.capture import mesh, place, processes
 from bench.floor import line, nothing_left
-from bench.soak_verdict import Sample, judge, judge_disk
+from bench.soak_verdict import SPAN_S_MIN, WARM_S, Sample, judge, judge_disk
 from tickmesh.bus.config import Config, load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
@@ -40,12 +40,16 @@ Figures = dict[tuple[str, str], list[Sample]]
 
 
 def memory_of(pid: int) -> dict[str, float]:
-    """MB of a process: resident, its share of what is shared (PSS), and its own anonymous memory."""
+    """MB of a process: resident, its share of what is shared (PSS), and its anonymous memory.
+
+    Anonymous memory counts the pages that it shares with others as whole ones: as an n-th each they would grow with every
+    process that shares them and dies, or changes its own copy.
+    """
     fields = {}
     for row in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, _, rest = row.partition(":")
         fields[name] = int(rest.split()[0]) / 1024
-    return {"rss_mb": fields["Rss"], "pss_mb": fields["Pss"], "own_mb": fields.get("Pss_Anon", fields["Anonymous"])}
+    return {"rss_mb": fields["Rss"], "pss_mb": fields["Pss"], "anonymous_mb": fields["Anonymous"]}
 
 
 def part_of(path: Path, config: Config) -> str:
@@ -147,12 +151,16 @@ class Soak:
 
     def result(self) -> dict[str, Any]:
         """What `--json` prints."""
+        if not self.disk:
+            raise SystemExit("the soak ended before it had seen anything")
         slopes, wrong = judge(self.figures)
         (first, first_seq), (last, last_seq) = self.disk[0], self.disk[-1]
         bytes_an_event, too_much = judge_disk(first, last, last_seq - first_seq)
         return {
             "ok": not (wrong or too_much), "wrong": wrong + too_much, "ended_early": self.ended_early, "kills": self.kills,
-            "seconds": self.rows[-1][0], "events": last_seq - first_seq, "disk_bytes": last, "bytes_an_event": bytes_an_event,
+            "seconds": self.rows[-1][0],
+            "untold": sorted({whose for whose, _ in self.figures} - slopes.keys()),
+            "events": last_seq - first_seq, "disk_bytes": last, "bytes_an_event": bytes_an_event,
             "slopes": {whose: {what: one._asdict() for what, one in own.items()} for whose, own in slopes.items()},
         }  # fmt: skip
 
@@ -165,6 +173,7 @@ def soak(seconds: float, table: Path | None = None) -> dict[str, Any]:
         mesh(root, "up", "--json")
         run.run()
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C may not leave a mesh behind
         mesh(root, "down")
         if table is not None and run.rows:
             with open(table, "w", newline="") as file:
@@ -181,6 +190,10 @@ def show(result: dict[str, Any]) -> None:
         line(f"  {whose}, an hour", "", ", ".join(words))
     for part, grown in result["bytes_an_event"].items():
         line(f"  disk, {part}", f"{result['disk_bytes'][part] / MB:,.1f} MB", f"{grown:,.0f} bytes an event")
+    if result["untold"]:
+        print(
+            f"no life of {', '.join(result['untold'])} was long enough to tell; it takes {(WARM_S + SPAN_S_MIN) / 60:g} minutes"
+        )
     print("\n".join(result["wrong"]) or ("nothing grows beyond its bound" + ("; ended early" if result["ended_early"] else "")))
 
 

@@ -1,8 +1,9 @@
 """Does something grow that should not? Slopes of samples over time, and what is beyond the bounds stated here.
 
 A process that is killed begins anew, with less memory: so a slope is of the lives of a process, each counted from its own
-middle, and the first WARM_S of a life are left out (imports, caches, the first cuts). Growth is said only when it is beyond the
-bound by more than twice the slope's standard error: a short run that cannot tell says nothing against a mesh.
+middle, and the first WARM_S of a life are left out (imports, caches, the first cuts). A life that goes on for less than
+SPAN_S_MIN after that says nothing: one page more or less would be a slope. Growth is said only when it is beyond the bound by
+more than twice the slope's standard error: a short run that cannot tell says nothing against a mesh.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 WARM_S = 300.0
-LIFE_SAMPLES_MIN = 5  # a shorter life says nothing of a slope
+SPAN_S_MIN = 300.0
 HOUR_S = 3600.0
 
-# What may grow in an hour. Of a process: memory that is its own (MB), and open descriptors. Of the mesh: files, and the median
+# What may grow in an hour. Of a process: anonymous memory (MB), and open descriptors. Of the mesh: files, and the median
 # of the hop from a line's receipt to the log. Of its disk: bytes an event of the log, by part; parts that are bounded in the
 # end (log, recent store) grow until they are full.
-BOUNDS: dict[str, float] = {"own_mb": 24.0, "descriptors": 12.0, "files": 240.0, "hop_ms": 5.0}
-BYTES_AN_EVENT: dict[str, float] = {"log": 700.0, "recent": 1500.0, "exchange": 400.0, "archive": 150.0, "other": 100.0}
+BOUNDS: dict[str, float] = {"anonymous_mb": 24.0, "descriptors": 12.0, "files": 240.0, "hop_ms": 5.0}
+BYTES_AN_EVENT: dict[str, float] = {"log": 700.0, "recent": 400.0, "exchange": 400.0, "archive": 150.0, "other": 100.0}
 
 
 class Sample(NamedTuple):
@@ -45,7 +46,7 @@ def slope(samples: Iterable[Sample]) -> Slope | None:
     times, values, count = [], [], 0
     for own in lives.values():
         warm = [one for one in own if one.at_s - own[0].at_s >= WARM_S]
-        if len(warm) < LIFE_SAMPLES_MIN:
+        if not warm or warm[-1].at_s - warm[0].at_s < SPAN_S_MIN:
             continue
         at, value = np.array([one.at_s for one in warm]), np.array([one.value for one in warm])
         times.append(at - at.mean())

@@ -67,7 +67,7 @@ class LogSettings(Section, frozen=True):
     segment_bytes: BufferBytes = 4 << 20  # recovery scans one segment: 4 MiB take less than 0.1 s
     sync_ms: IntervalMs = 50  # fdatasync interval: what a power cut may cost
     # Beyond what waits for the archive (recorder.segment_bytes), so tools can look back without it
-    keep_segments: PositiveInt = 256
+    keep_segments: PositiveInt = 8
     outbox_segment_bytes: BufferBytes = 4 << 20  # at most: smaller where the tmpfs is small
     outbox_bytes_max: int = 1 << 30  # that a producer may fill while the sequencer is away, in RAM and on disk
     # RAM that all outboxes of this mesh may fill together, the rest goes to disk; 0: half of the tmpfs

@@ -11,7 +11,7 @@ from tickmesh.nodes.gateway.paced_threads import PacedThreads
 from tickmesh.nodes.gateway.recent_events import EventPage, RecentEvents, WantedEvents
 
 if TYPE_CHECKING:
-    from tickmesh.storage.recent.store import RecentReader
+    from tickmesh.storage.recent.reader import RecentReader
 
 WINDOW = 20_000  # events of log or archive between two looks at the time
 PATIENCE_S = 2.0  # then a page is given with what has been found
@@ -83,7 +83,7 @@ def read_stored(config: Config, wanted: WantedEvents, after: int, head: int, lim
 def read_recent(config: Config, wanted: WantedEvents, limit: int, before: int) -> list[Event]:
     """Reads the newest `limit` wanted events with seq < `before` that the recent store has, oldest first."""
     from tickmesh.storage.recent.environment import RecentError
-    from tickmesh.storage.recent.store import RecentReader
+    from tickmesh.storage.recent.reader import RecentReader
 
     found: list[Event] = []
     try:

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-TAKEN_UP = ("MALLOC_ARENA_MAX", "PYTHONUNBUFFERED")  # of an environment; an interpreter reads them as it begins
+MALLOC = {"MALLOC_ARENA_MAX": -8, "MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_THRESHOLD_": -1}  # number of each for mallopt(3)
+TAKEN_UP = (*MALLOC, "PYTHONUNBUFFERED")  # of an environment; an interpreter, and the C library, read them as they begin
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR2)  # by supervisord
-M_ARENA_MAX = -8  # of mallopt(3)
 PR_SET_NAME = 15  # of prctl(2)
 STARTED = b"SUPERVISOR_ENABLED=1"  # what others look for in /proc/<pid>/environ: supervisord has started it
 _kept: list[object] = []
@@ -75,8 +75,9 @@ def _take_over(argv: list[str], environment: Mapping[str, str]) -> None:
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115 - it stays open
     sys.stdout = sys.__stdout__ = _stream(1, unbuffered, "strict")  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _stream(2, True, "backslashreplace")  # type: ignore[misc]
-    if arenas := environment.get("MALLOC_ARENA_MAX", ""):
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, int(arenas))
+    for name, parameter in MALLOC.items():
+        if value := environment.get(name, ""):
+            ctypes.CDLL(None).mallopt(parameter, int(value))
 
 
 def _stream(fd: int, unbuffered: bool, errors: str) -> io.TextIOWrapper:

@@ -29,7 +29,7 @@ from tickmesh.storage.query.known import check_known
 from tickmesh.storage.query.map_rows import is_map, map_columns
 from tickmesh.storage.query.times import ReadError, Time, to_ns
 from tickmesh.storage.recent.environment import RecentError
-from tickmesh.storage.recent.store import RecentReader
+from tickmesh.storage.recent.reader import RecentReader
 
 __all__ = ["ReadError", "Time", "arrays", "events", "exponents", "frame", "last", "latest", "parse_topic", "to_ns"]
 

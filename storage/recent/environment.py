@@ -8,7 +8,7 @@ import lmdb
 
 from tickmesh.bus.segments import LogError
 
-TABLES = (b"events", b"times", b"latest", b"topics", b"meta")
+TABLES = (b"blocks", b"times", b"latest", b"topics", b"meta")
 
 
 class RecentError(LogError):

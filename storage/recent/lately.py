@@ -10,7 +10,7 @@ from tickmesh.bus.segments import LogReleased
 from tickmesh.bus.topics import topic
 from tickmesh.bus.wire import Event
 from tickmesh.storage.recent.environment import RecentError
-from tickmesh.storage.recent.store import RecentReader
+from tickmesh.storage.recent.reader import RecentReader
 
 EVENTS_MAX = 10_000  # of one topic
 MINUTE_NS = 60 * 1_000_000_000

@@ -1,4 +1,4 @@
-"""Whose a recent store is: of which boot, which log and which schema of events. The file `owner` beside it has it."""
+"""Whose a recent store is: of which boot, log, schema of events and format. The file `owner` beside it has it."""
 
 import json
 from pathlib import Path
@@ -7,12 +7,14 @@ from tickmesh.bus.files import write_file
 from tickmesh.bus.schema import DESCRIPTION, SCHEMA_HASH
 
 SCHEMA = json.dumps(DESCRIPTION).encode()  # as the store's own table `meta` has it: how its events are read
-OTHER_SCHEMA = "was written by a program with another schema of events"
+FORMAT = b"2"  # of the store's tables. 1, which did not say so, had a key for each event
+OTHER_FORM = "was written by a program with another schema of events or another format of the store"
+_FORM = f"{SCHEMA_HASH}/{FORMAT.decode()}"  # as the file `owner` has both
 
 
 def write_owner(folder: Path, boot: str, log_id: int) -> None:
     """Makes the store in `folder` one of this boot, log and schema."""
-    write_file(folder / "owner", json.dumps({"boot": boot, "log_id": f"{log_id:016x}", "schema": SCHEMA_HASH}).encode())
+    write_file(folder / "owner", json.dumps({"boot": boot, "log_id": f"{log_id:016x}", "schema": _FORM}).encode())
 
 
 def find_other_owner(folder: Path, boot: str, log_id: int) -> str | None:
@@ -24,4 +26,4 @@ def find_other_owner(folder: Path, boot: str, log_id: int) -> str | None:
         return ""
     if not same:
         return ""
-    return None if owner.get("schema") == SCHEMA_HASH else f"{folder} {OTHER_SCHEMA}"
+    return None if owner.get("schema") == _FORM else f"{folder} {OTHER_FORM}"

@@ -4,42 +4,40 @@ It is a cache of the log, so it never syncs: after a power cut it may be damaged
 unread (LMDB maps its file, and a torn one would end the process) and filled again. The file `owner` beside it tells whose it
 is. Tables:
 
-    events  topic id (u4), seq (u8)     → the whole event; keys big-endian, so they sort
-    times   topic id (u4), seq_ns (u8)  → seq of the first event of that topic in a stretch of 10 ms
-    latest  topic                       → the newest event, kept however old it is
-    topics  topic                       → topic id (u4)
-    meta    recent_seq, log_id, whole_after (every later event was put), schema (the description of its events, JSON)
+    blocks  topic id (u4), seq of its first event (u8) → events of the topic that follow one another (blocks.py); keys
+            big-endian, so they sort
+    times   topic id (u4), seq_ns of a block's first event (u8) → seq of that event
+    latest  topic                                      → the newest event, kept however old it is
+    topics  topic                                      → topic id (u4)
+    meta    recent_seq, log_id, whole_after (every later event was put), schema (the description of its events, JSON),
+            format (of these tables)
+
+A commit puts what is new of a topic behind the rest as a plain block. Where a topic's plain blocks are PACK_BYTES, the same
+transaction makes them one packed block. Blocks of a topic do not overlap, and plain ones come after all packed ones.
 """
 
 import contextlib
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lmdb
 
 from tickmesh.bus.files import boot_id
-from tickmesh.bus.layout import header_reader
 from tickmesh.bus.space import free_of, refusal
-from tickmesh.bus.wire import Event, decode
+from tickmesh.bus.wire import Event
+from tickmesh.storage.recent.blocks import PLAIN, packed_block, plain_block, read_head, read_raws, seq_of
 from tickmesh.storage.recent.environment import (
     Environment,
     RecentError,
     close_environment,
     open_environment,
-    present_environment,
-    reading,
 )
-from tickmesh.storage.recent.owner import OTHER_SCHEMA, SCHEMA, find_other_owner, write_owner
+from tickmesh.storage.recent.keys import KEY, U4, U8, U8_MAX, to_last, topic_of
+from tickmesh.storage.recent.owner import FORMAT, SCHEMA, find_other_owner, write_owner
 
-STRETCH_NS = 10_000_000  # a time is found by its stretch and a short walk: a hundredth of the index
+PACK_BYTES = 128 << 10  # of plain events: a packed block is some pages then, and a reader of one event unpacks it in 1 ms
 PRUNE_EVENTS = 20_000  # per step: a commit stays within some ms
-_KEY = struct.Struct(">IQ")
-_U4 = struct.Struct(">I")
-_U8 = struct.Struct(">Q")
-_read_seq_ns = header_reader("seq_ns")
-_U8_MAX = (1 << 64) - 1
 
 
 class RecentFull(RecentError):
@@ -59,6 +57,7 @@ class RecentWriter:
     ):
         self.folder = Path(folder)
         self.bytes_max = max(bytes_max // 4096 * 4096, 1 << 20)  # LMDB wants whole pages
+        self._pack_bytes = min(PACK_BYTES, self.bytes_max >> 7)  # what is plain may not fill a small map
         self.boot = boot_id() if boot is None else boot
         self.log_id = log_id
         self.pending: list[Event] = []
@@ -71,7 +70,7 @@ class RecentWriter:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._begin()
             self._env.reader_check()
-            self._topics = self._load_topics()
+            self._load()
         except (OSError, lmdb.Error) as error:
             self._let_go()
             raise RecentError(f"{self.folder} cannot be made: {error}; make room or permit it, the log keeps all") from None
@@ -95,7 +94,7 @@ class RecentWriter:
                 self._opened = open_environment(self.folder, True, self.bytes_max)
                 with self._env.begin(db=self._tables[b"meta"]) as txn:
                     if seq := txn.get(b"recent_seq"):
-                        self.recent_seq = _U8.unpack(seq)[0]
+                        self.recent_seq = U8.unpack(seq)[0]
                         if self._last is None or self.recent_seq <= self._last:
                             self.began = self.recent_seq == 0
                             return
@@ -117,9 +116,10 @@ class RecentWriter:
                 (self.folder / name).unlink()
         self._opened = open_environment(self.folder, True, self.bytes_max)
         with self._env.begin(write=True, db=self._tables[b"meta"]) as txn:
-            txn.put(b"log_id", _U8.pack(self.log_id))
-            txn.put(b"recent_seq", _U8.pack(0))
+            txn.put(b"log_id", U8.pack(self.log_id))
+            txn.put(b"recent_seq", U8.pack(0))
             txn.put(b"schema", SCHEMA)
+            txn.put(b"format", FORMAT)
         write_owner(self.folder, self.boot, self.log_id)
 
     def _let_go(self) -> None:
@@ -127,9 +127,20 @@ class RecentWriter:
             self._opened = None
             close_environment(self.folder)
 
-    def _load_topics(self) -> dict[str, int]:
-        with self._env.begin(db=self._tables[b"topics"]) as txn:
-            return {name.decode(): _U4.unpack(value)[0] for name, value in txn.cursor()}
+    def _load(self) -> None:
+        """Reads the topics' numbers, and where each one's plain blocks begin and how many bytes they are."""
+        with self._env.begin() as txn:
+            topics = txn.cursor(self._tables[b"topics"])
+            self._topics = {bytes(name).decode(): U4.unpack(value)[0] for name, value in topics}
+            self._plain = {number: self._plain_of(txn, number) for number in self._topics.values()}
+
+    def _plain_of(self, txn: lmdb.Transaction, number: int) -> "Plain":
+        cursor = txn.cursor(self._tables[b"blocks"])
+        found, plain = to_last(cursor, number), Plain(U8_MAX, 0)
+        while found and topic_of(cursor.key()) == number and read_head(cursor.value()).form == PLAIN:
+            plain = Plain(KEY.unpack(cursor.key())[1], plain.size + len(cursor.value()))
+            found = cursor.prev()
+        return plain
 
     def start_after(self, seq: int) -> None:
         """Makes the store begin behind `seq`: older events stay in archive and log. The next commit notes it."""
@@ -163,42 +174,77 @@ class RecentWriter:
         return len(events)
 
     def _full(self, error: Exception) -> RecentFull:
-        self._topics = self._load_topics()  # those of the failed transaction are not there
+        self._load()  # what the failed transaction did is not there
         return RecentFull(
             f"{self.folder} takes no more: {_why(error, self.folder)}. Nothing is lost: the log has it, and it is tried again"
         )
 
     def _commit(self, events: list[Event], seq: int) -> None:
         tables = self._tables
-        rows: list[tuple[bytes, bytes]] = []
-        times: dict[bytes, bytes] = {}
-        latest: dict[str, bytes] = {}
+        fresh: dict[str, list[bytes]] = {}
+        for event in events:
+            fresh.setdefault(event.topic, []).append(bytes(event.raw))
         with self._env.begin(write=True) as txn:
-            for event in events:
-                name = event.topic
+            for name, raws in fresh.items():
                 number = self._topics.get(name)
                 if number is None:
                     number = self._topics[name] = len(self._topics) + 1
-                    txn.put(name.encode(), _U4.pack(number), db=tables[b"topics"])
-                raw = bytes(event.raw)
-                rows.append((_KEY.pack(number, event.seq), raw))
-                latest[name] = raw
-                stretch = max(event.seq_ns, 0) // STRETCH_NS * STRETCH_NS
-                times.setdefault(_KEY.pack(number, stretch), _U8.pack(event.seq))
-            rows.sort()  # neighbours share pages
-            txn.cursor(tables[b"events"]).putmulti(rows)
-            txn.cursor(tables[b"times"]).putmulti(sorted(times.items()), overwrite=False)
-            for name, raw in latest.items():
-                txn.put(name.encode(), raw, db=tables[b"latest"])
+                    txn.put(name.encode(), U4.pack(number), db=tables[b"topics"])
+                self._append(txn, number, raws)
+                txn.put(name.encode(), raws[-1], db=tables[b"latest"])
             if self.began:
-                txn.put(b"whole_after", _U8.pack(self.recent_seq), db=tables[b"meta"])
-            txn.put(b"recent_seq", _U8.pack(seq), db=tables[b"meta"])
+                txn.put(b"whole_after", U8.pack(self.recent_seq), db=tables[b"meta"])
+            txn.put(b"recent_seq", U8.pack(seq), db=tables[b"meta"])
         self.began = False
 
-    def prune(self, before_ns: int, most: int = PRUNE_EVENTS) -> int:
-        """Deletes events with seq_ns < `before_ns`, at most `most` at once; the latest of each topic stays known.
+    def _append(self, txn: lmdb.Transaction, number: int, raws: list[bytes]) -> None:
+        """Puts a topic's newest events as a plain block, or packs them with its plain ones where those are enough."""
+        first, size = self._plain.get(number, _NO_PLAIN)
+        size += sum(map(len, raws))
+        if size < self._pack_bytes:
+            self._put_block(txn, number, raws, packed=False)
+            self._plain[number] = Plain(min(first, seq_of(raws[0])), size)
+            return
+        raws = [*self._take_plain(txn, number, first), *raws]
+        begin = 0
+        size = 0
+        for end, raw in enumerate(raws, 1):
+            size += len(raw)
+            if size >= self._pack_bytes:
+                self._put_block(txn, number, raws[begin:end], packed=True)
+                begin, size = end, 0
+        if rest := raws[begin:]:
+            self._put_block(txn, number, rest, packed=False)
+        self._plain[number] = Plain(seq_of(rest[0]), size) if rest else _NO_PLAIN
 
-        Raises RecentFull; then nothing was deleted.
+    def _put_block(self, txn: lmdb.Transaction, number: int, raws: list[bytes], packed: bool) -> None:
+        block = packed_block(raws) if packed else plain_block(raws)
+        first = seq_of(raws[0])
+        txn.put(KEY.pack(number, first), block, db=self._tables[b"blocks"])
+        txn.put(_time_key(number, block), U8.pack(first), overwrite=False, db=self._tables[b"times"])
+
+    def _take_plain(self, txn: lmdb.Transaction, number: int, first: int) -> list[bytes]:
+        """Takes a topic's plain blocks out of the store; gives their events."""
+        raws: list[bytes] = []
+        cursor = txn.cursor(self._tables[b"blocks"])
+        found = cursor.set_range(KEY.pack(number, first))
+        while found and topic_of(cursor.key()) == number:
+            raws += read_raws(cursor.value())
+            found = self._delete(txn, cursor)
+        return raws
+
+    def _delete(self, txn: lmdb.Transaction, cursor: lmdb.Cursor) -> bool:
+        """Deletes the block at the cursor, and its time; True where another block follows."""
+        number, first = KEY.unpack(cursor.key())
+        key = _time_key(number, cursor.value())
+        if txn.get(key, db=self._tables[b"times"]) == U8.pack(first):  # two of the same time: it leads to the first
+            txn.delete(key, db=self._tables[b"times"])
+        return bool(cursor.delete())
+
+    def prune(self, before_ns: int, most: int = PRUNE_EVENTS) -> int:
+        """Deletes blocks whose events all have seq_ns < `before_ns`, until `most` events are gone; gives how many.
+
+        The latest of each topic stays known. Raises RecentFull; then nothing was deleted.
         """
         try:
             return self._prune(before_ns, most)
@@ -207,22 +253,16 @@ class RecentWriter:
 
     def _prune(self, before_ns: int, most: int) -> int:
         gone = 0
-        tables = self._tables
         with self._env.begin(write=True) as txn:
             for number in self._topics.values():
-                cursor = txn.cursor(tables[b"events"])
-                found = cursor.set_range(_KEY.pack(number, 0))
-                while found and gone < most and _topic_of(cursor.key()) == number:
-                    if _read_seq_ns(cursor.value())[0] >= before_ns:
+                cursor = txn.cursor(self._tables[b"blocks"])
+                found = cursor.set_range(KEY.pack(number, 0))
+                while found and gone < most and topic_of(cursor.key()) == number:
+                    head = read_head(cursor.value())
+                    if head.last_ns >= before_ns:
                         break
-                    found = cursor.delete()
-                    gone += 1
-                cursor = txn.cursor(tables[b"times"])
-                found = cursor.set_range(_KEY.pack(number, 0))
-                while found and _topic_of(cursor.key()) == number:
-                    if _KEY.unpack(cursor.key())[1] + STRETCH_NS > before_ns or gone >= most:
-                        break
-                    found = cursor.delete()
+                    found = self._delete(txn, cursor)
+                    gone += head.events
         self._env.reader_check()  # a reader that was killed would pin every page it saw
         return gone
 
@@ -233,17 +273,17 @@ class RecentWriter:
         return sum(s["psize"] * (s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"]) for s in stats)
 
     def _make_room(self) -> None:
-        """The oldest go, by time, at most 20,000 of them: the next commit goes on with it."""
-        oldest, newest = _U8_MAX, 0
+        """The oldest go, by time, some 20,000 of them: the next commit goes on with it."""
+        oldest, newest = U8_MAX, 0
         with self._env.begin(db=self._tables[b"times"]) as txn:
             cursor = txn.cursor()
             for number in self._topics.values():
-                if cursor.set_range(_KEY.pack(number, 0)) and _topic_of(cursor.key()) == number:
-                    oldest = min(oldest, _KEY.unpack(cursor.key())[1])
-                    found = cursor.prev() if cursor.set_range(_KEY.pack(number + 1, 0)) else cursor.last()
-                    newest = max(newest, _KEY.unpack(cursor.key())[1] if found else 0)
+                if cursor.set_range(KEY.pack(number, 0)) and topic_of(cursor.key()) == number:
+                    oldest = min(oldest, KEY.unpack(cursor.key())[1])
+                    to_last(cursor, number)
+                    newest = max(newest, KEY.unpack(cursor.key())[1])
         for _ in range(10):
-            if not self._prune(oldest + max((newest - oldest) // 8, STRETCH_NS), 2000):
+            if not self._prune(oldest + max((newest - oldest) // 8, 1), 2000):
                 break
 
     def close(self) -> None:
@@ -255,130 +295,18 @@ class RecentWriter:
         self._let_go()
 
 
-def _topic_of(key: bytes | memoryview) -> int:
-    """The topic's number; -1 of no key, which a cursor has behind the last."""
-    topic: int = _U4.unpack_from(key)[0] if key else -1
-    return topic
+class Plain(NamedTuple):
+    """A topic's plain blocks: the seq of their first event (or an earlier one, which is pruned), and their bytes."""
+
+    first: int
+    size: int
 
 
-class RecentReader:
-    """Reads the recent store while the recorder writes. Never makes one: raises RecentError when there is none.
+_NO_PLAIN = Plain(U8_MAX, 0)
 
-    Every call sees one moment of the store; events are copies and stay valid.
-    """
 
-    def __init__(self, folder: Path):
-        self.folder = Path(folder)
-        self._opened = open_environment(self.folder, False)
-        self._closed = False
-
-    @contextlib.contextmanager
-    def _view(self) -> Iterator[tuple[lmdb.Transaction, dict[bytes, Any]]]:
-        try:
-            with reading():
-                environment = self._opened = present_environment(self.folder)
-                with environment.env.begin() as txn:
-                    if txn.get(b"schema", db=environment.tables[b"meta"]) != SCHEMA:
-                        raise RecentError(f"{self.folder} {OTHER_SCHEMA}; the recorder fills it anew when it starts")
-                    yield txn, environment.tables
-        except lmdb.Error as error:
-            raise RecentError(f"{self.folder} cannot be read: {error}; the recorder rebuilds it at its next start") from None
-
-    @property
-    def recent_seq(self) -> int:
-        """The seq up to which every event has been put into the store (older ones may be pruned)."""
-        with self._view() as (txn, tables):
-            seq: int = _U8.unpack(txn.get(b"recent_seq", b"\0" * 8, db=tables[b"meta"]))[0]
-            return seq
-
-    @property
-    def log_id(self) -> int:
-        """The identity of the log that the store's events are of."""
-        with self._view() as (txn, tables):
-            log_id: int = _U8.unpack(txn.get(b"log_id", b"\0" * 8, db=tables[b"meta"]))[0]
-            return log_id
-
-    def topics(self) -> list[str]:
-        """Lists the topics of which the store has events."""
-        with self._view() as (txn, tables):
-            return [bytes(key).decode() for key in txn.cursor(tables[b"latest"]).iternext(values=False)]
-
-    def latest(self, topic: str) -> Event | None:
-        """Reads the newest event of a topic, however old; None if there never was one."""
-        with self._view() as (txn, tables):
-            raw = txn.get(topic.encode(), db=tables[b"latest"])
-            return decode(raw) if raw is not None else None
-
-    def last(self, topic: str, count: int) -> list[Event]:
-        """Reads the newest `count` events of a topic that are still kept, oldest first."""
-        with self._view() as (txn, tables):
-            number = self._number(txn, tables, topic)
-            cursor = txn.cursor(tables[b"events"])
-            found = cursor.last() if not cursor.set_range(_KEY.pack(number + 1, 0)) else cursor.prev()
-            out: list[Event] = []
-            while found and number and len(out) < count and _topic_of(cursor.key()) == number:
-                out.append(decode(cursor.value()))
-                found = cursor.prev()
-            return out[::-1]
-
-    def read(
-        self,
-        topic: str,
-        *,
-        after_seq: int = 0,
-        since_ns: int | None = None,
-        until_ns: int | None = None,
-        limit: int = 10_000,
-    ) -> list[Event]:
-        """Reads at most `limit` events of a topic with seq > after_seq and since_ns ≤ seq_ns < until_ns, oldest first."""
-        with self._view() as (txn, tables):
-            number = self._number(txn, tables, topic)
-            if not number:
-                return []
-            first = after_seq + 1
-            if since_ns is not None:
-                first = max(first, self._first_since(txn, tables, number, since_ns))
-            cursor = txn.cursor(tables[b"events"])
-            found = cursor.set_range(_KEY.pack(number, min(first, _U8_MAX)))
-            out: list[Event] = []
-            while found and len(out) < limit and _topic_of(cursor.key()) == number:
-                event = decode(cursor.value())
-                if until_ns is not None and event.seq_ns >= until_ns:
-                    break
-                if since_ns is None or event.seq_ns >= since_ns:
-                    out.append(event)
-                found = cursor.next()
-            return out
-
-    def first_seq(self, topic: str) -> int:
-        """The oldest seq of the topic that is still kept; 0 if none."""
-        kept = self.read(topic, limit=1)
-        return kept[0].seq if kept else 0
-
-    def _number(self, txn: lmdb.Transaction, tables: dict[bytes, Any], topic: str) -> int:
-        raw = txn.get(topic.encode(), db=tables[b"topics"])
-        return _U4.unpack(raw)[0] if raw is not None else 0
-
-    def _first_since(self, txn: lmdb.Transaction, tables: dict[bytes, Any], number: int, since_ns: int) -> int:
-        """A seq at or before the first event of the topic that is not older than `since_ns`."""
-        cursor = txn.cursor(tables[b"times"])
-        stretch = max(since_ns, 0) // STRETCH_NS * STRETCH_NS
-        if cursor.set_range(_KEY.pack(number, stretch)) and _topic_of(cursor.key()) == number:
-            seq: int = _U8.unpack(cursor.value())[0]
-            return seq
-        return _U8_MAX  # nothing so new
-
-    def close(self) -> None:
-        """Closes the store for this reader."""
-        if not self._closed:
-            self._closed = True
-            close_environment(self.folder)
-
-    def __enter__(self) -> "RecentReader":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+def _time_key(number: int, block: bytes | memoryview) -> bytes:
+    return KEY.pack(number, max(read_head(block).first_ns, 0))
 
 
 def _why(error: Exception, folder: Path) -> str:

@@ -12,7 +12,7 @@ from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import Room, Space, free_of, judge
 from tickmesh.nodes.process_table import processes
 from tickmesh.storage.recent.environment import RecentError
-from tickmesh.storage.recent.store import RecentReader
+from tickmesh.storage.recent.reader import RecentReader
 from tickmesh.tools import sources, table
 from tickmesh.tools.before_start import check_port, check_room
 from tickmesh.tools.diagnosis.check import FAIL, OK, WARN, Check, check, size_text

@@ -123,15 +123,14 @@ class LogHead(NamedTuple):
     log_id: int
 
 
-def read_head(folder: Path, version: int | None = None) -> LogHead | None:
-    """Reads the head of the newest segment that has a whole one, of that schema version; None where there is none."""
+def read_head(folder: Path) -> LogHead | None:
+    """Reads the head of the newest segment that has a whole one; None where there is none."""
     for path in reversed(segment_files(folder)):
         with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:  # released while we came to it
             start = file.read(16)
             if len(start) == 16 and start[:8] == MAGIC:
                 tree = msgpack.unpackb(file.read(struct.unpack_from("<I", start, 8)[0]))
-                if version in (None, tree["schema_version"]):
-                    return LogHead(layouts_of(tree["description"]), int(tree.get("log_id", 0)))
+                return LogHead(layouts_of(tree["description"]), int(tree.get("log_id", 0)))
     return None
 
 

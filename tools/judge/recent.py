@@ -1,4 +1,4 @@
-"""A naive look into the recent store, from storage/recent/store.py's tables: is all there that has to be, and nothing else?
+"""A naive look into the recent store, from the tables in docs/archive.md: is all there that has to be, and nothing else?
 
 Everything from the retention edge (`recorder.recent_hours` before the log's end, and never before `whole_after`, where the
 store began) to `recent_seq` has to be there, equal to log and archive; so has the newest event of every topic, and the index by
@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 import lmdb
 
-from tickmesh.tools.judge import log
+from tickmesh.tools.judge import log, recent_blocks
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.log import Event, LogHead
 
-TABLES = (b"events", b"times", b"latest", b"topics", b"meta")
-STRETCH_NS = 10_000_000
+TABLES = (b"blocks", b"times", b"latest", b"topics", b"meta")
+FORMAT = b"2"  # of the tables; before, there was a key for each event
 BOOT = Path("/proc/sys/kernel/random/boot_id")
-UNREADABLE = (struct.error, KeyError, ValueError, IndexError, StopIteration)
+UNREADABLE = (*recent_blocks.UNREADABLE, KeyError, StopIteration)
 # A store so full may have made room: then every topic has to be whole from its own oldest event on, and no earlier.
 FULL_SHARE = 4
 
@@ -46,13 +46,13 @@ def compare(folder: Path, log_dir: Path, rules: RetentionRules, stream: Iterable
     events = iter(stream)
     try:
         with lmdb.open(str(folder), map_size=0, max_dbs=8, readonly=True, create=False, lock=True, readahead=False) as env:
+            if _of_another_format(env):  # the recorder throws it away
+                findings.count("recent_not_judged")
+                yield from events
+                return
             tables = {name: env.open_db(name, create=False) for name in TABLES}
             with env.begin() as txn:
                 head = _head(txn.get(b"schema", db=tables[b"meta"]), log_dir)
-                if head is None:  # nothing tells any longer how to read it. The recorder throws it away
-                    findings.count("recent_not_judged")
-                    yield from events
-                    return
                 store = StoreCheck(txn, tables, head, findings)
                 store.set_bounds(rules, _end_ns(log_dir))
                 for event in events:
@@ -64,13 +64,16 @@ def compare(folder: Path, log_dir: Path, rules: RetentionRules, stream: Iterable
         yield from events
 
 
-def _head(schema: bytes | None, log_dir: Path) -> LogHead | None:
-    """How the store's events are read, and the identity of its log. One that does not say so is of schema version 1."""
+def _of_another_format(env: lmdb.Environment) -> bool:
+    meta = env.open_db(b"meta", create=False)
+    with env.begin(db=meta) as txn:
+        return bytes(txn.get(b"format", b"1")) != FORMAT
+
+
+def _head(schema: bytes | None, log_dir: Path) -> LogHead:
+    """How the store's events are read, and the identity of its log."""
     newest = log.read_head(log_dir)
-    if schema is None:
-        first = log.read_head(log_dir, version=1)
-        return None if first is None or newest is None else first._replace(log_id=newest.log_id)
-    return LogHead(log.layouts_of(json.loads(schema)), newest.log_id if newest is not None else 0)
+    return LogHead(log.layouts_of(json.loads(schema or b"{}")), newest.log_id if newest is not None else 0)
 
 
 def _of_another_boot(folder: Path) -> bool:
@@ -92,17 +95,18 @@ class StoreCheck:
     def __init__(self, txn: lmdb.Transaction, tables: dict[bytes, Any], head: LogHead, findings: Findings):
         self.txn, self.tables, self.findings = txn, tables, findings
         self.fields = head.fields
+        self.header_bytes = log.record_layout(self.fields["header"])[0].size if self.fields else 0
         self.upto = self._number(b"recent_seq")
         self.numbers = {bytes(key).decode(): bytes(value) for key, value in txn.cursor(tables[b"topics"])}
-        self.oldest: dict[str, int] = {}  # the first seq of each topic
-        with txn.cursor(tables[b"events"]) as cursor:
-            for topic, number in self.numbers.items():
-                if cursor.set_range(number) and cursor.key()[:4] == number:
-                    self.oldest[topic] = struct.unpack(">Q", cursor.key()[4:])[0]
+        self.firsts: dict[bytes, list[int]] = {}  # of each topic number, the seqs that its blocks are kept under, in order
+        for key in txn.cursor(tables[b"blocks"]).iternext(values=False):
+            self.firsts.setdefault(bytes(key[:4]), []).append(struct.unpack(">Q", key[4:])[0])
+        self.oldest = {topic: self.firsts[number][0] for topic, number in self.numbers.items() if number in self.firsts}
+        self.opened: dict[bytes, dict[int, bytes]] = {}  # of each topic number, the events of the block that was opened last
+        self.next: Counter[bytes] = Counter()  # how many of its blocks were opened
+        self.kept: Counter[bytes] = Counter()  # how many events its blocks have
         self.found: Counter[str] = Counter()
         self.newest: dict[str, Event] = {}  # of each topic, up to `upto`
-        self.stretches: dict[str, tuple[int, int]] = {}  # of each topic: the present stretch of time, and its first seq
-        self.looked: set[str] = set()  # topics whose present stretch was looked at
         own, known = self._number(b"log_id"), head.log_id
         if own and known and own != known:
             findings.fault("recent", f"the recent store is of log {own:016x}, the log is {known:016x}")
@@ -131,14 +135,50 @@ class StoreCheck:
         topic = f"{event.kind}.{event.subject}"
         self.newest[topic] = event
         number = self.numbers.get(topic)
-        raw = self.txn.get(number + struct.pack(">Q", event.seq), db=self.tables[b"events"]) if number is not None else None
-        needed = self._needed(event, topic)
+        raw = self._stored(number, event.seq) if number is not None else None
         if raw is not None:
             self.found[topic] += 1
-            self._equal(bytes(raw), event, topic, "")
-        elif needed:
+            self._equal(raw, event, topic, "")
+        elif self._needed(event, topic):
             self.findings.fault("recent", f"seq {event.seq} of {topic} is not in the recent store")
-        self._time(event, topic, number, needed)
+
+    def _stored(self, number: bytes, seq: int) -> bytes | None:
+        """The event that the store has under this seq; topics are looked through in order."""
+        firsts = self.firsts.get(number, [])
+        while self.next[number] < len(firsts) and firsts[self.next[number]] <= seq:
+            self._open_next(number)
+        return self.opened.get(number, {}).get(seq)
+
+    def _open_next(self, number: bytes) -> None:
+        """Opens a topic's next block: it has what its head says, it begins where its key says, and its time leads to it."""
+        first = self.firsts[number][self.next[number]]
+        self.next[number] += 1
+        last = max(self.opened.get(number, {}), default=0)
+        self.opened[number] = {}
+        where = f"the block of the recent store that begins with seq {first} of topic number {number.hex()}"
+        try:
+            block = recent_blocks.read_block(
+                bytes(self.txn.get(number + struct.pack(">Q", first), b"", db=self.tables[b"blocks"]))
+            )
+            raws = recent_blocks.events_of(block, self.header_bytes)
+            events = [next(log.decode_batch(raw, self.fields)) for raw in raws]
+        except UNREADABLE as error:
+            self.findings.fault("recent", f"{where} cannot be read: {error!r}")
+            return
+        seqs = [event.seq for event in events]
+        self.kept[number] += len(seqs)
+        self.opened[number] = dict(zip(seqs, raws, strict=True))
+        ends = (seqs[0], seqs[-1], events[0].seq_ns, events[-1].seq_ns) if seqs else ()
+        if ends != (first, block.last_seq, block.first_ns, block.last_ns) or seqs != sorted(set(seqs)) or first <= last:
+            self.findings.fault("recent", f"{where} has other events than it says, or not in order")
+        self._time(number, first, block.first_ns, where)
+
+    def _time(self, number: bytes, first: int, first_ns: int, where: str) -> None:
+        """The index by time leads to the block, or to one before it of the same time."""
+        raw = self.txn.get(number + struct.pack(">Q", max(first_ns, 0)), db=self.tables[b"times"])
+        leads = struct.unpack(">Q", raw)[0] if raw is not None and len(raw) == 8 else 0
+        if leads != first and (leads > first or leads not in self.firsts[number]):
+            self.findings.fault("recent", f"{where} is not found by its time")
 
     def _equal(self, raw: bytes, event: Event, topic: str, where: str) -> None:
         try:
@@ -147,20 +187,6 @@ class StoreCheck:
             same = False
         if not same:
             self.findings.fault("recent", f"seq {event.seq} of {topic} differs in the recent store{where}")
-
-    def _time(self, event: Event, topic: str, number: bytes | None, needed: bool) -> None:
-        """The index leads from a stretch of time to the topic's first event of it."""
-        stretch = max(event.seq_ns, 0) // STRETCH_NS * STRETCH_NS
-        if self.stretches.get(topic, (-1, 0))[0] != stretch:
-            self.stretches[topic] = (stretch, event.seq)
-            self.looked.discard(topic)
-        if not needed or number is None or topic in self.looked:
-            return
-        self.looked.add(topic)
-        raw = self.txn.get(number + struct.pack(">Q", stretch), db=self.tables[b"times"])
-        first = struct.unpack(">Q", raw)[0] if raw is not None and len(raw) == 8 else 0
-        if not self.stretches[topic][1] <= first <= event.seq:
-            self.findings.fault("recent", f"seq {event.seq} of {topic} is not found by its time in the recent store")
 
     def finish(self) -> None:
         """Compares the newest event of each topic; then whatever is in the store and in neither log nor archive is a fault."""
@@ -174,14 +200,20 @@ class StoreCheck:
                 self.findings.fault("recent", f"{topic} has no latest event in the recent store; it is seq {event.seq}")
         for topic in sorted((latest.keys() | self.numbers.keys()) - self.newest.keys()):
             self.findings.fault("recent", f"{topic} is in the recent store; neither log nor archive has it")
-        keys = self.txn.cursor(self.tables[b"events"]).iternext(values=False)
-        there: Counter[bytes] = Counter(bytes(key[:4]) for key in keys)
-        self.findings.count("recent_events", sum(there.values()))
         names = {number: topic for topic, number in self.numbers.items()}
-        for number, count in there.items():
+        for number, firsts in self.firsts.items():
+            while self.next[number] < len(firsts):
+                self._open_next(number)
             topic = names.get(number, f"topic number {number.hex()}")
-            if count != self.found[topic]:
-                self.findings.fault(
-                    "recent",
-                    f"the recent store has {count} events of {topic}; {self.found[topic]} of them are in log or archive",
-                )
+            if self.kept[number] != self.found[topic]:
+                kept, found = self.kept[number], self.found[topic]
+                sentence = f"the recent store has {kept} events of {topic}; {found} of them are in log or archive"
+                self.findings.fault("recent", sentence)
+        self._times_lead_to_blocks()
+        self.findings.count("recent_events", sum(self.kept.values()))
+
+    def _times_lead_to_blocks(self) -> None:
+        for key, value in self.txn.cursor(self.tables[b"times"]):
+            number, first = bytes(key[:4]), struct.unpack(">Q", value)[0] if len(value) == 8 else 0
+            if first not in self.firsts.get(number, []):
+                self.findings.fault("recent", f"a time of topic number {number.hex()} in the recent store leads to no block")

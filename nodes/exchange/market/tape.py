@@ -2,7 +2,8 @@
 
 import struct
 from bisect import bisect_left
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, overload
 
 RETAINED = 200_000
 ROW = struct.Struct("<qqqqq")  # id, price, quantity, time in ms, twice the aggregate's id + 1 if the buyer was the maker
@@ -22,6 +23,39 @@ class Print(NamedTuple):
     def packed(self) -> bytes:
         """The trade as a row of a file, which `Tape.load` reads."""
         return ROW.pack(*self[:4], self.aggregate << 1 | self.buyer_is_maker)
+
+
+def _unpacked(ident: int, price: int, quantity: int, time: int, last: int) -> Print:
+    return Print(ident, price, quantity, time, last & 1, last >> 1)
+
+
+class Prints(Sequence[Print]):
+    """Trades in order, as rows of 40 bytes: as objects they took six times as much, which filled for hours."""
+
+    def __init__(self) -> None:
+        self._rows = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._rows) // ROW.size
+
+    @overload
+    def __getitem__(self, at: int) -> Print: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Print]: ...
+    def __getitem__(self, at: int | slice) -> Print | list[Print]:
+        if isinstance(at, slice):
+            start, stop, step = at.indices(len(self))
+            assert step == 1, "trades are read in order"
+            return [_unpacked(*row) for row in ROW.iter_unpack(self._rows[start * ROW.size : max(stop, start) * ROW.size])]
+        return _unpacked(*ROW.unpack_from(self._rows, range(len(self))[at] * ROW.size))
+
+    def append(self, trade: Print) -> None:
+        """Adds a trade behind the others."""
+        self._rows += trade.packed()
+
+    def keep_newest(self, count: int) -> None:
+        """Forgets all but the newest `count` trades."""
+        del self._rows[: max(len(self) - count, 0) * ROW.size]
 
 
 class Aggregate(NamedTuple):
@@ -67,7 +101,7 @@ class Tape:
 
     def __init__(self, retained: int = RETAINED):
         self.retained = retained
-        self.prints: list[Print] = []
+        self.prints = Prints()
         self.minutes: dict[int, Candle] = {}  # start of a past minute → its candle: see candles.py
         self.id_before = 0  # of its first trade
         self.off_book_id = 0  # the newest one off the book
@@ -82,7 +116,7 @@ class Tape:
             return  # a capture that repeats itself (overlapping files) is still one tape
         self.prints.append(trade)
         if len(self.prints) >= 2 * self.retained:
-            del self.prints[: -self.retained]
+            self.prints.keep_newest(self.retained)
 
     @property
     def last_id(self) -> int:
@@ -158,5 +192,5 @@ class Tape:
 
     def load(self, rows: bytes) -> None:
         """Adds rows of a file, as `Print.packed` wrote them; a torn last row is left out."""
-        for ident, price, quantity, time, last in ROW.iter_unpack(rows[: len(rows) - len(rows) % ROW.size]):
-            self.append(Print(ident, price, quantity, time, last & 1, last >> 1))
+        for row in ROW.iter_unpack(rows[: len(rows) - len(rows) % ROW.size]):
+            self.append(_unpacked(*row))

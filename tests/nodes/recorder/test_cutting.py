@@ -83,7 +83,7 @@ def test_why_it_is_cut():
 
 
 def test_what_the_log_keeps_is_bounded_by_what_is_said():
-    assert RecorderSettings().segment_bytes == 4 << 30 and LogSettings().keep_segments * LogSettings().segment_bytes == 1 << 30
+    assert RecorderSettings().segment_bytes == 4 << 30 and LogSettings().keep_segments * LogSettings().segment_bytes == 32 << 20
 
 
 def many(count: int, market: Market | None = None) -> list[bytes]:

@@ -31,7 +31,7 @@ from tickmesh.storage.archive.reader import ArchiveReader, list_files, read_wate
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.coverage.intervals import merge
 from tickmesh.storage.query import coverage
-from tickmesh.storage.recent.store import RecentReader
+from tickmesh.storage.recent.reader import RecentReader
 
 SETTINGS = """
 [recorder]

@@ -1,5 +1,6 @@
 """The recent store answers by topic, seq and time, forgets what is old, and is never brought back from the dead."""
 
+import random
 import shutil
 import signal
 import subprocess
@@ -11,20 +12,25 @@ import pytest
 from tests.support.places import PROJECT
 from tests.support.stored import START, Market
 from tickmesh.bus.config import Config
+from tickmesh.bus.schema import SCHEMA_HASH, Kind
 from tickmesh.bus.settings import Mesh
 from tickmesh.bus.wire import Event, decode
+from tickmesh.storage.recent import store
 from tickmesh.storage.recent.environment import RecentError
-from tickmesh.storage.recent.store import RecentFull, RecentReader, RecentWriter
+from tickmesh.storage.recent.reader import RecentReader
+from tickmesh.storage.recent.store import RecentFull, RecentWriter
 
-TRADE = "trade.binance.BTCUSDT"
+TRADE, RAW = "trade.binance.BTCUSDT", "raw.binance.BTCUSDT"
+OWNER = '{"boot": "boot-1", "log_id": "0000000000000005"}'
 
 
 def events_of(raws: list[bytes]) -> list[Event]:
     return [Event(raw) for raw in raws]
 
 
-@pytest.fixture
-def writer(tmp_path):
+@pytest.fixture(params=[1 << 30, 3000], ids=["plain", "packed"])
+def writer(tmp_path, request, monkeypatch):
+    monkeypatch.setattr(store, "PACK_BYTES", request.param)
     writer = RecentWriter(tmp_path / "recent", log_id=5, boot="boot-1")
     yield writer
     writer.close()
@@ -84,23 +90,28 @@ def test_what_is_not_committed_is_not_seen_and_nothing_is_put_twice(writer):
         assert raw(reader.read(TRADE)) == of_topic(raws, TRADE)
 
 
-def test_pruning_is_bounded_and_leaves_the_latest(writer):
+def test_pruning_is_bounded_takes_whole_blocks_and_leaves_the_latest(writer):
     market = Market()
     raws = [market.instrument(), *market.mixed(999)]
-    fill(writer, raws)
+    fill(writer, raws, 20)
     limit = START + 800 * 1_000_000
-    old = sum(Event(r).seq_ns < limit for r in raws)
-    assert writer.prune(limit, 100) == 100
-    gone = 100
+    young = [r for r in of_topic(raws, TRADE) if Event(r).seq_ns >= limit]
+    gone = 0
     while step := writer.prune(limit, 100):
-        assert step <= 100
+        assert step < 100 + 20  # the last block of a step goes beyond
         gone += step
-    assert gone == old
+    assert 700 < gone <= 800
     with RecentReader(writer.folder) as reader:
-        assert raw(reader.read(TRADE)) == [r for r in of_topic(raws, TRADE) if Event(r).seq_ns >= limit]
-        assert raw(reader.read(TRADE, since_ns=START)) == raw(reader.read(TRADE))
+        kept = raw(reader.read(TRADE))
+        assert kept[-len(young) :] == young and len(kept) < len(young) + 20
+        assert reader.first_seq(TRADE) == Event(kept[0]).seq
+        assert raw(reader.read(TRADE, since_ns=limit)) == raw(reader.read(TRADE, after_seq=Event(young[0]).seq - 1)) == young
+        assert raw(reader.read(TRADE, since_ns=START)) == kept
         assert reader.latest("instrument.binance.BTCUSDT").seq == 1
         assert reader.read("instrument.binance.BTCUSDT") == []
+    fill(writer, market.mixed(200), 20)
+    with RecentReader(writer.folder) as reader:
+        assert raw(reader.read(TRADE))[: len(kept)] == kept
 
 
 def test_all_of_it_may_be_pruned(writer):
@@ -142,15 +153,16 @@ def test_another_boot_or_log_begins_anew(tmp_path, log_id, boot):
     again.close()
 
 
-@pytest.mark.parametrize("owner", ['{"boot": "boot-1", "log_id": "0000000000000005"}', "{}", "[]", "no json"])
-def test_a_store_of_another_schema_begins_anew_and_is_read_by_nobody(tmp_path, owner):
-    """Version 1 wrote no schema, neither into its `owner` nor into its tables."""
+@pytest.mark.parametrize("owner", [OWNER, OWNER.replace("}", f', "schema": "{SCHEMA_HASH}"}}'), "{}", "[]", "no json"])
+@pytest.mark.parametrize("gone", [b"schema", b"format"])
+def test_a_store_of_another_schema_or_format_begins_anew_and_is_read_by_nobody(tmp_path, owner, gone):
+    """Version 1 wrote no schema, neither into its `owner` nor into its tables; a store with a key for each event no format."""
     raws = Market().mixed(100)
     first = RecentWriter(tmp_path, log_id=5, boot="boot-1")
     fill(first, raws)
     with first._env.begin(write=True, db=first._tables[b"meta"]) as txn:
-        txn.delete(b"schema")
-    sentence = "another schema of events; the recorder fills it anew"
+        txn.delete(gone)
+    sentence = "another schema of events or another format of the store; the recorder fills it anew"
     with pytest.raises(RecentError, match=sentence), RecentReader(tmp_path) as old:
         old.latest(TRADE)
     first.close()
@@ -205,23 +217,28 @@ def test_many_readers_and_the_writer_share_one_process(tmp_path):
     later.close()
 
 
+def dense(count: int) -> list[bytes]:
+    """Events that nothing makes smaller: some 1.2 kB each."""
+    market, rng = Market(), random.Random(1)
+    return [market.event(Kind.raw, "binance.BTCUSDT", rng.randbytes(1000)) for _ in range(count)]
+
+
 def test_a_full_map_makes_room_by_forgetting_the_oldest(tmp_path):
     writer = RecentWriter(tmp_path, log_id=5, boot="b", bytes_max=1 << 20)
-    raws = Market().mixed(8000)
-    fill(writer, raws, 200)
-    assert writer.recent_seq == 8000
+    raws = dense(3000)
+    fill(writer, raws, 50)
+    assert writer.recent_seq == 3000
     with RecentReader(tmp_path) as reader:
-        kept = raw(reader.read(TRADE))
-        trades = of_topic(raws, TRADE)
-        assert 100 < len(kept) < len(trades)
-        assert kept == trades[-len(kept) :]
+        kept = raw(reader.read(RAW))
+        assert 100 < len(kept) < len(raws)
+        assert kept == raws[-len(kept) :]
     assert (tmp_path / "data.mdb").stat().st_size <= 1 << 20
     writer.close()
 
 
 def test_a_batch_beyond_the_bound_is_refused_with_a_sentence(tmp_path):
     writer = RecentWriter(tmp_path, log_id=5, boot="b", bytes_max=1 << 20)
-    raws = Market().mixed(8000)
+    raws = dense(2000)
     writer.put(events_of(raws))
     with pytest.raises(RecentFull, match="recent_bytes_max"):
         writer.commit()
@@ -269,7 +286,7 @@ from pathlib import Path
 from tickmesh.bus.config import Config
 from tickmesh.bus.settings import Mesh
 from tickmesh.storage.query import reader
-from tickmesh.storage.recent.store import RecentReader
+from tickmesh.storage.recent.reader import RecentReader
 
 config, topic = Config(Mesh(), Path({root!r})), "trade.binance.BTCUSDT"
 inherited = RecentReader(config.recent_dir)

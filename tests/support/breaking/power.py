@@ -34,7 +34,7 @@ from tickmesh.nodes.sequencer import node as sequencer
 from tickmesh.storage.archive.file import ArchiveFile
 from tickmesh.storage.archive.reader import ArchiveReader
 from tickmesh.storage.hdf5.columns import to_bytes
-from tickmesh.storage.recent.store import RecentReader
+from tickmesh.storage.recent.reader import RecentReader
 
 TMPFS = "shm"  # where outboxes are: it does not outlive the power
 NEVER_MS = 3_600_000  # the test says when the log is synced

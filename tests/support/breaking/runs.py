@@ -30,7 +30,8 @@ from tickmesh.nodes.recorder import node as recorder
 from tickmesh.nodes.sequencer import node as sequencer
 from tickmesh.storage.archive.reader import ArchiveReader, read_watermark
 from tickmesh.storage.recent.environment import Environment
-from tickmesh.storage.recent.store import RecentReader, RecentWriter
+from tickmesh.storage.recent.reader import RecentReader
+from tickmesh.storage.recent.store import RecentWriter
 
 ENOUGH_S = 15.0  # for a run that goes on at all, however slow the machine is; stops.PATIENCE_S is above it
 TRIES = 50  # of a call that a full disk refuses, before the run ends with the refusal

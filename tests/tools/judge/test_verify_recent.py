@@ -1,6 +1,8 @@
 """The judge's look into the recent store: what has to be there is there, equal and found by its time, and nothing else is."""
 
+import random
 import struct
+from collections.abc import Callable
 
 import lmdb
 import pytest
@@ -13,6 +15,8 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import Event
 from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.recent import store as recent_store
+from tickmesh.storage.recent.blocks import packed_block, plain_block, read_head, read_raws
 from tickmesh.storage.recent.store import RecentWriter
 from tickmesh.tools import verify as command
 
@@ -46,9 +50,17 @@ def ids_of_their_own(raws: list[bytes]) -> list[bytes]:
     return out
 
 
-def store(archived: bool = False, begin_after: int = 0, bytes_max: int = 1 << 26, count: int = 300) -> list[bytes]:
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """A topic has several packed blocks and a plain one."""
+    monkeypatch.setattr(recent_store, "PACK_BYTES", 4000)
+
+
+def store(
+    archived: bool = False, begin_after: int = 0, bytes_max: int = 1 << 26, raws: list[bytes] | None = None, commit: int = 7
+) -> list[bytes]:
     config = load()
-    raws = ids_of_their_own(market(count))
+    raws = raws or ids_of_their_own(market())
     write_log(config.log_dir, raws)
     reader = LogReader(config.log_dir)
     if archived:
@@ -57,8 +69,8 @@ def store(archived: bool = False, begin_after: int = 0, bytes_max: int = 1 << 26
         writer.close()
     recent = RecentWriter(config.recent_dir, reader.log_id, bytes_max)
     recent.start_after(begin_after)
-    for start in range(0, count, 5000):
-        recent.put(Event(raw) for raw in raws[start : start + 5000])
+    for start in range(0, len(raws), commit):
+        recent.put(Event(raw) for raw in raws[start : start + commit])
         recent.commit()
     recent.close()
     return raws
@@ -69,7 +81,7 @@ class Open:
 
     def __enter__(self):
         self.env = lmdb.open(str(load().recent_dir), map_size=1 << 26, max_dbs=8)
-        self.tables = {name: self.env.open_db(name.encode()) for name in ("events", "times", "latest", "topics", "meta")}
+        self.tables = {name: self.env.open_db(name.encode()) for name in ("blocks", "times", "latest", "topics", "meta")}
         self.txn = self.env.begin(write=True)
         return self
 
@@ -96,8 +108,31 @@ class Open:
         self.txn.put(key, value, db=self.tables[table])
 
 
+def change(place: int, edit: Callable[[list[bytes]], object]) -> Callable[[Open], None]:
+    """Writes a block of TRADE anew, with other events under its key and a head that says so."""
+
+    def plant(db: Open) -> None:
+        key = db.keys("blocks", TRADE)[place]
+        block = db.get("blocks", key)
+        raws = list(read_raws(block))
+        edit(raws)
+        db.put("blocks", key, (packed_block if read_head(block).form else plain_block)(raws))
+
+    return plant
+
+
+def rewrite(place: int, edit: Callable[[bytes], bytes]) -> Callable[[Open], None]:
+    """Changes the bytes of a block of TRADE."""
+
+    def plant(db: Open) -> None:
+        key = db.keys("blocks", TRADE)[place]
+        db.put("blocks", key, edit(db.get("blocks", key)))
+
+    return plant
+
+
 def lose_a_topic(db: Open) -> None:
-    db.drop("events", *db.keys("events", TRADE))
+    db.drop("blocks", *db.keys("blocks", TRADE))
 
 
 def lose_a_topic_and_its_name(db: Open) -> None:
@@ -108,26 +143,37 @@ def lose_a_topic_and_its_name(db: Open) -> None:
 
 
 def lose_all(db: Open) -> None:
-    db.drop("events", *[bytes(key) for key in db.txn.cursor(db.tables["events"]).iternext(values=False)])
+    db.drop("blocks", *[bytes(key) for key in db.txn.cursor(db.tables["blocks"]).iternext(values=False)])
 
 
-def alter(db: Open) -> None:
-    key = db.keys("events", TRADE)[7]
-    raw = bytearray(db.get("events", key))
+def lose_a_block(place: int) -> Callable[[Open], None]:
+    def plant(db: Open) -> None:
+        db.drop("blocks", db.keys("blocks", TRADE)[place])
+        db.drop("times", db.keys("times", TRADE)[place])
+
+    return plant
+
+
+def alter(raws: list[bytes]) -> None:
+    raw = bytearray(raws[1])
     raw[170] ^= 1
-    db.put("events", key, bytes(raw))
+    raws[1] = bytes(raw)
 
 
-def exchange_two(db: Open) -> None:
-    one, other = db.keys("events", TRADE)[7:9]
-    first, second = db.get("events", one), db.get("events", other)
-    db.put("events", one, second)
-    db.put("events", other, first)
+def exchange(raws: list[bytes]) -> None:
+    raws[1], raws[2] = raws[2], raws[1]
 
 
-def add_one(db: Open) -> None:
-    key = db.keys("events", TRADE)[7]
-    db.put("events", key[:4] + struct.pack(">Q", struct.unpack(">Q", key[4:])[0] + 1), db.get("events", key))
+def exchange_two_blocks(db: Open) -> None:
+    one, other = db.keys("blocks", TRADE)[1:3]
+    first, second = db.get("blocks", one), db.get("blocks", other)
+    db.put("blocks", one, second)
+    db.put("blocks", other, first)
+
+
+def repeat_a_block(db: Open) -> None:
+    key = db.keys("blocks", TRADE)[1]
+    db.put("blocks", key[:4] + struct.pack(">Q", struct.unpack(">Q", key[4:])[0] + 1), db.get("blocks", key))
 
 
 def add_a_topic(db: Open) -> None:
@@ -136,27 +182,44 @@ def add_a_topic(db: Open) -> None:
 
 
 def latest_is_older(db: Open) -> None:
-    db.put("latest", TRADE.encode(), db.get("events", db.keys("events", TRADE)[-2]))
+    db.put("latest", TRADE.encode(), list(read_raws(db.get("blocks", db.keys("blocks", TRADE)[-1])))[-2])
 
 
 PLANTED = {
     "a topic lost": lose_a_topic,
     "a topic lost with its name": lose_a_topic_and_its_name,
     "all events lost": lose_all,
-    "the first event of a topic lost": lambda db: db.drop("events", db.keys("events", TRADE)[0]),
-    "an event lost": lambda db: db.drop("events", db.keys("events", TRADE)[7]),
-    "the last event of a topic lost": lambda db: db.drop("events", db.keys("events", TRADE)[-1]),
-    "an event altered": alter,
-    "an event cut short": lambda db: db.put("events", db.keys("events", TRADE)[7], b"half"),
-    "two events exchanged": exchange_two,
-    "an event too many": add_one,
-    "an event of no topic": lambda db: db.put("events", struct.pack(">IQ", 77, 5), b"x"),
+    "the first block of a topic lost": lose_a_block(0),
+    "a block lost": lose_a_block(2),
+    "the last block lost": lose_a_block(-1),
+    "an event lost": change(1, lambda raws: raws.pop(1)),
+    "the first event of a block lost": change(1, lambda raws: raws.pop(0)),
+    "the last event of a block lost": change(1, lambda raws: raws.pop()),
+    "the last event of a topic lost": change(-1, lambda raws: raws.pop()),
+    "a packed event altered": change(1, alter),
+    "a plain event altered": change(-1, alter),
+    "two events exchanged": change(1, exchange),
+    "an event twice": change(1, lambda raws: raws.insert(1, raws[1])),
+    "two blocks exchanged": exchange_two_blocks,
+    "a block twice": repeat_a_block,
+    "a packed block cut short": rewrite(1, lambda block: block[:-3]),
+    "a plain block cut short": rewrite(-1, lambda block: block[:-3]),
+    "a block of nothing": rewrite(1, lambda block: b""),
+    "bytes behind a plain block": rewrite(-1, lambda block: block + b"more"),
+    "bytes behind a packed block": rewrite(1, lambda block: block + b"more"),
+    "a block of another form": rewrite(1, lambda block: b"\x02" + block[1:]),
+    "a block that says fewer events": rewrite(1, lambda block: block[:4] + struct.pack("<I", 3) + block[8:]),
+    "a block that says another last seq": rewrite(1, lambda block: block[:8] + bytes(8) + block[16:]),
+    "a block that says another time": rewrite(1, lambda block: block[:24] + bytes(8) + block[32:]),
+    "a block of no topic": lambda db: db.put("blocks", struct.pack(">IQ", 77, 5), b"x"),
     "a topic too many": add_a_topic,
     "the latest is an older one": latest_is_older,
     "no latest": lambda db: db.drop("latest", TRADE.encode()),
     "no way by time": lambda db: db.drop("times", db.keys("times", TRADE)[2]),
     "a wrong way by time": lambda db: db.put("times", db.keys("times", TRADE)[2], struct.pack(">Q", 1)),
+    "a way by time to nowhere": lambda db: db.put("times", db.number(TRADE) + struct.pack(">Q", 7), struct.pack(">Q", 1 << 40)),
     "another log": lambda db: db.put("meta", b"log_id", struct.pack(">Q", 5)),
+    "no schema": lambda db: db.drop("meta", b"schema"),
     "a table lost": lambda db: db.txn.drop(db.tables["times"]),
 }
 
@@ -217,10 +280,20 @@ def test_a_store_that_began_later_holds_what_came_after(root):
     store(begin_after=100)
     assert command.verify([])["ok"]
     with Open() as db:
-        key = db.keys("events", TRADE)[0]
+        key = db.keys("blocks", TRADE)[0]
         assert struct.unpack(">Q", key[4:])[0] > 100
-        db.drop("events", key)
-    assert command.verify([])["faults"] == {"recent": 1}
+        db.drop("blocks", key)
+    assert set(command.verify([])["faults"]) == {"recent"}
+
+
+def test_a_store_of_another_format_is_not_judged(root):
+    """The recorder begins it anew; before there were blocks, a store did not say which format it has."""
+    store()
+    with Open() as db:
+        db.drop("meta", b"format")
+        lose_all(db)
+    verdict = command.verify([])
+    assert verdict["ok"] and verdict["recent_not_judged"] == 1 and "recent_events" not in verdict
 
 
 def test_a_store_of_another_boot_is_not_opened(root):
@@ -236,9 +309,11 @@ def test_a_store_of_another_boot_is_not_opened(root):
 
 def test_a_store_that_made_room_is_whole_from_each_topic_s_oldest_on(root):
     (root / "mesh.toml").write_text("[recorder]\nrecent_bytes_max = 16777216\n")
-    raws = store(bytes_max=16 << 20, count=50_000)
+    made, rng = Market(), random.Random(1)
+    dense = [made.event(Kind.raw, "binance.BTCUSDT", {"body": rng.randbytes(1000)}) for _ in range(14_000)]
+    store(bytes_max=16 << 20, raws=dense, commit=500)
     verdict = command.verify([])
-    assert verdict["ok"] and 0 < verdict["recent_events"] < len(raws), verdict
+    assert verdict["ok"] and 0 < verdict["recent_events"] < len(dense), verdict["sentences"][:3]
     with Open() as db:
-        db.drop("events", db.keys("events", TRADE)[20])
-    assert command.verify([])["faults"] == {"recent": 1}
+        db.drop("blocks", db.keys("blocks", "raw.binance.BTCUSDT")[20])
+    assert set(command.verify([])["faults"]) == {"recent"}

@@ -5,39 +5,27 @@ from pathlib import Path
 import h5py
 import pytest
 
-from tests.support.schema_v1 import archive_as_version_1, event_of_version_1, log_as_version_1
+from tests.support.schema_v1 import archive_as_version_1, log_as_version_1
 from tests.support.stored import write_log
 from tests.support.verify_scene import renumbered, scene
 from tickmesh.bus.config import Config, load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
-from tickmesh.bus.segments import segments
-from tickmesh.bus.wire import Event
 from tickmesh.storage.archive.writer import ArchiveWriter
-from tickmesh.storage.recent.store import RecentWriter
 from tickmesh.tools import verify as command
 
-FIRST = 40  # events that version 1 has logged and put into its recent store; it archived the first 20
+FIRST = 40  # events that version 1 has logged; it archived the first 20
 
 
 @pytest.fixture
 def written(root: Path) -> tuple[Config, Path]:
-    """Log, archive and recent store that version 1 began; log and archive go on with today's. And a capture of all of it."""
+    """Log and archive that version 1 began, and that go on with today's. And a capture of all of it."""
     made, config = scene(), load()
     raws = renumbered(made.events)
     write_log(config.log_dir, raws[:FIRST], segment_bytes=4000)
     reader = LogReader(config.log_dir)
     writer = ArchiveWriter(config.archive_dir)
     writer.archive_log(reader, 20, 10)
-    recent = RecentWriter(config.recent_dir, reader.log_id)
-    events = [Event(raw) for raw in raws[:FIRST]]
-    for event in events:
-        event.raw = memoryview(event_of_version_1(bytes(event.raw)))
-    recent.put(events)
-    recent.commit()
-    with recent._env.begin(write=True) as txn:
-        txn.delete(b"schema", db=recent._tables[b"meta"])
-    recent.close()
     log_as_version_1(config.log_dir)
     archive_as_version_1(config.archive_dir)
     log = LogWriter(config.log_dir, segment_bytes=4000)
@@ -54,7 +42,7 @@ def test_both_versions_are_judged_as_one(written):
     _, capture = written
     alone, against = command.verify([]), command.verify([capture])
     assert alone["ok"] and against["ok"], (alone, against)
-    assert alone["compared_with_log"] == 60 and alone["recent_events"] == FIRST and "recent_not_judged" not in alone
+    assert alone["compared_with_log"] == 60
     assert (against["lost"], against["trades"], against["quotes"]) == (0, 29, 30)
 
 
@@ -65,13 +53,3 @@ def test_a_fault_in_what_version_1_wrote_is_found(written):
     with h5py.File(path, "r+") as file:
         file["trade/events/sources"][0] = (b"feed-7", 77, 1)
     assert {"archive_checksum", "archive_differs"} & set(command.verify([])["faults"])
-
-
-def test_a_recent_store_that_no_head_describes_any_longer_is_not_judged(written):
-    config, _ = written
-    config.log_dir.joinpath("durable").unlink()
-    for first, path in segments(config.log_dir):
-        if first <= FIRST:
-            path.unlink()
-    result = command.verify([])
-    assert result["recent_not_judged"] == 1 and "recent" not in result["faults"]
