@@ -1,7 +1,7 @@
 """Live streams over websockets: every wanted event after a seq, once and in order, at the pace of who reads.
 
-What is behind catches up within the process's share of a core. A client has a place in the log and nothing else: no queue is kept for it. What it has not been sent yet is read from memory, or
-from the log where it is far behind; who does not read at all is cut off.
+A client has a place in the log and nothing else: no queue is kept for it. What it has not been sent yet is read from memory, or
+from the log where it is far behind, within the process's share of a core; who does not read at all is cut off.
 """
 
 import asyncio
