@@ -387,8 +387,7 @@ async def run(ctx: SequencerContext, guests: Guests | None = None) -> None:
 
 def drain(sequencer: Sequencer, quiet_s: float = 0.1, at_most_s: float = 0.5) -> None:
     """Takes at a clean stop what producers have still published, and gives up holes; what comes later waits in outboxes."""
-    end = time.monotonic() + at_most_s
-    quiet = time.monotonic() + quiet_s
+    end, quiet = time.monotonic() + at_most_s, time.monotonic() + quiet_s
     while time.monotonic() < min(quiet, end):
         if sequencer.turn():
             quiet = time.monotonic() + quiet_s

@@ -39,7 +39,7 @@ class NodeProcesses:
             words = [sys.executable, "-m", "tickmesh.nodes", node, *([instance] if instance else [])]
             environment = {**os.environ, **self.faults.environment}
             self.processes[name] = subprocess.Popen(words, cwd=self.root, env=environment)
-            until(ready.exists, f"{name} ready")
+            until(ready.exists, f"{name} ready", 180)  # a model's kernel may have to be compiled
 
     def kill(self, name):
         """Ends a node with SIGKILL."""
