@@ -327,7 +327,7 @@ class GatewaySettings(Section, frozen=True):
     tls_key: str = ""
     kind_bytes: BufferBytes = 2 << 20  # of the newest events of each kind, kept in memory
     requests_per_s: Positive = 200.0  # of one address; twice as many at once
-    # Of a core; while the gateway uses more, requests for what is old or large, and streams that are behind, wait
+    # Of a core; while heavy work for clients has used more, requests for what is old or large wait
     core_share: Annotated[float, Meta(gt=0, le=1)] = 0.25
     nice: Annotated[int, Meta(ge=0, le=19)] = 10  # who looks gives way to who trades; 0: it does not
     connections_max: Annotated[int, Meta(ge=8, le=100_000)] = 1200  # websockets too

@@ -1,7 +1,9 @@
-"""Heavy work for clients in threads: few pieces at once, and none while the process has used more than its share of a core."""
+"""Heavy work for clients in threads: few pieces at once, and of a crowd none while it has used more than its share."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar, TypeVarTuple
 
 from tickmesh.nodes.gateway.core_share import CoreShare
@@ -9,13 +11,14 @@ from tickmesh.nodes.gateway.problems import RequestProblem
 
 THREADS = 2  # at once: who asks for what is heavy waits for others who do, and nobody else does
 WAITING_MAX = 32  # those that are at work among them
+ALONE_S = 1.0  # that a piece waits at most for its share while nobody waits behind it: one person who looks around is no crowd
 
 Arguments = TypeVarTuple("Arguments")
 Answer = TypeVar("Answer")
 
 
 class PacedThreads:
-    """Calls what takes long. `share`: of a core, that the process may use."""
+    """Calls what takes long. `share`: of a core, that all of it may take."""
 
     def __init__(self, share: CoreShare) -> None:
         self.share = share
@@ -31,7 +34,15 @@ class PacedThreads:
         self._waiting += 1
         try:
             async with self._turns:
-                await self.share.paid()
-                return await asyncio.to_thread(call, *arguments)
+                await self.share.paid(ALONE_S if self._waiting <= THREADS else float("inf"))
+                return await asyncio.to_thread(self._timed, partial(call, *arguments))
         finally:
             self._waiting -= 1
+
+    def _timed(self, call: Callable[[], Answer]) -> Answer:
+        """Calls it; charges what it took of the processor in this thread."""
+        begun_s = time.thread_time()
+        try:
+            return call()
+        finally:
+            self.share.charge(time.thread_time() - begun_s)

@@ -1,7 +1,7 @@
 """Live streams over websockets: every wanted event after a seq, once and in order, at the pace of who reads.
 
 A client has a place in the log and nothing else: no queue is kept for it. What it has not been sent yet is read from memory, or
-from the log where it is far behind, within the process's share of a core; who does not read at all is cut off.
+from the log where it is far behind; who does not read at all is cut off.
 """
 
 import asyncio
@@ -23,7 +23,8 @@ from tickmesh.storage.query.event_dict import as_dict
 
 EVENTS_MAX = 500  # of one message
 MESSAGE_BYTES_MAX = 64 << 10  # of its events as they lie in the log; a larger event comes alone
-SILENCE_S = 1.0  # then a message without events says how far the log has come
+SILENCE_S = 5.0  # then a message without events says how far the log has come
+BEHIND_S = 0.1  # between two messages of a stream that is behind, while others take the processor: it has to catch up
 PACE_S = 0.03  # between two messages: many small ones would cost more than they are worth
 RETRY_S = 0.5  # where too many read what is old
 REASON_BYTES = 120  # of a close frame
@@ -125,7 +126,7 @@ class LiveStreams:
                 said, said_s = position, loop.time()
             await asyncio.sleep(PACE_S)
             if page.more:
-                await self.queries.threads.share.paid()
+                await self.queries.threads.share.paid(BEHIND_S)
             else:
                 silent_s = loop.time() - said_s
                 await _wait(news, SILENCE_S - silent_s if silent_s < SILENCE_S else SILENCE_S)

@@ -1,4 +1,6 @@
-"""A process's share of a core: what it used beyond it is waited out, within bounds both ways."""
+"""A share of a core: what was used beyond it is waited out, within bounds both ways."""
+
+import asyncio
 
 import pytest
 from hypothesis import given
@@ -7,42 +9,47 @@ from hypothesis import strategies as st
 from tickmesh.nodes.gateway.core_share import OWED_S, SAVED_S, CoreShare
 
 
-class Clocks:
-    """Of the processor, and of the wall."""
+class Clock:
+    """Of the wall."""
 
-    used = wall = 100.0
+    now = 100.0
 
 
 def test_it_waits_for_what_it_owes_and_no_longer():
-    clocks = Clocks()
-    share = CoreShare(0.25, lambda: clocks.used, lambda: clocks.wall)
-    clocks.used += SAVED_S
+    clock = Clock()
+    share = CoreShare(0.25, lambda: clock.now)
+    share.charge(SAVED_S)
     assert share.wait_s() == 0, "what was saved may be used at once"
-    clocks.used += 0.5
+    share.charge(0.5)
     assert share.wait_s() == pytest.approx(2.0)
-    clocks.wall += 2.0
+    clock.now += 2.0
     assert share.wait_s() == pytest.approx(0.0)
 
 
 def test_a_long_piece_is_forgiven_and_idle_hours_are_not_saved():
-    clocks = Clocks()
-    share = CoreShare(0.25, lambda: clocks.used, lambda: clocks.wall)
-    clocks.used += 1000
+    clock = Clock()
+    share = CoreShare(0.25, lambda: clock.now)
+    share.charge(1000)
     assert share.wait_s() == pytest.approx(OWED_S / 0.25)
-    clocks.wall += 1e6
+    clock.now += 1e6
     assert share.wait_s() == 0
-    clocks.used += SAVED_S + 0.1
+    share.charge(SAVED_S + 0.1)
     assert share.wait_s() == pytest.approx(0.4)
 
 
-@given(st.floats(0.05, 1.0), st.lists(st.floats(0.0, 0.9), min_size=30, max_size=60))
+@given(st.floats(0.05, 1.0), st.lists(st.floats(0.0, OWED_S), min_size=30, max_size=60))
 def test_who_waits_uses_no_more_than_the_share(part, pieces):
-    """Whatever the pieces: their sum is at most what was saved, the share of the time, and the last piece."""
-    clocks = Clocks()
-    share = CoreShare(part, lambda: clocks.used, lambda: clocks.wall)
+    """Whatever the pieces, none above OWED_S: their sum is at most what was saved, the share of the time, and the last one."""
+    clock = Clock()
+    share = CoreShare(part, lambda: clock.now)
     for piece in pieces:
-        clocks.wall += share.wait_s() + 1e-9
         while wait_s := share.wait_s():
-            clocks.wall += wait_s
-        clocks.used += piece
-    assert sum(pieces) <= SAVED_S + part * (clocks.wall - 100.0) + pieces[-1] + 1e-6
+            clock.now += wait_s + 1e-9
+        share.charge(piece)
+    assert sum(pieces) <= SAVED_S + part * (clock.now - 100.0) + pieces[-1] + 1e-6
+
+
+def test_it_waits_no_longer_than_it_may():
+    share = CoreShare(1e-6)
+    share.charge(1000)
+    asyncio.run(asyncio.wait_for(share.paid(0.01), 30))

@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
+from tickmesh.nodes.gateway import paced_threads
 from tickmesh.nodes.gateway.core_share import SAVED_S, CoreShare
 from tickmesh.nodes.gateway.paced_threads import THREADS, WAITING_MAX, PacedThreads
 from tickmesh.nodes.gateway.problems import RequestProblem
@@ -14,30 +16,36 @@ def work() -> int:
     return sum(range(100_000))
 
 
-def spent(seconds: list[float]) -> CoreShare:
-    """A fiftieth of a core, of a process that has used the last of `seconds`, by a clock that stands still."""
-    return CoreShare(1 / 50, lambda: seconds[-1], lambda: 0.0)
+def long_work() -> int:
+    """A piece that takes a part of a second of the processor."""
+    end_s = time.thread_time() + 0.3
+    while time.thread_time() < end_s:
+        work()
+    return work()
 
 
-def test_what_was_used_is_paid_for_before_the_next_piece():
-    """With a clock that stands still a process that owes never has its turn; one that has something left goes on."""
+async def done(pieces: int, ahead: int) -> int:
+    """How many of so many pieces, `ahead` asked for at once, are done in seconds, where the share gives nothing again."""
+    threads, count = PacedThreads(CoreShare(1e-9)), 0
 
-    async def done(used: list[float]) -> int:
-        threads = PacedThreads(spent(used))
+    async def ask(own: int) -> None:
+        nonlocal count
+        for _ in range(own):
+            assert await threads.call(long_work) == work()
+            count += 1
 
-        def piece() -> int:
-            used.append(used[-1] + 0.3)
-            return work()
+    tasks = [asyncio.create_task(ask(pieces // ahead)) for _ in range(ahead)]
+    _, late = await asyncio.wait(tasks, timeout=20.0 if ahead == 1 else 4.0)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    return count
 
-        tasks = [asyncio.create_task(threads.call(piece)) for _ in range(20)]
-        finished, late = await asyncio.wait(tasks, timeout=1.0)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-        assert {task.result() for task in finished} <= {work()}
-        return len(finished)
 
-    assert SAVED_S / 0.3 <= asyncio.run(done([7.0])) <= SAVED_S / 0.3 + THREADS
+def test_a_crowd_waits_for_its_share_and_who_is_alone_a_little(monkeypatch):
+    monkeypatch.setattr(paced_threads, "ALONE_S", 0.01)
+    assert asyncio.run(done(6, 1)) == 6
+    assert asyncio.run(done(20, 20)) <= SAVED_S / 0.3 + 1 + THREADS
 
 
 def test_few_work_at_once_and_too_many_are_refused():
